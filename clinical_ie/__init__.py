@@ -1,0 +1,1 @@
+"""Clinical notes to structured patient information."""

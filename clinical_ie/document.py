@@ -1,0 +1,252 @@
+"""Documents: a text and what stands in it, in half-open character offsets.
+
+Everything that crosses a boundary in this package is a `Document`: gold notes, our
+predictions and another team's files alike. Documents are frozen and check themselves once,
+when they are made; whoever holds one may trust it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from clinical_ie.errors import DocumentError
+
+Fragment = tuple[int, int]
+"""Half-open character range ``(start, end)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One or more fragments of a text, in text order and without overlap.
+
+    Raises:
+        DocumentError: No fragment, an empty one, or fragments out of order.
+    """
+
+    fragments: tuple[Fragment, ...]
+
+    def __post_init__(self) -> None:
+        previous = 0
+        for start, end in self.fragments:
+            if start < previous or end <= start:
+                raise DocumentError(f"span {self.fragments}: fragments must be non-empty, in text order and apart")
+            previous = end
+        if not previous:
+            raise DocumentError("a span needs at least one fragment")
+
+    @classmethod
+    def of(cls, start: int, end: int) -> Span:
+        """A contiguous span."""
+        return cls(((start, end),))
+
+    @property
+    def start(self) -> int:
+        """First character."""
+        return self.fragments[0][0]
+
+    @property
+    def end(self) -> int:
+        """One past the last character."""
+        return self.fragments[-1][1]
+
+    @property
+    def discontinuous(self) -> bool:
+        """Whether there are gaps."""
+        return len(self.fragments) > 1
+
+    def overlaps(self, other: Span) -> bool:
+        """Whether the two share at least one character."""
+        return any(a < d and c < b for a, b in self.fragments for c, d in other.fragments)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A typed mention. `id` is unique within its document (BRAT's ``T1``)."""
+
+    id: str
+    type: str
+    span: Span
+
+    @property
+    def start(self) -> int:
+        """First character."""
+        return self.span.fragments[0][0]
+
+    @property
+    def end(self) -> int:
+        """One past the last character."""
+        return self.span.fragments[-1][1]
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A typed, ordered pair. `head` and `tail` are ids of entities or events.
+
+    `roles` are the names that the file gives the two places (BRAT's ``Arg1``, ``Arg2``).
+    """
+
+    id: str
+    type: str
+    head: str
+    tail: str
+    roles: tuple[str, str] = ("Arg1", "Arg2")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A trigger entity with role-labelled arguments (ids of entities or events).
+
+    Roles keep the numbers that BRAT puts behind repeated ones (``Amount2``); `bare_role` drops them.
+    """
+
+    id: str
+    type: str
+    trigger: str
+    arguments: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A property of an entity, event or relation; `value` is None for a mere flag."""
+
+    id: str
+    type: str
+    target: str
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalence:
+    """An unordered group of annotations (BRAT's ``*`` lines)."""
+
+    type: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """A link from an annotation to an entry of a terminology (BRAT's ``N`` lines)."""
+
+    id: str
+    type: str
+    target: str
+    entry: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """An annotator's note on an annotation (BRAT's ``#`` lines)."""
+
+    id: str
+    type: str
+    target: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text with its annotations, checked once when it is made.
+
+    Raises:
+        DocumentError: Two annotations with one id, a span that leaves the text, or a
+            reference to an annotation that does not exist.
+    """
+
+    id: str
+    text: str
+    entities: tuple[Entity, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    events: tuple[Event, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
+    equivalences: tuple[Equivalence, ...] = ()
+    normalizations: tuple[Normalization, ...] = ()
+    comments: tuple[Comment, ...] = ()
+
+    def __post_init__(self) -> None:
+        length = len(self.text)
+        for entity in self.entities:
+            if entity.span.fragments[-1][1] > length:
+                raise DocumentError(f"document {self.id}: {entity.id} ends behind the text ({entity.end} > {length})")
+        nodes = {entity.id for entity in self.entities}
+        nodes.update([event.id for event in self.events])
+        known = nodes.union([relation.id for relation in self.relations])
+        count = len(self.entities) + len(self.events) + len(self.relations)
+        if self.attributes:
+            known.update([attribute.id for attribute in self.attributes])
+            count += len(self.attributes)
+        if len(known) != count:
+            raise DocumentError(f"document {self.id}: two annotations have the same id")
+        for relation in self.relations:
+            if relation.head not in nodes or relation.tail not in nodes:
+                self._dangling(relation.id)
+        for event in self.events:
+            if event.trigger not in nodes:
+                self._dangling(event.id)
+            for _, target in event.arguments:
+                if target not in nodes:
+                    self._dangling(event.id)
+        for attribute in self.attributes:
+            if attribute.target not in known:
+                self._dangling(attribute.id)
+        for group in self.equivalences:
+            for member in group.members:
+                if member not in known:
+                    self._dangling(f"group {group.type}")
+        for normalization in self.normalizations:
+            if normalization.target not in known:
+                self._dangling(normalization.id)
+
+    def _dangling(self, where: str) -> None:
+        raise DocumentError(f"document {self.id}: {where} refers to an annotation that does not exist")
+
+    def covered(self, span: Span) -> str:
+        """The text under a span, fragments joined by a blank."""
+        return " ".join([self.text[start:end] for start, end in span.fragments])
+
+    def anchors(self) -> dict[str, Entity]:
+        """Entities by id, and by the id of every event that they trigger."""
+        found = {entity.id: entity for entity in self.entities}
+        for event in self.events:
+            found[event.id] = found[event.trigger]
+        return found
+
+    def values(self) -> dict[str, dict[str, str]]:
+        """Valued attributes: target id -> attribute type -> value."""
+        found: dict[str, dict[str, str]] = {}
+        for attribute in self.attributes:
+            if attribute.value is not None:
+                found.setdefault(attribute.target, {})[attribute.type] = attribute.value
+        return found
+
+    def links(self) -> Iterator[tuple[str, str, Entity, Entity]]:
+        """Relations and event arguments alike: ``(id, type, head, tail)``, events standing for their triggers."""
+        anchors = self.anchors()
+        for relation in self.relations:
+            yield relation.id, relation.type, anchors[relation.head], anchors[relation.tail]
+        for event in self.events:
+            trigger = anchors[event.trigger]
+            for role, target in event.arguments:
+                yield event.id, bare_role(role), trigger, anchors[target]
+
+
+def bare_role(role: str) -> str:
+    """A role without the number that BRAT appends when it repeats.
+
+    Example:
+        >>> bare_role("Amount2")
+        'Amount'
+    """
+    return role.rstrip("0123456789") or role
+
+
+def next_id(prefix: str, taken: Iterable[str]) -> str:
+    """The first free id with a prefix, counting on from the highest in use.
+
+    Example:
+        >>> next_id("T", ["T1", "T7", "R9"])
+        'T8'
+    """
+    numbers = [int(name[len(prefix) :]) for name in taken if name.startswith(prefix) and name[len(prefix) :].isdecimal()]
+    return f"{prefix}{max(numbers, default=0) + 1}"

@@ -1,0 +1,179 @@
+"""What a corpus annotates: types with their guideline definitions and what may link to what.
+
+Labels come from here, never from a scan of the data, so that a checkpoint that carries its
+schema decodes alone and a rare type has its place before it is first seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from clinical_ie.errors import SettingError
+
+ANY: tuple[str, ...] = ()
+"""Stands for every entity type where a relation's arguments are not restricted."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntityType:
+    """A type of mention.
+
+    `layer` groups types that do not overlap each other by design; types of different layers may.
+    """
+
+    name: str
+    definition: str = ""
+    layer: str = "entities"
+
+
+@dataclass(frozen=True, slots=True)
+class RelationType:
+    """A relation, or the role of an event's argument, with its legal heads and tails (`ANY` for all)."""
+
+    name: str
+    definition: str = ""
+    heads: tuple[str, ...] = ANY
+    tails: tuple[str, ...] = ANY
+
+    def allows(self, head: str, tail: str) -> bool:
+        """Whether a head and a tail of these types may stand in this relation."""
+        return (not self.heads or head in self.heads) and (not self.tails or tail in self.tails)
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeType:
+    """A property of mentions; without `values` it is a flag, without `targets` it may stand anywhere."""
+
+    name: str
+    definition: str = ""
+    values: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ANY
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """All types of a corpus. `events` names the entity types that trigger events.
+
+    Raises:
+        SettingError: A name twice, or a reference to an entity type that does not exist.
+    """
+
+    entities: tuple[EntityType, ...]
+    relations: tuple[RelationType, ...] = ()
+    attributes: tuple[AttributeType, ...] = ()
+    events: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [entity.name for entity in self.entities]
+        if len(set(names)) != len(names):
+            raise SettingError(f"schema: an entity type is declared twice among {names}")
+        known = set(names)
+        used = {name for relation in self.relations for name in relation.heads + relation.tails}
+        used.update(name for attribute in self.attributes for name in attribute.targets)
+        used.update(self.events)
+        if unknown := sorted(used - known):
+            raise SettingError(f"schema: relations, attributes or events name unknown entity types {unknown}")
+
+    @property
+    def entity_names(self) -> tuple[str, ...]:
+        """Entity types in declared order."""
+        return tuple(entity.name for entity in self.entities)
+
+    @property
+    def layers(self) -> dict[str, tuple[str, ...]]:
+        """Layer -> its entity types, both in declared order."""
+        found: dict[str, list[str]] = {}
+        for entity in self.entities:
+            found.setdefault(entity.layer, []).append(entity.name)
+        return {layer: tuple(names) for layer, names in found.items()}
+
+    def allows(self, relation: str, head: str, tail: str) -> bool:
+        """Whether any declaration of a relation allows these argument types."""
+        return any(known.name == relation and known.allows(head, tail) for known in self.relations)
+
+    def restricted(self, entity_types: Iterable[str] | None = None, *, single_layer: bool = False) -> Schema:
+        """The same schema with fewer entity types, and optionally all in one layer.
+
+        Relations, attributes and events that lose their last legal argument go with them.
+
+        Raises:
+            SettingError: A type that the schema does not declare.
+        """
+        keep = set(self.entity_names if entity_types is None else entity_types)
+        if unknown := sorted(keep - set(self.entity_names)):
+            raise SettingError(f"unknown entity types {unknown}; the schema has {list(self.entity_names)}")
+        entities = tuple(
+            EntityType(entity.name, entity.definition, "entities" if single_layer else entity.layer)
+            for entity in self.entities
+            if entity.name in keep
+        )
+        relations = tuple(
+            RelationType(relation.name, relation.definition, heads, tails)
+            for relation in self.relations
+            for heads in [tuple(name for name in relation.heads if name in keep)]
+            for tails in [tuple(name for name in relation.tails if name in keep)]
+            if bool(heads) == bool(relation.heads) and bool(tails) == bool(relation.tails)
+        )
+        attributes = tuple(
+            AttributeType(attribute.name, attribute.definition, attribute.values, targets)
+            for attribute in self.attributes
+            for targets in [tuple(name for name in attribute.targets if name in keep)]
+            if bool(targets) == bool(attribute.targets)
+        )
+        return Schema(entities, relations, attributes, tuple(name for name in self.events if name in keep))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, dicts and strings, for YAML files and checkpoints."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: plain(inner) for key, inner in value.items()}
+            return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+        result: dict[str, Any] = plain(asdict(self))
+        return result
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Schema:
+        """What `to_dict` gave, or the same written by hand in YAML.
+
+        Short forms are read too: an entity may be a bare name, or `name: definition`.
+
+        Raises:
+            SettingError: An unknown key, or a value of the wrong kind.
+        """
+        if unknown := sorted(set(data) - {"entities", "relations", "attributes", "events"}):
+            raise SettingError(f"schema: unknown keys {unknown}; known are entities, relations, attributes, events")
+        try:
+            return cls(
+                tuple(EntityType(**entry) for entry in _entries(data.get("entities") or ())),
+                tuple(RelationType(**_tuples(entry)) for entry in _entries(data.get("relations") or ())),
+                tuple(AttributeType(**_tuples(entry)) for entry in _entries(data.get("attributes") or ())),
+                tuple(data.get("events") or ()),
+            )
+        except TypeError as error:
+            raise SettingError(f"schema: {error}") from error
+
+
+def _entries(listed: Any) -> list[dict[str, Any]]:
+    """Rows of a schema list, the short forms spelled out."""
+    if isinstance(listed, Mapping):
+        listed = [{name: value} for name, value in listed.items()]
+    rows: list[dict[str, Any]] = []
+    for entry in listed:
+        if isinstance(entry, str):
+            rows.append({"name": entry})
+        elif isinstance(entry, Mapping) and "name" not in entry and len(entry) == 1:
+            ((name, value),) = entry.items()
+            rows.append({"name": name, **value} if isinstance(value, Mapping) else {"name": name, "definition": str(value or "")})
+        elif isinstance(entry, Mapping):
+            rows.append(dict(entry))
+        else:
+            raise SettingError(f"schema: expected a name or a mapping, found {type(entry).__name__}")
+    return rows
+
+
+def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
