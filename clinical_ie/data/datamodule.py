@@ -1,0 +1,159 @@
+"""Corpora to batches, for every model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import lightning.pytorch as pl
+import torch
+from torch.utils.data import DataLoader
+
+from clinical_ie.corpora.corpus import Corpus, Split
+from clinical_ie.data.batching import BudgetBatchSampler
+from clinical_ie.data.collation import Batch, TaggingCollator
+from clinical_ie.data.tokenization import Subwords
+from clinical_ie.document import Document
+from clinical_ie.errors import SettingError
+from clinical_ie.files import read_text
+from clinical_ie.formats.findings import Findings
+from clinical_ie.schema import Schema
+from clinical_ie.tasks.entity_tagging import EntityTagging, TaggingExample
+from clinical_ie.tasks.task import Coverage, Source
+
+Part = Literal["train", "dev", "test", "predict"]
+
+
+class ExtractionDataModule(pl.LightningDataModule):
+    """Documents of one or more corpora as examples of a task, in batches of a budget of sub-words.
+
+    Args:
+        corpora: Where documents come from. Each keeps its schema, and the model a head for each.
+        task: What is asked of the model.
+        tokenizer: Hub name or folder; the command line links it to the model's backbone.
+        batch_budget: Most sub-words of a training batch, padding included.
+        eval_batch_budget: Most sub-words of a batch elsewhere.
+        seed: Order of training batches.
+        texts: A folder of ``.txt`` files for ``predict``; without it, predictions are made for the test split.
+        workers: Processes that make batches; 0 makes them in the main process, which is fastest for short notes.
+    """
+
+    def __init__(
+        self,
+        corpora: list[Corpus],
+        task: EntityTagging,
+        tokenizer: str,
+        *,
+        batch_budget: int = 2048,
+        eval_batch_budget: int = 8192,
+        seed: int = 0,
+        texts: str | None = None,
+        workers: int = 0,
+    ) -> None:
+        super().__init__()
+        names = [corpus.name for corpus in corpora]
+        if not names or len(set(names)) != len(names):
+            raise SettingError(f"data.corpora has {names or 'no corpora'}; expected one or more with different names")
+        self.corpora = {corpus.name: corpus for corpus in corpora}
+        self.task, self.tokenizer = task, tokenizer
+        self.batch_budget, self.eval_batch_budget = batch_budget, eval_batch_budget
+        self.seed, self.texts, self.workers = seed, texts, workers
+        self.documents: dict[Part, dict[str, list[Document]]] = {}
+        self.examples: dict[Part, list[TaggingExample]] = {}
+        self.coverage: dict[Part, dict[str, Coverage]] = {}
+        self.findings = Findings(strict=False)
+        self._encoder: Subwords | None = None
+
+    @property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """Corpus -> its schema as plain data; the command line links it to the model."""
+        return {name: corpus.schema.to_dict() for name, corpus in self.corpora.items()}
+
+    @property
+    def encoder(self) -> Subwords:
+        """The tokenizer, loaded when it is first needed."""
+        if self._encoder is None:
+            self._encoder = Subwords(self.tokenizer)
+        return self._encoder
+
+    def setup(self, stage: str) -> None:
+        """Read and tokenise what a stage needs, once."""
+        needed: dict[str, tuple[Part, ...]] = {"fit": ("train", "dev"), "validate": ("dev",), "test": ("test",), "predict": ("predict",)}
+        for part in needed[stage]:
+            if part not in self.examples:
+                self._prepare(part)
+
+    def _prepare(self, part: Part) -> None:
+        self.documents[part] = {}
+        self.examples[part] = []
+        self.coverage[part] = {}
+        for name, corpus in self.corpora.items():
+            documents = self._read(corpus, part)
+            source = Source(name, corpus.schema, self.encoder)
+            coverage = Coverage()
+            self.documents[part][name] = documents
+            self.coverage[part][name] = coverage
+            for document in documents:
+                self.examples[part] += self.task.examples(document, source, coverage)
+        if part in ("train", "test", "predict") and not self.examples[part]:
+            raise SettingError(f"there are no examples for {part}; does the corpus have documents in that split?")
+
+    def _read(self, corpus: Corpus, part: Part) -> list[Document]:
+        if part != "predict":
+            return corpus.read(cast(Split, part), self.findings)
+        if self.texts is None:
+            return [Document(document.id, document.text) for document in corpus.read("test", self.findings)]
+        folder = Path(self.texts)
+        files = sorted(folder.rglob("*.txt"))
+        if not files:
+            raise SettingError(f"{folder}: no .txt file to predict on")
+        return [Document(path.relative_to(folder).with_suffix("").as_posix(), read_text(path)) for path in files]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled batches; goes on where an interrupted run stopped."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Development batches; none where a corpus is split without a development part."""
+        return self._loader("dev", shuffle=False) if self.examples["dev"] else []
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Test batches."""
+        return self._loader("test", shuffle=False)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Batches without gold."""
+        return self._loader("predict", shuffle=False)
+
+    def _loader(self, part: Part, *, shuffle: bool) -> DataLoader[Batch]:
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        examples = self.examples[part]
+        lengths = [example.length for example in examples]
+        budget = self.batch_budget if shuffle else self.eval_batch_budget
+        sampler = BudgetBatchSampler(lengths, budget, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks)
+        schemas = {name: corpus.schema for name, corpus in self.corpora.items()}
+        return DataLoader(
+            _Listed(examples),
+            batch_sampler=sampler,
+            collate_fn=TaggingCollator(self.encoder.pad_id, schemas),
+            num_workers=min(self.workers, os.cpu_count() or 1),
+            # a generator of its own, or every pass would draw from the global one and a resumed run would differ
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def schema_of(self, corpus: str) -> Schema:
+        """The schema of a corpus by name."""
+        return self.corpora[corpus].schema
+
+
+class _Listed(torch.utils.data.Dataset[TaggingExample]):
+    def __init__(self, examples: Sequence[TaggingExample]) -> None:
+        self.examples = examples
+
+    def __getitem__(self, index: int) -> TaggingExample:
+        return self.examples[index]
+
+    def __len__(self) -> int:
+        return len(self.examples)

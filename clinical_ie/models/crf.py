@@ -1,0 +1,98 @@
+"""A linear-chain conditional random field over tags, with illegal transitions ruled out.
+
+Shape legend: ``B`` rows, ``W`` units, ``T`` tags.
+
+Reference: Lafferty, McCallum & Pereira, Conditional random fields (ICML 2001); the recursion is the forward
+algorithm in log space, decoding is Viterbi's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_FORBIDDEN = -1e4
+
+
+class LinearChainCRF(nn.Module):
+    """Scores whole rows of tags.
+
+    Args:
+        allowed: ``allowed[i][j]`` says whether tag ``j`` may follow tag ``i``.
+        learned: Learn transition scores; without it only the rules of `allowed` act, so that training is
+            plain cross-entropy on each unit and decoding the best legal row (a softmax tagger that cannot
+            contradict itself).
+    """
+
+    def __init__(self, allowed: Sequence[Sequence[bool]], *, learned: bool = True) -> None:
+        super().__init__()
+        forbidden = ~torch.tensor(allowed, dtype=torch.bool)
+        self.register_buffer("forbidden", forbidden, persistent=False)
+        self.forbidden: Tensor
+        count = forbidden.shape[0]
+        self.learned = learned
+        self.transitions = nn.Parameter(torch.zeros(count, count), requires_grad=learned)
+        self.starts = nn.Parameter(torch.zeros(count), requires_grad=learned)
+        self.ends = nn.Parameter(torch.zeros(count), requires_grad=learned)
+
+    def _scores(self) -> Tensor:
+        return self.transitions.float().masked_fill(self.forbidden, _FORBIDDEN)
+
+    def forward(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
+        """Negative log-likelihood of gold tags, summed over rows.
+
+        Shape:
+            - emissions: ``(B, W, T)``, any floating type; computed in float32.
+            - tags: ``(B, W)``, anything where the mask is off.
+            - mask: ``(B, W)``, on for a row's first units and off behind; at least one unit a row.
+        """
+        emissions = emissions.float()
+        tags = tags.masked_fill(~mask, 0)
+        if not self.learned:
+            losses = nn.functional.cross_entropy(emissions.transpose(1, 2), tags, reduction="none")
+            return (losses * mask).sum()
+        return (self._log_partition(emissions, mask) - self._row_score(emissions, tags, mask)).sum()
+
+    def _row_score(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
+        on = mask.float()
+        emitted = emissions.gather(2, tags.unsqueeze(2)).squeeze(2)
+        moved = self._scores()[tags[:, :-1], tags[:, 1:]]
+        last = tags.gather(1, mask.sum(1, keepdim=True) - 1).squeeze(1)
+        return (emitted * on).sum(1) + (moved * on[:, 1:]).sum(1) + self.starts[tags[:, 0]] + self.ends[last]
+
+    def _log_partition(self, emissions: Tensor, mask: Tensor) -> Tensor:
+        # exp(transitions) as a matrix product keeps each step at (B, T) x (T, T) instead of a (B, T, T) logsumexp;
+        # the running maximum is taken out first, and the floor keeps dead tags from giving log(0).
+        weights = self._scores().exp()
+        alpha = self.starts + emissions[:, 0]
+        # mask columns as tuples of views, outside the loop: slicing costs more than the arithmetic here
+        for emission, on in zip(emissions.unbind(1)[1:], mask.unsqueeze(2).unbind(1)[1:], strict=True):
+            peak = alpha.detach().amax(1, keepdim=True)
+            moved = ((alpha - peak).exp() @ weights).clamp_min(1e-30).log() + peak + emission
+            alpha = torch.where(on, moved, alpha)
+        return torch.logsumexp(alpha + self.ends, 1)
+
+    @torch.no_grad()
+    def decode(self, emissions: Tensor, mask: Tensor) -> Tensor:
+        """The best legal row of tags; 0 where the mask is off.
+
+        Shape:
+            - emissions: ``(B, W, T)``; mask: ``(B, W)``; result: ``(B, W)``.
+        """
+        scores = self._scores()
+        emissions = emissions.float()
+        best = self.starts + emissions[:, 0]
+        steps = []
+        identity = torch.arange(scores.shape[0], device=scores.device).expand_as(best)
+        for emission, on in zip(emissions.unbind(1)[1:], mask.unsqueeze(2).unbind(1)[1:], strict=True):
+            value, source = (best.unsqueeze(2) + scores).max(1)
+            best = torch.where(on, value + emission, best)
+            steps.append(torch.where(on, source, identity))
+        tag = (best + self.ends).argmax(1, keepdim=True)
+        row = [tag]
+        for source in reversed(steps):
+            tag = source.gather(1, tag)
+            row.append(tag)
+        return torch.cat(row[::-1], 1).masked_fill(~mask, 0)

@@ -1,0 +1,99 @@
+"""One row of tags for each layer of each corpus, on top of one encoder.
+
+Shape legend: ``B`` rows, ``W`` units, ``H`` hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from clinical_ie.models.crf import LinearChainCRF
+from clinical_ie.schema import Schema
+from clinical_ie.tasks import bio
+
+Decoder = Literal["crf", "softmax"]
+
+
+class TaggingHead(nn.Module):
+    """Tags of one layer."""
+
+    def __init__(self, hidden: int, types: Sequence[str], decoder: Decoder) -> None:
+        super().__init__()
+        self.labels = bio.labels(types)
+        self.linear = nn.Linear(hidden, len(self.labels))
+        nn.init.normal_(self.linear.weight, std=0.02)
+        nn.init.zeros_(self.linear.bias)
+        allowed = [[bio.legal(before, after) for after in self.labels] for before in self.labels]
+        self.crf = LinearChainCRF(allowed, learned=decoder == "crf")
+
+
+class TaggingHeads(nn.Module):
+    """Heads of all layers of all corpora, known by ``corpus/layer``.
+
+    Args:
+        hidden: Width of the encoder.
+        schemas: Corpus -> its schema.
+        decoder: Linear-chain CRF, or softmax with the best legal row.
+        dropout: On the units' vectors.
+    """
+
+    def __init__(self, hidden: int, schemas: Mapping[str, Schema], decoder: Decoder, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.layers = {corpus: tuple(schema.layers) for corpus, schema in schemas.items()}
+        self.heads = nn.ModuleDict(
+            {
+                tag_key(corpus, layer): TaggingHead(hidden, types, decoder)
+                for corpus, schema in schemas.items()
+                for layer, types in schema.layers.items()
+            }
+        )
+
+    def head(self, corpus: str, layer: str) -> TaggingHead:
+        """The head of a layer."""
+        return cast(TaggingHead, self.heads[tag_key(corpus, layer)])
+
+    def loss(self, units: Tensor, mask: Tensor, corpora: Sequence[str], tags: Mapping[str, Tensor]) -> Tensor:
+        """Negative log-likelihood of all rows of tags, per unit.
+
+        Shape:
+            - units: ``(B, W, H)``; mask: ``(B, W)``; corpora: ``B`` names.
+            - tags: layer -> ``(B, W)``, rows of other corpora ignored.
+        """
+        units = self.dropout(units)
+        total = units.new_zeros((), dtype=torch.float32)
+        for corpus, rows in _by_corpus(corpora, units.device).items():
+            for layer in self.layers[corpus]:
+                head = self.head(corpus, layer)
+                total = total + head.crf(head.linear(units[rows]), tags[tag_key(corpus, layer)][rows], mask[rows])
+        return total / mask.sum()
+
+    def decode(self, units: Tensor, mask: Tensor, corpora: Sequence[str]) -> list[dict[str, list[str]]]:
+        """Layer -> tags, for every row."""
+        lengths = mask.sum(1).tolist()
+        found: list[dict[str, list[str]]] = [{} for _ in corpora]
+        for corpus, rows in _by_corpus(corpora, units.device).items():
+            for layer in self.layers[corpus]:
+                head = self.head(corpus, layer)
+                best = head.crf.decode(head.linear(units[rows]), mask[rows]).tolist()
+                for row, tags in zip(rows.tolist(), best, strict=True):
+                    found[row][layer] = [head.labels[tag] for tag in tags[: lengths[row]]]
+        return found
+
+
+def tag_key(corpus: str, layer: str) -> str:
+    return f"{corpus}/{layer}".replace(".", "_")
+
+
+def _by_corpus(corpora: Sequence[str], device: torch.device) -> dict[str, Tensor]:
+    rows: dict[str, list[int]] = {}
+    for row, corpus in enumerate(corpora):
+        rows.setdefault(corpus, []).append(row)
+    return {corpus: torch.tensor(places, device=device) for corpus, places in rows.items()}
+
+
+

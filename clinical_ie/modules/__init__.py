@@ -1,0 +1,5 @@
+"""LightningModules: a batch in, one output for each example out. They never see documents."""
+
+from clinical_ie.modules.encoder_tagger import EncoderTagger
+
+__all__ = ["EncoderTagger"]

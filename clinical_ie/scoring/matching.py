@@ -1,0 +1,134 @@
+"""Who matches whom: overlaps by a sweep, and one-to-one matchings that are as large as can be.
+
+Everything here is near-linear in the number of mentions, however many a note has.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+from clinical_ie.document import Entity, Span
+
+Interval = tuple[int, int]
+
+
+def overlapping(left: Sequence[Interval], right: Sequence[Interval]) -> list[list[int]]:
+    """For every interval on the left, the indices of those on the right that share a character, ascending."""
+    order = sorted(range(len(right)), key=lambda index: right[index][0])
+    found: list[list[int]] = [[] for _ in left]
+    active: list[int] = []
+    at = 0
+    for index in sorted(range(len(left)), key=lambda index: left[index][0]):
+        start, end = left[index]
+        while at < len(order) and right[order[at]][0] < end:
+            active.append(order[at])
+            at += 1
+        active = [other for other in active if right[other][1] > start]
+        if active:
+            found[index] = sorted([other for other in active if right[other][0] < end])
+    return found
+
+
+def overlap_matching_size(left: Sequence[Interval], right: Sequence[Interval]) -> int:
+    """How many pairs of overlapping intervals can be formed at most, each interval used once.
+
+    Takes intervals by ascending end and gives each the free partner that ends first. An exchange argument
+    shows that this is optimal: all partners of the interval that ends first share its last
+    character, so the one among them that ends first can be swapped into any optimal matching.
+    """
+    sides = (left, right)
+    turns = sorted([(end, start, 0, index) for index, (start, end) in enumerate(left)]
+                   + [(end, start, 1, index) for index, (start, end) in enumerate(right)])  # fmt: skip
+    starts = [sorted(range(len(side)), key=lambda index, side=side: side[index][0]) for side in sides]  # type: ignore[misc]
+    begun: list[list[Interval]] = [[], []]  # per side, a heap of (end, index) of those that have begun
+    at = [0, 0]
+    done = [[False] * len(left), [False] * len(right)]  # matched, or their turn is over
+    size = 0
+    for end, _, side, index in turns:
+        if done[side][index]:
+            continue
+        done[side][index] = True
+        other = 1 - side
+        order, heap = starts[other], begun[other]
+        while at[other] < len(order) and sides[other][order[at[other]]][0] < end:
+            heapq.heappush(heap, (sides[other][order[at[other]]][1], order[at[other]]))
+            at[other] += 1
+        while heap and done[other][heap[0][1]]:
+            heapq.heappop(heap)
+        if heap:  # it began before our end and ends behind it, so it overlaps
+            done[other][heapq.heappop(heap)[1]] = True
+            size += 1
+    return size
+
+
+def lenient_matching_size(left: Sequence[Span], right: Sequence[Span]) -> int:
+    """As `overlap_matching_size`, for spans with several fragments too (any shared character counts)."""
+    if not any(len(span.fragments) > 1 for span in left) and not any(len(span.fragments) > 1 for span in right):
+        return overlap_matching_size([span.fragments[0] for span in left], [span.fragments[0] for span in right])
+    hulls = overlapping([(span.start, span.end) for span in left], [(span.start, span.end) for span in right])
+    return matching_size([[other for other in found if span.overlaps(right[other])] for span, found in zip(left, hulls, strict=True)])
+
+
+def matching_size(partners: Sequence[Sequence[int]]) -> int:
+    """The size of a largest one-to-one matching, given the possible partners of everyone on the left.
+
+    Reference: augmenting paths (Kuhn 1955), without recursion; linear where partners are few.
+    """
+    owner: dict[int, int] = {}  # right -> left
+    held: dict[int, int] = {}  # left -> right
+    for root, options in enumerate(partners):
+        free = next((option for option in options if option not in owner), None)
+        if free is not None:
+            owner[free], held[root] = root, free
+        elif options:
+            _augment(root, partners, owner, held)
+    return len(held)
+
+
+def _augment(root: int, partners: Sequence[Sequence[int]], owner: dict[int, int], held: dict[int, int]) -> None:
+    """Find a path from `root` to somebody free along which all can change partners, and change them."""
+    reached_by: dict[int, int] = {}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        for option in partners[node]:
+            if option in reached_by:
+                continue
+            reached_by[option] = node
+            if option in owner:
+                stack.append(owner[option])
+                continue
+            while True:
+                node = reached_by[option]
+                previous = held.get(node)
+                owner[option], held[node] = node, option
+                if node == root or previous is None:
+                    return
+                option = previous
+
+
+def lenient_partners(left: Sequence[Entity], right: Sequence[Entity], *, by_hull: bool) -> list[list[int]]:
+    """For every mention on the left, the mentions on the right of its type that share a character.
+
+    Args:
+        left: Mentions.
+        right: Mentions.
+        by_hull: Take a discontinuous mention as everything from its first to its last character.
+    """
+    groups: dict[str, tuple[list[int], list[int]]] = {}
+    for index, entity in enumerate(left):
+        groups.setdefault(entity.type, ([], []))[0].append(index)
+    for index, entity in enumerate(right):
+        if entity.type in groups:
+            groups[entity.type][1].append(index)
+    found: list[list[int]] = [[] for _ in left]
+    for mine, theirs in groups.values():
+        rows = overlapping([(left[i].start, left[i].end) for i in mine], [(right[i].start, right[i].end) for i in theirs])
+        for index, row in zip(mine, rows, strict=True):
+            span = left[index].span
+            options = [theirs[place] for place in row]
+            if not by_hull:
+                options = [option for option in options if span.overlaps(right[option].span)]
+            found[index] = options
+    return found

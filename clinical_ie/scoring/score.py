@@ -1,0 +1,135 @@
+"""Two folders' worth of documents in, one result out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from clinical_ie.document import Document
+from clinical_ie.errors import InputError
+from clinical_ie.scoring.counts import MODES, Counts, DocumentCounts, Mode, TypeCounts, by_type, total
+from clinical_ie.scoring.rules import RuleSet
+
+Kind = Literal["entities", "relations"]
+KINDS: tuple[Kind, ...] = ("entities", "relations")
+
+
+@dataclass(slots=True)
+class Score:
+    """Counts of every document under one rule set, and the figures that follow.
+
+    `missing` are gold documents without a prediction, `extra` predictions without gold; the rule
+    set says whether they count. `setting` tells whether relations stand on gold or predicted entities.
+    """
+
+    rules: str
+    macro_over: str
+    documents: list[DocumentCounts]
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    setting: Literal["gold entities", "end to end"] = "end to end"
+
+    def types(self, kind: Kind, mode: Mode) -> TypeCounts:
+        """Counts per type, over all documents."""
+        return by_type(getattr(document, kind).get(mode, {}) for document in self.documents)
+
+    def micro(self, kind: Kind, mode: Mode) -> Counts:
+        """Counts over all documents and types."""
+        return total(self.types(kind, mode).values())
+
+    def per_document(self, kind: Kind, mode: Mode) -> list[Counts]:
+        """Counts over all types, document by document."""
+        return [total(getattr(document, kind).get(mode, {}).values()) for document in self.documents]
+
+    def macro(self, kind: Kind, mode: Mode) -> dict[str, float]:
+        """Mean precision, recall and F1 over types or documents, as the rule set has it; 0 without any."""
+        rows = list(self.types(kind, mode).values()) if self.macro_over == "types" else self.per_document(kind, mode)
+        names: tuple[tuple[str, Callable[[Counts], float]], ...] = (
+            ("precision", lambda row: row.precision),
+            ("recall", lambda row: row.recall),
+            ("f1", lambda row: row.f1),
+        )
+        return {name: sum(map(ratio, rows)) / len(rows) if rows else 0.0 for name, ratio in names}
+
+    def events(self) -> list[dict[str, Any]]:
+        """Rows of event rules: event, argument, subtype and their counts."""
+        sums: dict[tuple[str, str, str], list[int]] = {}
+        for document in self.documents:
+            for key, counts in document.events.items():
+                row = sums.setdefault(key, [0, 0, 0])
+                for place, count in enumerate(counts):
+                    row[place] += count
+        names = ("event", "argument", "subtype", "gold", "predicted", "tp")
+        return [dict(zip(names, (*key, *row), strict=True)) for key, row in sorted(sums.items())]
+
+    def events_overall(self) -> Counts:
+        """Micro counts over all rows."""
+        rows = self.events()
+        tp = sum(row["tp"] for row in rows)
+        return Counts(tp, sum(row["predicted"] for row in rows) - tp, sum(row["gold"] for row in rows) - tp)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON that scripts depend on."""
+        head = {"rules": self.rules, "documents": len(self.documents), "missing": len(self.missing)}
+        if self.macro_over == "rows":
+            rows = self.events()
+            return {**head, "events": rows, "overall": self.events_overall().to_dict()}
+        body: dict[str, Any] = {
+            kind: {
+                mode: {
+                    "micro": self.micro(kind, mode).to_dict(),
+                    "macro": self.macro(kind, mode),
+                    "types": {name: counts.to_dict() for name, counts in self.types(kind, mode).items()},
+                }
+                for mode in MODES
+            }
+            for kind in KINDS
+        }
+        said = {"missing_ids": self.missing, "extra_ids": self.extra, "macro_over": self.macro_over}
+        return {**head, **body, "relation_setting": self.setting, **said}
+
+
+def score(gold: Iterable[Document], predicted: Iterable[Document], rules: RuleSet) -> Score:
+    """Predicted documents held against gold documents of the same id.
+
+    Raises:
+        InputError: A document id twice on one side; different sets of documents under rules that forbid it.
+    """
+    ours, theirs = _by_id(gold, "gold"), _by_id(predicted, "predicted")
+    missing = [name for name in ours if name not in theirs]
+    extra = [name for name in theirs if name not in ours]
+    if rules.files == "equal" and (missing or extra):
+        raise InputError(
+            f"{rules.name} needs the same documents on both sides; {len(missing)} have no prediction"
+            f" (first: {_first(missing)}), {len(extra)} have no gold (first: {_first(extra)})"
+        )
+    names = [name for name in ours if name in theirs]
+    if rules.files == "union":
+        names = [*ours, *extra]
+    counted = []
+    on_gold = True
+    for name in names:
+        one = ours.get(name) or Document(name, theirs[name].text)
+        other = theirs.get(name) or Document(name, one.text)
+        counted.append(rules.count(one, other))
+        on_gold = on_gold and (one.entities == other.entities or _mentions(one) == _mentions(other))
+    setting: Literal["gold entities", "end to end"] = "gold entities" if on_gold and names else "end to end"
+    return Score(rules.name, rules.macro, counted, missing, extra, setting)
+
+
+def _mentions(document: Document) -> set[tuple[str, Any]]:
+    return {(entity.type, entity.span) for entity in document.entities}
+
+
+def _by_id(documents: Iterable[Document], side: str) -> dict[str, Document]:
+    found: dict[str, Document] = {}
+    for document in documents:
+        if document.id in found:
+            raise InputError(f"two {side} documents have the id {document.id}")
+        found[document.id] = document
+    return found
+
+
+def _first(names: Sequence[str]) -> str:
+    return names[0] if names else "none"

@@ -1,0 +1,1 @@
+"""Documents cut into sentences and windows; no tokenizer, no torch."""

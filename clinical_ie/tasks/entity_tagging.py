@@ -1,0 +1,185 @@
+"""Mentions as BIO tags on words, one row of tags for each layer of the schema.
+
+A unit of tagging is a word: a run of letters, a run of digits, or a single other character, as far
+as the tokenizer lets them be told apart. A unit is represented by its first sub-word.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from clinical_ie.document import Document, Entity, Fragment, Span
+from clinical_ie.segmentation.sentences import cut_points
+from clinical_ie.segmentation.windows import starts_of, windows
+from clinical_ie.tasks import bio
+from clinical_ie.tasks.task import Coverage, Example, Source, Task
+
+TagRows = Mapping[str, Sequence[str]]
+"""Layer -> one tag for each unit of the example."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaggingExample(Example):
+    """A window of a note.
+
+    `units` are the characters of each unit, `positions` the sub-word that stands for it in
+    `input_ids`, `owned` the units whose mentions this window may report, `tags` the gold rows.
+    """
+
+    units: tuple[Fragment, ...]
+    positions: tuple[int, ...]
+    owned: tuple[int, int]
+    tags: dict[str, list[str]]
+
+
+class EntityTagging(Task[TaggingExample]):
+    """Sequence tagging with windows.
+
+    Args:
+        window: Most sub-words of an input, special ones included.
+        overlap: Sub-words of context on each side of a window; mentions longer than that may be cut
+            and are counted.
+    """
+
+    def __init__(self, window: int = 256, overlap: int = 32) -> None:
+        self.window, self.overlap = window, overlap
+
+    def examples(self, document: Document, source: Source, coverage: Coverage | None = None) -> list[TaggingExample]:
+        """The windows of a document with its gold tags."""
+        encoder = source.encoder
+        ids, offsets = encoder.encode(document.text)
+        units, firsts, unit_of = _units(document.text, offsets)
+        budget = self.window - len(encoder.prefix) - len(encoder.suffix)
+        preferred = starts_of(cut_points(document.text), [start for start, _ in offsets])
+        cuts = windows(len(ids), budget, self.overlap, preferred)
+        rows = self._rows(document, source, units, [(cut.core_first, cut.core_last, cut.last) for cut in cuts], unit_of, coverage)
+        found = []
+        for number, cut in enumerate(cuts):
+            left, right = _unit_range(unit_of, firsts, cut.first, cut.last)
+            core = _unit_range(unit_of, firsts, cut.core_first, cut.core_last)
+            if left == right:
+                continue  # nothing but white space
+            shift = len(encoder.prefix) - cut.first
+            tags = {
+                layer: bio.encode([(name, a - left, b - left) for name, a, b in row if b > left and a < right], right - left)
+                for layer, row in rows.items()
+            }
+            found.append(
+                TaggingExample(
+                    f"{source.corpus}/{document.id}#{number}",
+                    document.id,
+                    source.corpus,
+                    (*encoder.prefix, *ids[cut.first : cut.last], *encoder.suffix),
+                    tuple(units[left:right]),
+                    tuple(first + shift for first in firsts[left:right]),
+                    (core[0] - left, core[1] - left),
+                    tags,
+                )
+            )
+        return found
+
+    def annotations(self, document: Document, examples: Sequence[TaggingExample], outputs: Mapping[str, TagRows]) -> Document:
+        """A document with the mentions that each window owns."""
+        spans: set[tuple[str, int, int]] = set()
+        for example in examples:
+            first_owned, last_owned = example.owned
+            for row in outputs[example.id].values():
+                for name, first, last in bio.decode(row):
+                    if first_owned <= first < last_owned:
+                        spans.add((name, example.units[first][0], example.units[last - 1][1]))
+        ordered = sorted(spans, key=lambda mention: (mention[1], -mention[2], mention[0]))
+        entities = [Entity(f"T{rank}", name, Span.of(start, end)) for rank, (name, start, end) in enumerate(ordered, 1)]
+        return Document(document.id, document.text, tuple(entities))
+
+    def _rows(
+        self,
+        document: Document,
+        source: Source,
+        units: Sequence[Fragment],
+        cuts: Sequence[tuple[int, int, int]],
+        unit_of: Sequence[int],
+        coverage: Coverage | None,
+    ) -> dict[str, list[bio.Mention]]:
+        """Layer -> mentions by unit that do not overlap; what cannot be said is counted, each mention once."""
+        coverage = Coverage() if coverage is None else coverage
+        layer_of = {entity.name: entity.layer for entity in source.schema.entities}
+        rows: dict[str, list[bio.Mention]] = {layer: [] for layer in source.schema.layers}
+        ends = dict.fromkeys(rows, 0)
+        starts = [start for start, _ in units]
+        reach = _reaches(cuts, unit_of, len(units))
+        for entity in sorted(document.entities, key=lambda entity: (entity.start, -entity.end)):
+            if entity.type not in layer_of:
+                continue
+            coverage.mentions += 1
+            if entity.span.discontinuous:
+                coverage.unrepresentable["discontinuous"] += 1
+                continue
+            first = max(bisect_right(starts, entity.start) - 1, 0)
+            if first < len(units) and units[first][1] <= entity.start:
+                first += 1
+            last = bisect_right(starts, entity.end - 1)
+            layer = layer_of[entity.type]
+            if first >= last:
+                coverage.unrepresentable["no word in it"] += 1
+                continue
+            if first < ends[layer]:
+                coverage.unrepresentable["overlaps another in its layer"] += 1
+                continue
+            if (units[first][0], units[last - 1][1]) != (entity.start, entity.end):
+                coverage.unrepresentable["ends inside a word or in white space"] += 1  # tagged all the same, as the whole words
+            elif last > reach[first]:
+                coverage.unrepresentable["longer than the overlap of windows"] += 1
+            rows[layer].append((entity.type, first, last))
+            ends[layer] = last
+        return rows
+
+
+def _units(text: str, offsets: Sequence[Fragment]) -> tuple[list[Fragment], list[int], list[int]]:
+    """Units, the first sub-word of each, and the unit of each sub-word (the next one's for white space)."""
+    units: list[Fragment] = []
+    firsts: list[int] = []
+    unit_of: list[int] = []
+    for index, (start, end) in enumerate(offsets):
+        while start < end and text[start].isspace():
+            start += 1
+        while start < end and text[end - 1].isspace():
+            end -= 1
+        if start >= end:
+            unit_of.append(len(units))
+            continue
+        if units and start <= units[-1][1] and (start < units[-1][1] or _one_word(text[start - 1], text[start])):
+            units[-1] = (units[-1][0], max(end, units[-1][1]))
+        else:
+            units.append((start, end))
+            firsts.append(index)
+        unit_of.append(len(units) - 1)
+    return units, firsts, unit_of
+
+
+def _one_word(before: str, after: str) -> bool:
+    return (before.isalpha() and after.isalpha()) or (before.isdecimal() and after.isdecimal())
+
+
+def _unit_range(unit_of: Sequence[int], firsts: Sequence[int], first: int, last: int) -> tuple[int, int]:
+    """Units whose first sub-word lies in ``[first, last)``."""
+    count = len(firsts)
+    left = unit_of[first] if first < len(unit_of) else count
+    if left < count and firsts[left] < first:
+        left += 1
+    right = unit_of[last] if last < len(unit_of) else count
+    if right < count and firsts[right] < last:
+        right += 1
+    return left, right
+
+
+def _reaches(cuts: Sequence[tuple[int, int, int]], unit_of: Sequence[int], count: int) -> list[int]:
+    """For every unit, one past the last unit that the window which owns it can see."""
+    reach = [count] * count
+    for core_first, core_last, last in cuts:
+        if last >= len(unit_of) or not count:
+            continue
+        for index in range(core_first, core_last):
+            reach[min(unit_of[index], count - 1)] = unit_of[last]
+    return reach
