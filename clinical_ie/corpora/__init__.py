@@ -6,6 +6,7 @@ command line by its file (``--corpus maccrobat``) or by a YAML file that describ
 
 from clinical_ie.corpora.brat_folder import BratFolder
 from clinical_ie.corpora.corpus import Corpus, find
+from clinical_ie.corpora.demo import Demo
 from clinical_ie.corpora.i2b2_2010 import I2b2Concepts2010
 from clinical_ie.corpora.leaf_clinical_trials import LeafClinicalTrials
 from clinical_ie.corpora.maccrobat import Maccrobat
@@ -18,6 +19,7 @@ from clinical_ie.corpora.uw_social_history import UWSocialHistory
 __all__ = [
     "BratFolder",
     "Corpus",
+    "Demo",
     "I2b2Concepts2010",
     "LeafClinicalTrials",
     "Maccrobat",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from torch.utils.data import Sampler
 
@@ -42,8 +42,8 @@ class BudgetBatchSampler(Sampler[list[int]]):
     """Batches of one rank, the same on every start from the same seed and epoch.
 
     The plan of an epoch depends on seed and epoch alone; ranks take turns in it, and the last turn is
-    filled up from the plan's beginning so that all ranks take the same number of steps. `skip` leaves out the
-    first batches of the next pass: that is how a resumed run goes on in the middle of an epoch.
+    filled up from the plan's beginning so that all ranks take the same number of steps. A resumed run goes
+    on in the middle of an epoch by leaving out the batches that were done.
 
     Args:
         lengths: Sub-words of each example.
@@ -52,29 +52,33 @@ class BudgetBatchSampler(Sampler[list[int]]):
         seed: Of that.
         rank: Which share.
         ranks: How many shares.
+        progress: Tells, when a pass begins, the epoch and how many of its batches are done already.
     """
 
     def __init__(
-        self, lengths: Sequence[int], budget: int, *, shuffle: bool, seed: int = 0, rank: int = 0, ranks: int = 1
+        self,
+        lengths: Sequence[int],
+        budget: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+        progress: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
         if budget < 1 or ranks < 1 or not 0 <= rank < ranks:
             raise SettingError(f"budget {budget}, rank {rank} of {ranks}: expected a positive budget and a rank below their number")
         self.lengths, self.budget, self.shuffle, self.seed, self.rank, self.ranks = lengths, budget, shuffle, seed, rank, ranks
-        self.epoch = 0
-        self.skip = 0
+        self.progress = progress
         self._fixed = budget_batches(lengths, budget)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Which plan comes next."""
-        self.epoch = epoch
-
-    def _plan(self) -> list[list[int]]:
+    def _plan(self, epoch: int) -> list[list[int]]:
         if not self.shuffle:
             return self._fixed
         # The number of batches must not change from epoch to epoch: schedules and progress count on it. Noise on the
         # lengths may ask for a batch more or less, so the budget gives way a little, or a large batch is halved.
         number = len(self._fixed)
-        name = f"{self.seed}/{self.epoch}"
+        name = f"{self.seed}/{epoch}"
         budget = self.budget
         while len(plan := budget_batches(self.lengths, budget, noise=_NOISE, seed=name)) > number:
             budget += max(1, budget // 32)
@@ -86,11 +90,11 @@ class BudgetBatchSampler(Sampler[list[int]]):
         return plan
 
     def __iter__(self) -> Iterator[list[int]]:
-        plan = self._plan()
+        epoch, done = self.progress()
+        plan = self._plan(epoch)
         short = -len(plan) % self.ranks
         plan = plan + [plan[index % len(plan)] for index in range(short)] if plan else plan
-        skip, self.skip = self.skip, 0
-        yield from plan[self.rank :: self.ranks][skip:]
+        yield from plan[self.rank :: self.ranks][done:]
 
     def __len__(self) -> int:
         return -(-len(self._fixed) // self.ranks)

@@ -132,7 +132,10 @@ class ExtractionDataModule(pl.LightningDataModule):
         examples = self.examples[part]
         lengths = [example.length for example in examples]
         budget = self.batch_budget if shuffle else self.eval_batch_budget
-        sampler = BudgetBatchSampler(lengths, budget, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks)
+        progress = self._progress if shuffle else lambda: (0, 0)
+        sampler = BudgetBatchSampler(
+            lengths, budget, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks, progress=progress
+        )
         schemas = {name: corpus.schema for name, corpus in self.corpora.items()}
         return DataLoader(
             _Listed(examples),
@@ -142,6 +145,13 @@ class ExtractionDataModule(pl.LightningDataModule):
             # a generator of its own, or every pass would draw from the global one and a resumed run would differ
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+    def _progress(self) -> tuple[int, int]:
+        """The epoch, and how many of its batches a resumed run has behind it."""
+        if self.trainer is None or not self.trainer.training:
+            return 0, 0
+        loop = self.trainer.fit_loop
+        return self.trainer.current_epoch, loop.epoch_loop.batch_progress.current.ready
 
     def schema_of(self, corpus: str) -> Schema:
         """The schema of a corpus by name."""

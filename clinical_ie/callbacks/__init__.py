@@ -1,0 +1,1 @@
+"""What happens around training: evaluation, files, throughput, interruption."""

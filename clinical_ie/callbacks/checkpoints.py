@@ -1,0 +1,59 @@
+"""The best and the last state of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from clinical_ie.data.datamodule import ExtractionDataModule
+
+BEST = "best.ckpt"
+LAST = "last.ckpt"
+
+
+class Checkpoints(ModelCheckpoint):
+    """``checkpoints/best.ckpt`` by a development score and ``checkpoints/last.ckpt`` after each epoch.
+
+    Where a corpus has no development part, the best is the last.
+
+    Args:
+        run_dir: The run's folder.
+        monitor: The score.
+        mode: Whether more or less of it is better.
+    """
+
+    def __init__(self, run_dir: str = "runs/run", monitor: str = "dev/strict_f1", mode: str = "max") -> None:
+        super().__init__(
+            dirpath=str(Path(run_dir) / "checkpoints"),
+            filename=BEST.removesuffix(".ckpt"),
+            monitor=monitor,
+            mode=mode,
+            save_top_k=1,
+            save_last=True,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        )
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102
+        data = getattr(trainer, "datamodule", None)
+        if stage == "fit" and isinstance(data, ExtractionDataModule) and not data.examples.get("dev"):
+            self.monitor = None
+        super().setup(trainer, pl_module, stage)
+
+
+class Patience(EarlyStopping):
+    """Stops a run whose development score has not risen for a while.
+
+    Args:
+        epochs: How many validations without a better score; never when None.
+        monitor: The score.
+        mode: Whether more or less of it is better.
+    """
+
+    def __init__(self, epochs: int | None = None, monitor: str = "dev/strict_f1", mode: str = "max") -> None:
+        never = 1_000_000
+        super().__init__(
+            monitor=monitor, mode=mode, patience=never if epochs is None else epochs, strict=False, check_on_train_epoch_end=False
+        )

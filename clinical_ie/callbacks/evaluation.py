@@ -1,0 +1,95 @@
+"""Scores predicted documents against gold ones, for every kind of model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from clinical_ie.callbacks.metrics import EntityScore
+from clinical_ie.callbacks.outputs import OutputCallback, Stage
+from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.document import Document
+from clinical_ie.reports.confusion import confusion_figure
+from clinical_ie.reports.results import Results
+from clinical_ie.scoring.rules import rule_set
+from clinical_ie.scoring.score import score
+
+
+class Evaluation(OutputCallback):
+    """Logs development scores after each validation and writes ``results.json`` after a test.
+
+    ``dev/strict_f1`` is the mean over corpora; ``dev/CORPUS/...`` holds precision, recall and F1, strict and
+    lenient, over all types and for each.
+
+    Args:
+        run_dir: Where ``results.json`` goes; nothing is written without it.
+        rules: Rule set of the test result; development scores are always strict-one-to-one.
+        interval_samples: Bootstrap samples of the test result's confidence intervals.
+    """
+
+    def __init__(self, run_dir: str | None = None, rules: str = "strict-one-to-one", interval_samples: int = 1000) -> None:
+        super().__init__()
+        self.run_dir, self.rules, self.interval_samples = run_dir, rule_set(rules), interval_samples
+        self.metrics: dict[str, EntityScore] = {}
+
+    def on_validation_batch_end(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.keep(outputs)
+
+    def on_test_batch_end(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.keep(outputs)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        predicted = self.predicted(trainer, "dev")
+        if not predicted:
+            return
+        data = cast(ExtractionDataModule, trainer.datamodule)  # type: ignore[attr-defined]
+        values: dict[str, float] = {}
+        for corpus, documents in predicted.items():
+            gold = data.documents["dev"][corpus]
+            metric = self.metrics.setdefault(corpus, EntityScore(data.schema_of(corpus))).to(pl_module.device)
+            metric.reset()
+            rules = rule_set("strict-one-to-one")
+            for one, other in list(zip(gold, documents, strict=True))[trainer.global_rank :: trainer.world_size]:
+                metric.update(rules.count(one, other))
+            values |= {f"dev/{corpus}/{name}": value for name, value in metric.compute().items()}
+            self._figure(trainer, corpus, gold, documents)
+        for name in ("strict_f1", "strict_precision", "strict_recall", "lenient_f1"):
+            values[f"dev/{name}"] = sum(values[f"dev/{corpus}/{name}"] for corpus in predicted) / len(predicted)
+        shown = {"dev/strict_f1"}
+        tensors = {name: torch.tensor(value, device=pl_module.device) for name, value in values.items()}
+        pl_module.log_dict({name: value for name, value in tensors.items() if name not in shown}, rank_zero_only=False)
+        pl_module.log_dict({name: tensors[name] for name in shown}, prog_bar=True)
+        if trainer.state.fn == "validate":
+            self._write(trainer, "dev", predicted)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        predicted = self.predicted(trainer, "test")
+        if predicted:
+            self._write(trainer, "test", predicted)
+
+    def _figure(self, trainer: pl.Trainer, corpus: str, gold: list[Document], predicted: list[Document]) -> None:
+        logger = trainer.logger
+        if trainer.is_global_zero and isinstance(logger, TensorBoardLogger):
+            figure = confusion_figure(gold, predicted, title=f"{corpus}, epoch {trainer.current_epoch}")
+            logger.experiment.add_figure(f"dev/{corpus}/confusion", figure, trainer.global_step)
+
+    def _write(self, trainer: pl.Trainer, stage: Stage, predicted: dict[str, list[Document]]) -> None:
+        data = cast(ExtractionDataModule, trainer.datamodule)  # type: ignore[attr-defined]
+        if not trainer.is_global_zero or self.run_dir is None:
+            return
+        path = Path(self.run_dir) / "results.json"
+        results = Results.load(path)
+        for corpus, documents in predicted.items():
+            result = score(data.documents[stage][corpus], documents, self.rules)
+            coverage = data.coverage[stage][corpus].to_dict()
+            view = data.corpora[corpus].view.left_out
+            results.add(stage, corpus, result, coverage=coverage, left_out=view, samples=self.interval_samples)
+        results.write(path)

@@ -1,0 +1,53 @@
+"""Scores as torchmetrics: summed counts, so that ranks add up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from clinical_ie.schema import Schema
+from clinical_ie.scoring.counts import MODES, Counts, DocumentCounts, total
+
+_FIELDS = ("tp", "fp", "fn")
+
+
+class EntityScore(Metric):
+    """Counts of mentions per type, strict and lenient.
+
+    Args:
+        schema: Its entity types are the rows of the states; a type that it does not know cannot be predicted.
+
+    Shape:
+        - states: ``(types, 3)``, true positives, false positives, false negatives.
+    """
+
+    full_state_update = False
+    strict: Tensor
+    lenient: Tensor
+
+    def __init__(self, schema: Schema, **options: Any) -> None:
+        super().__init__(**options)
+        self.types = schema.entity_names
+        for mode in MODES:
+            self.add_state(mode, torch.zeros(len(self.types), len(_FIELDS), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, document: DocumentCounts) -> None:
+        """Add what the pure scoring functions counted in one document."""
+        for mode in MODES:
+            state = getattr(self, mode)
+            for name, counts in document.entities[mode].items():
+                state[self.types.index(name)] += torch.tensor([counts.tp, counts.fp, counts.fn], device=state.device)
+
+    def compute(self) -> dict[str, float]:
+        """``strict_f1``, ``strict_precision``, ... and the same per type behind ``types/TYPE/``."""
+        found: dict[str, float] = {}
+        for mode in MODES:
+            rows = [Counts(*row) for row in getattr(self, mode).tolist()]
+            for prefix, counts in [("", total(rows)), *((f"types/{name}/", row) for name, row in zip(self.types, rows, strict=True))]:
+                found[f"{prefix}{mode}_precision"] = counts.precision
+                found[f"{prefix}{mode}_recall"] = counts.recall
+                found[f"{prefix}{mode}_f1"] = counts.f1
+        return found

@@ -1,0 +1,51 @@
+"""Collects what a model says of each example and puts documents together again."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+import lightning.pytorch as pl
+import torch
+
+from clinical_ie.data.datamodule import ExtractionDataModule, Part
+from clinical_ie.document import Document
+
+Stage = Literal["dev", "test", "predict"]
+
+
+class OutputCallback(pl.Callback):
+    """Base of callbacks that need predicted documents.
+
+    Outputs are gathered over ranks keyed by example id, so an example that a sampler gave to two ranks
+    counts once.
+    """
+
+    def __init__(self) -> None:
+        self._outputs: dict[str, Any] = {}
+
+    def keep(self, outputs: Any) -> None:
+        """Take in one batch's outputs."""
+        self._outputs.update(outputs)
+
+    def gathered(self, trainer: pl.Trainer) -> dict[str, Any]:
+        """Outputs of all ranks; empties the store."""
+        mine, self._outputs = self._outputs, {}
+        if trainer.world_size == 1:
+            return mine
+        parts: list[dict[str, Any] | None] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(parts, mine)
+        return {name: output for part in parts for name, output in (part or {}).items()}
+
+    def predicted(self, trainer: pl.Trainer, part: Part) -> dict[str, list[Document]]:
+        """Corpus -> predicted documents, in the order of the gold ones. Empty while Lightning only tries a batch or two."""
+        outputs = self.gathered(trainer)
+        data = cast(ExtractionDataModule, trainer.datamodule)  # type: ignore[attr-defined]
+        examples: dict[tuple[str, str], list[Any]] = {}
+        for example in data.examples[part]:
+            if example.id not in outputs:
+                return {}
+            examples.setdefault((example.corpus, example.document_id), []).append(example)
+        return {
+            corpus: [data.task.annotations(document, examples.get((corpus, document.id), []), outputs) for document in documents]
+            for corpus, documents in data.documents[part].items()
+        }

@@ -1,0 +1,48 @@
+"""Predicted documents as files: BRAT folders for people, JSON lines for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from clinical_ie.callbacks.outputs import OutputCallback, Stage
+from clinical_ie.formats import brat, jsonl
+
+
+class PredictionWriter(OutputCallback):
+    """Writes ``predictions/SPLIT/CORPUS/*.{txt,ann}`` and ``predictions/SPLIT/CORPUS.jsonl`` after a test or predict run.
+
+    Args:
+        run_dir: The run's folder; nothing is written without it.
+    """
+
+    def __init__(self, run_dir: str | None = None) -> None:
+        super().__init__()
+        self.run_dir = run_dir
+
+    def on_test_batch_end(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.keep(outputs)
+
+    def on_predict_batch_end(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.keep(outputs)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._write(trainer, "test")
+
+    def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._write(trainer, "predict")
+
+    def _write(self, trainer: pl.Trainer, stage: Stage) -> None:
+        predicted = self.predicted(trainer, stage)
+        if not trainer.is_global_zero or self.run_dir is None:
+            return
+        folder = Path(self.run_dir) / "predictions" / stage
+        for corpus, documents in predicted.items():
+            brat.write(documents, folder / corpus)
+            jsonl.write(documents, folder / f"{corpus}.jsonl")

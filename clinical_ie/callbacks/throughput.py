@@ -1,0 +1,42 @@
+"""How fast training is, in sub-words that mean something."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+
+
+class Throughput(pl.Callback):
+    """Logs real (unpadded) sub-words per second and the share of padding, over all ranks' steps since the last log.
+
+    Validation time does not count.
+    """
+
+    def __init__(self) -> None:
+        self._real = self._slots = 0
+        self._seconds = 0.0
+        self._begun = 0.0
+        self.total_real = 0
+        self.total_seconds = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._begun = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._begun = time.perf_counter()
+
+    def on_train_batch_end(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.perf_counter()
+        seconds, self._begun = now - self._begun, now
+        real, slots = int(batch["attention_mask"].sum()), batch["attention_mask"].numel()
+        self._seconds, self._real, self._slots = self._seconds + seconds, self._real + real, self._slots + slots
+        self.total_real, self.total_seconds = self.total_real + real, self.total_seconds + seconds
+        if (trainer.global_step + 1) % max(1, trainer.log_every_n_steps) == 0 and self._seconds > 0:  # type: ignore[attr-defined]
+            pl_module.log("train/tokens_per_second", trainer.world_size * self._real / self._seconds)
+            pl_module.log("train/padding_share", 1 - self._real / self._slots)
+            self._real = self._slots = 0
+            self._seconds = 0.0

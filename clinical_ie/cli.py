@@ -1,0 +1,63 @@
+"""``clinical-ie``: finds the subcommand and leaves the rest to it.
+
+Nothing heavy is imported here; importing torch and Lightning alone takes longer than reading the help.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from clinical_ie.errors import ClinicalIEError, InputError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "fit": ("training", "train a model; -c FILE adds a configuration, later ones win"),
+    "validate": ("training", "score a run's best checkpoint on the development split"),
+    "test": ("training", "score a run's best checkpoint on the test split"),
+    "predict": ("training", "annotate texts with a run's best checkpoint"),
+    "corpus": ("corpus", "check, describe and convert corpora"),
+    "score": ("score", "compare predicted with gold annotations under official rules"),
+    "demo": ("demo", "train and test on the embedded corpus, in a few minutes"),
+}
+
+_HELP = """usage: clinical-ie COMMAND [options]
+
+Clinical notes to structured patient information.
+
+{commands}
+
+clinical-ie COMMAND --help tells more. Exit codes: 0 fine, 2 bad usage or input, 1 anything else.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        rows = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+        print(_HELP.format(commands="\n".join(rows)), end="")
+        return 0 if given else 2
+    if given[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"clinical_ie {version('clinical_ie')}")
+        return 0
+    if given[0] not in COMMANDS:
+        print(f"clinical-ie: no command {given[0]!r}; known are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"clinical_ie.commands.{COMMANDS[given[0]][0]}")
+    try:
+        return int(module.run(given) or 0)
+    except InputError as error:
+        print(f"clinical-ie {given[0]}: {error}", file=sys.stderr)
+        return 2
+    except ClinicalIEError as error:
+        print(f"clinical-ie {given[0]}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 1

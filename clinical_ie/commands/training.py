@@ -1,0 +1,221 @@
+"""``clinical-ie fit | validate | test | predict``: LightningCLI with a run directory.
+
+A run directory holds ``config.yaml`` (replays the run alone), ``checkpoints/``, ``tensorboard/``,
+``predictions/`` and ``results.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import transformers
+import yaml
+from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from clinical_ie.callbacks.checkpoints import BEST, LAST, Checkpoints, Patience
+from clinical_ie.callbacks.evaluation import Evaluation
+from clinical_ie.callbacks.interruption import RandomState, SafeInterruption
+from clinical_ie.callbacks.predictions import PredictionWriter
+from clinical_ie.callbacks.throughput import Throughput
+from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.errors import SettingError
+from clinical_ie.files import write_text
+from clinical_ie.reports.results import Results
+from clinical_ie.strategies.checkpoint_files import WholeCheckpoints
+
+CONFIG = "config.yaml"
+
+
+class TrainingCLI(LightningCLI):
+    """Adds the run directory and the callbacks that every run has."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Options beside trainer, model and data; and the links between data and model."""
+        parser.add_argument("--run_dir", type=str, default=None, help="Where all files of the run go.")
+        parser.add_argument("--test_after_fit", type=bool, default=True, help="Score the best checkpoint on the test split after fit.")
+        parser.add_lightning_class_args(Evaluation, "evaluation")
+        parser.add_lightning_class_args(PredictionWriter, "predictions")
+        parser.add_lightning_class_args(Checkpoints, "checkpoints")
+        parser.add_lightning_class_args(Patience, "patience")
+        parser.add_lightning_class_args(SafeInterruption, "interruption")
+        for name in ("evaluation", "predictions", "checkpoints", "interruption"):
+            parser.link_arguments("run_dir", f"{name}.run_dir")
+        parser.link_arguments("run_dir", "trainer.default_root_dir")
+        parser.link_arguments("model.init_args.backbone", "data.tokenizer")
+        parser.link_arguments("data.schemas", "model.init_args.schemas", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the configuration alone: a run's ``config.yaml`` says all that its checkpoint would."""
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse to run into another run's directory."""
+        config = self.config[self.subcommand]
+        if not config.run_dir:
+            raise SettingError("--run_dir is missing: the folder where checkpoints, predictions and results go")
+        self.run_dir = Path(config.run_dir)
+        if self.subcommand == "fit" and not config.ckpt_path and (self.run_dir / "checkpoints").exists():
+            raise SettingError(
+                f"{self.run_dir} holds a run already; give another --run_dir, or --ckpt_path {self.run_dir}/checkpoints/{LAST} to go on with it"
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """A trainer with the run directory's logger and callbacks."""
+        logger = TensorBoardLogger(save_dir=str(self.run_dir), name="tensorboard", version="", default_hp_metric=False)
+        given = self._get(self.config_init, "trainer")
+        kwargs["logger"] = logger if given.get("logger") is None else given["logger"]
+        kwargs["plugins"] = [*(given.get("plugins") or []), WholeCheckpoints()]
+        kwargs["use_distributed_sampler"] = False  # the batch sampler shards by itself and is the same on every start
+        callbacks = list(given.get("callbacks") or [])
+        self.throughput = Throughput()
+        callbacks += [self.throughput, RandomState()]
+        if kwargs["logger"]:
+            callbacks.append(LearningRateMonitor(logging_interval="step"))
+        if given.get("enable_progress_bar") is not False and sys.stdout.isatty():
+            callbacks.append(RichProgressBar())
+        trainer: pl.Trainer = super().instantiate_trainer(**{**kwargs, "callbacks": callbacks})
+        return trainer
+
+    def before_fit(self) -> None:
+        """Write the configuration and the hyper-parameters down."""
+        if self.trainer.is_global_zero:
+            parser = self._parser("fit")
+            config = self.config["fit"].clone()
+            config.pop("config", None)
+            config.pop("ckpt_path", None)
+            text = parser.dump(config, skip_none=False, skip_link_targets=True)
+            write_text(self.run_dir / CONFIG, text)
+        self.begun = time.monotonic()
+
+    def after_fit(self) -> None:
+        """Note what the run cost; score the best checkpoint on the test split."""
+        if self.trainer.is_global_zero:
+            path = self.run_dir / "results.json"
+            results = Results.load(path)
+            results.run = self._cost()
+            results.write(path)
+            if isinstance(self.trainer.logger, TensorBoardLogger):
+                best = self.trainer.checkpoint_callback
+                score = getattr(best, "best_model_score", None)
+                metrics = {} if score is None else {"best/dev_strict_f1": float(score)}
+                self.trainer.logger.log_hyperparams(_flat(yaml.safe_load((self.run_dir / CONFIG).read_text())), metrics)
+        if self._get(self.config, "test_after_fit"):
+            self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=str(self._best()), weights_only=True, verbose=False)
+
+    def _best(self) -> Path:
+        path = self.run_dir / "checkpoints" / BEST
+        if not path.exists():
+            raise SettingError(f"{path}: no such checkpoint; has this run been trained?")
+        return path
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        options: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
+        if subcommand != "fit" and not options.get("ckpt_path"):
+            options["ckpt_path"] = str(self._best())
+        if subcommand in ("test", "validate"):
+            options["verbose"] = False
+        if subcommand == "predict":
+            options["return_predictions"] = False
+        # Our own checkpoints hold tensors and plain values only, so they load without pickle.
+        options["weights_only"] = True
+        return options
+
+    def _cost(self) -> dict[str, Any]:
+        trainer, throughput = self.trainer, self.throughput
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        trainable = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+        config = (self.run_dir / CONFIG).read_bytes()
+        return {
+            "seed": self._get(self.config, "seed_everything"),
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            "seconds": round(time.monotonic() - self.begun, 2),
+            "training_subwords": throughput.total_real,
+            "subwords_per_second": round(throughput.total_real / throughput.total_seconds, 1) if throughput.total_seconds else None,
+            "parameters": parameters,
+            "trainable_parameters": trainable,
+            "precision": str(trainer.precision),
+            "devices": trainer.world_size,
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores" + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+            "versions": {"torch": torch.__version__, "lightning": pl.__version__, "transformers": transformers.__version__, "python": platform.python_version()},
+            "fingerprint": hashlib.sha256(config).hexdigest()[:16],
+            "data": _data_fingerprint(self.datamodule),
+            "commit": _commit(),
+        }
+
+
+def _data_fingerprint(data: ExtractionDataModule) -> str:
+    digest = hashlib.sha256()
+    for part in ("train", "dev"):
+        for example in data.examples.get(part, []):  # type: ignore[call-overload]
+            digest.update(repr((example.id, example.input_ids, sorted(example.tags.items()))).encode())
+    return digest.hexdigest()[:16]
+
+
+def _commit() -> str | None:
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or None
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            rows |= _flat(value, f"{prefix}{key}/")
+        elif isinstance(value, str | int | float | bool):
+            rows[f"{prefix}{key}"] = value
+    return rows
+
+
+def quieten() -> None:
+    """Keep remarks that no user can act on from the screen."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        "The '.*dataloader' does not have many workers",
+        "Checkpoint directory .* exists and is not empty",
+        "The number of training batches .* is smaller than the logging interval",
+        ".*ended before the epoch ended and your dataloader is not resumable.*",  # it is: the sampler leaves out what was done
+        "Found .* module.s. in eval mode at the start of training",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run LightningCLI on these arguments."""
+    quieten()
+    before = sys.argv
+    sys.argv = ["clinical-ie"]  # LightningCLI warns when it is given arguments while there are others
+    try:
+        TrainingCLI(
+            pl.LightningModule,
+            ExtractionDataModule,
+            save_config_callback=None,
+            subclass_mode_model=True,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"prog": "clinical-ie"},
+            args=list(arguments),
+        )
+    finally:
+        sys.argv = before
+    return 0

@@ -1,0 +1,1 @@
+"""The invented notes of the demo corpus and the program that wrote them."""

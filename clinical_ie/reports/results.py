@@ -1,0 +1,58 @@
+"""``results.json``: all that a table of a run needs, so that no table needs a model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clinical_ie.errors import FileFormatError
+from clinical_ie.files import read_text, write_text
+from clinical_ie.scoring.counts import MODES
+from clinical_ie.scoring.score import KINDS, Score
+from clinical_ie.scoring.significance import bootstrap_f1
+
+
+@dataclass(slots=True)
+class Results:
+    """Scores by split and corpus, and what the run cost."""
+
+    splits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Results:
+        """What a file holds; nothing where there is none.
+
+        Raises:
+            FileFormatError: The file is no results file.
+        """
+        if not Path(path).exists():
+            return cls()
+        try:
+            data = json.loads(read_text(path))
+            return cls(data["splits"], data["run"])
+        except (ValueError, KeyError, TypeError):
+            raise FileFormatError(path, 0, "not a results file", expected="{splits, run}") from None
+
+    def add(
+        self, split: str, corpus: str, score: Score, *, coverage: dict[str, Any], left_out: dict[str, int], samples: int = 1000
+    ) -> None:
+        """Put in a score with bootstrap intervals of its micro F1 and the counts of every document."""
+        entry = {**score.to_dict(), "coverage": coverage, "left_out_by_flat_view": dict(sorted(left_out.items()))}
+        entry["intervals"], entry["per_document"] = {}, {}
+        for kind in KINDS if score.macro_over != "rows" else ():
+            for mode in MODES:
+                rows = score.per_document(kind, mode)
+                low, high = bootstrap_f1(rows, samples=samples)
+                entry["intervals"][f"{kind}/{mode}"] = {"level": 0.95, "low": low, "high": high, "samples": samples}
+                names = [document.id for document in score.documents]
+                entry["per_document"][f"{kind}/{mode}"] = {
+                    name: [row.tp, row.fp, row.fn] for name, row in zip(names, rows, strict=True)
+                }
+        self.splits.setdefault(split, {})[corpus] = entry
+
+    def write(self, path: Path | str) -> None:
+        """Write the file whole."""
+        write_text(path, json.dumps({"run": self.run, "splits": self.splits}, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,116 @@
+"""Scores as tables on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from clinical_ie.formats.findings import Findings
+from clinical_ie.scoring.counts import MODES, Counts, Mode
+from clinical_ie.scoring.score import KINDS, Kind, Score
+
+
+def show(
+    score: Score,
+    findings: Findings | None = None,
+    *,
+    other: Score | None = None,
+    samples: int = 0,
+    names: tuple[str, str | None] = ("", None),
+    console: Console | None = None,
+) -> None:
+    """Print what was scored, what was not, and all figures."""
+    console = console or Console()
+    console.print(f"{len(score.documents)} documents under {score.rules} (macro averages over {score.macro_over})")
+    _show_files(score, console)
+    if findings is not None:
+        for code, count in sorted(findings.counts().items()):
+            console.print(f"[yellow]{count} x {code}[/] while reading", highlight=False)
+    if score.macro_over == "rows":
+        console.print(_event_table(score))
+        return
+    for kind in KINDS:
+        if any(score.types(kind, mode) for mode in MODES):
+            console.print(_table(score, kind, samples))
+            if other is not None:
+                _compare(score, other, kind, names, console)
+
+
+def _show_files(score: Score, console: Console) -> None:
+    counted = score.rules != "n2c2-2018"
+    if score.missing:
+        what = "counted as missed" if counted else "NOT SCORED, as the official script does, which flatters the system"
+        console.print(f"[bold yellow]{len(score.missing)} gold documents have no prediction: {what}[/] (first: {score.missing[0]})")
+    if score.extra:
+        what = "all they hold counted as wrong" if counted else "not scored"
+        console.print(f"[bold yellow]{len(score.extra)} predicted documents have no gold: {what}[/] (first: {score.extra[0]})")
+
+
+def _table(score: Score, kind: Kind, samples: int) -> Table:
+    title = kind if kind == "entities" else f"relations ({'on gold entities' if score.setting == 'gold entities' else 'end to end'})"
+    table = Table(title=title, title_justify="left")
+    table.add_column("type")
+    for mode in MODES:
+        for name in ("P", "R", "F1"):
+            table.add_column(f"{mode} {name}", justify="right")
+    for name in ("tp", "fp", "fn"):
+        table.add_column(f"strict {name}", justify="right")
+    types = {mode: score.types(kind, mode) for mode in MODES}
+    for name in sorted(types["strict"].keys() | types["lenient"].keys()):
+        _row(table, name, {mode: types[mode].get(name, Counts()) for mode in MODES})
+    table.add_section()
+    _row(table, "micro", {mode: score.micro(kind, mode) for mode in MODES})
+    macro = {mode: score.macro(kind, mode) for mode in MODES}
+    table.add_row("macro", *(f"{macro[mode][name]:.4f}" for mode in MODES for name in ("precision", "recall", "f1")), "", "", "")
+    if samples:
+        from clinical_ie.scoring.significance import bootstrap_f1
+
+        cells = []
+        for mode in MODES:
+            interval = bootstrap_f1(score.per_document(kind, mode), samples=samples)
+            cells += ["", "", f"{interval.low:.4f}\n{interval.high:.4f}"]
+        table.add_row("95 % of F1", *cells, "", "", "")
+    return table
+
+
+def _row(table: Table, name: str, counts: dict[Mode, Counts]) -> None:
+    ratios = [f"{ratio:.4f}" for mode in MODES for ratio in (counts[mode].precision, counts[mode].recall, counts[mode].f1)]
+    strict = counts["strict"]
+    table.add_row(name, *ratios, str(strict.tp), str(strict.fp), str(strict.fn))
+
+
+def _compare(score: Score, other: Score, kind: Kind, names: tuple[str, str | None], console: Console) -> None:
+    from clinical_ie.scoring.significance import approximate_randomisation
+
+    table = Table(title=f"{kind}: {names[0]} against {names[1]}", title_justify="left")
+    for name in ("mode", "F1", "other F1", "difference", "p"):
+        table.add_column(name, justify="left" if name == "mode" else "right")
+    ours = {document.id: place for place, document in enumerate(score.documents)}
+    theirs = {document.id: place for place, document in enumerate(other.documents)}
+    shared = [name for name in ours if name in theirs]
+    for mode in MODES:
+        rows, others = score.per_document(kind, mode), other.per_document(kind, mode)
+        p = approximate_randomisation([rows[ours[name]] for name in shared], [others[theirs[name]] for name in shared])
+        one, two = score.micro(kind, mode).f1, other.micro(kind, mode).f1
+        table.add_row(mode, f"{one:.4f}", f"{two:.4f}", f"{one - two:+.4f}", f"{p:.4f}")
+    console.print(table)
+    console.print(f"p: paired approximate randomisation over {len(shared)} documents, 10,000 exchanges")
+
+
+def _event_table(score: Score) -> Table:
+    table = Table(title="events", title_justify="left")
+    for name in ("event", "argument", "subtype"):
+        table.add_column(name)
+    for name in ("gold", "predicted", "tp", "P", "R", "F1"):
+        table.add_column(name, justify="right")
+    rows = [(row["event"], row["argument"], row["subtype"], row["gold"], row["predicted"], row["tp"]) for row in score.events()]
+    for event, argument, subtype, gold, predicted, tp in rows:
+        counts = Counts(tp, predicted - tp, gold - tp)
+        ratios = (f"{counts.precision:.4f}", f"{counts.recall:.4f}", f"{counts.f1:.4f}")
+        table.add_row(event, argument, subtype, str(gold), str(predicted), str(tp), *ratios)
+    overall = score.events_overall()
+    table.add_section()
+    ratios = (f"{overall.precision:.4f}", f"{overall.recall:.4f}", f"{overall.f1:.4f}")
+    sums = (str(overall.tp + overall.fn), str(overall.tp + overall.fp), str(overall.tp))
+    table.add_row("OVERALL", "", "", *sums, *ratios)
+    return table

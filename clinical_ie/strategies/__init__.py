@@ -1,0 +1,1 @@
+"""How checkpoints and ranks are handled."""
