@@ -47,7 +47,7 @@ def writing(path: Path | str) -> Iterator[IO[str]]:
     try:
         with open(partial, "w", encoding="utf-8", newline="") as file:
             yield file
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -50,7 +50,7 @@ class Evaluation(OutputCallback):
         predicted = self.predicted(trainer, "dev")
         if not predicted:
             return
-        data = cast(ExtractionDataModule, trainer.datamodule)  # type: ignore[attr-defined]
+        data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         values: dict[str, float] = {}
         for corpus, documents in predicted.items():
             gold = data.documents["dev"][corpus]
@@ -82,7 +82,7 @@ class Evaluation(OutputCallback):
             logger.experiment.add_figure(f"dev/{corpus}/confusion", figure, trainer.global_step)
 
     def _write(self, trainer: pl.Trainer, stage: Stage, predicted: dict[str, list[Document]]) -> None:
-        data = cast(ExtractionDataModule, trainer.datamodule)  # type: ignore[attr-defined]
+        data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         if not trainer.is_global_zero or self.run_dir is None:
             return
         path = Path(self.run_dir) / "results.json"

@@ -69,7 +69,7 @@ class RandomState(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:  # noqa: D102
         version, numbers, gauss = random.getstate()
-        kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+        kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
         state: dict[str, Any] = {
             "torch": torch.get_rng_state(),
             "python": [version, list(numbers), gauss],

@@ -39,7 +39,7 @@ class OutputCallback(pl.Callback):
     def predicted(self, trainer: pl.Trainer, part: Part) -> dict[str, list[Document]]:
         """Corpus -> predicted documents, in the order of the gold ones. Empty while Lightning only tries a batch or two."""
         outputs = self.gathered(trainer)
-        data = cast(ExtractionDataModule, trainer.datamodule)  # type: ignore[attr-defined]
+        data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         examples: dict[tuple[str, str], list[Any]] = {}
         for example in data.examples[part]:
             if example.id not in outputs:

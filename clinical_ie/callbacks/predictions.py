@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 
 from clinical_ie.callbacks.outputs import OutputCallback, Stage
+from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.formats import brat, jsonl
+from clinical_ie.reports.annotated_html import write_page
 
 
 class PredictionWriter(OutputCallback):
-    """Writes ``predictions/SPLIT/CORPUS/*.{txt,ann}`` and ``predictions/SPLIT/CORPUS.jsonl`` after a test or predict run.
+    """Writes ``predictions/SPLIT/CORPUS/*.{txt,ann}``, ``CORPUS.jsonl`` and the page ``CORPUS.html`` after a test or predict run.
 
     Args:
         run_dir: The run's folder; nothing is written without it.
@@ -42,7 +44,10 @@ class PredictionWriter(OutputCallback):
         predicted = self.predicted(trainer, stage)
         if not trainer.is_global_zero or self.run_dir is None:
             return
+        data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         folder = Path(self.run_dir) / "predictions" / stage
         for corpus, documents in predicted.items():
             brat.write(documents, folder / corpus)
             jsonl.write(documents, folder / f"{corpus}.jsonl")
+            gold = data.documents[stage][corpus] if stage != "predict" else None
+            write_page(folder / f"{corpus}.html", f"{corpus}, {stage}", documents, gold)

@@ -14,7 +14,7 @@ from clinical_ie.files import write_text
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.formats.findings import Findings
 from clinical_ie.scoring.rules import RuleSet, rule_set
-from clinical_ie.scoring.score import Score, score
+from clinical_ie.scoring.score import score
 from clinical_ie.scoring.shac import Shac2022
 
 
@@ -81,6 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--lenient", action="store_true", help="mend and count broken records instead of stopping at the first")
     parser.add_argument("--triggers", default="overlap", choices=("overlap", "exact", "min_dist"), help="shac-2022: equal triggers")
-    parser.add_argument("--span-arguments", default="exact", choices=("exact", "overlap", "partial"), help="shac-2022: arguments without value")
-    parser.add_argument("--labelled-arguments", default="label", choices=("label", "exact", "overlap"), help="shac-2022: arguments with value")
+    parser.add_argument(
+        "--span-arguments", default="exact", choices=("exact", "overlap", "partial"), help="shac-2022: arguments without value"
+    )
+    parser.add_argument(
+        "--labelled-arguments", default="label", choices=("label", "exact", "overlap"), help="shac-2022: arguments with value"
+    )
     return parser

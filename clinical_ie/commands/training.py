@@ -15,6 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ class TrainingCLI(LightningCLI):
         self.run_dir = Path(config.run_dir)
         if self.subcommand == "fit" and not config.ckpt_path and (self.run_dir / "checkpoints").exists():
             raise SettingError(
-                f"{self.run_dir} holds a run already; give another --run_dir, or --ckpt_path {self.run_dir}/checkpoints/{LAST} to go on with it"
+                f"{self.run_dir} holds a run already; give another --run_dir,"
+                f" or --ckpt_path {self.run_dir}/checkpoints/{LAST} to go on with it"
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -149,8 +151,14 @@ class TrainingCLI(LightningCLI):
             "trainable_parameters": trainable,
             "precision": str(trainer.precision),
             "devices": trainer.world_size,
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores" + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
-            "versions": {"torch": torch.__version__, "lightning": pl.__version__, "transformers": transformers.__version__, "python": platform.python_version()},
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores"
+            + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+            "versions": {
+                "torch": torch.__version__,
+                "lightning": version("lightning"),
+                "transformers": transformers.__version__,
+                "python": platform.python_version(),
+            },
             "fingerprint": hashlib.sha256(config).hexdigest()[:16],
             "data": _data_fingerprint(self.datamodule),
             "commit": _commit(),
@@ -160,15 +168,13 @@ class TrainingCLI(LightningCLI):
 def _data_fingerprint(data: ExtractionDataModule) -> str:
     digest = hashlib.sha256()
     for part in ("train", "dev"):
-        for example in data.examples.get(part, []):  # type: ignore[call-overload]
+        for example in data.examples.get(part, []):
             digest.update(repr((example.id, example.input_ids, sorted(example.tags.items()))).encode())
     return digest.hexdigest()[:16]
 
 
 def _commit() -> str | None:
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
 
 
@@ -185,8 +191,8 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def quieten() -> None:
     """Keep remarks that no user can act on from the screen."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (

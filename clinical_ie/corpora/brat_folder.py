@@ -60,9 +60,7 @@ class BratFolder(BratCorpus):
             raise SettingError(f"{corpus_name}: split_folders names {unknown}; expected {', '.join(SPLITS)}")
         self.split_folders = split_folders
         self.patient = re.compile(patient_pattern) if patient_pattern else None
-        super().__init__(
-            root, entity_types=entity_types, flat=flat, dev_share=dev_share, test_share=test_share, split_seed=split_seed
-        )
+        super().__init__(root, entity_types=entity_types, flat=flat, dev_share=dev_share, test_share=test_share, split_seed=split_seed)
 
     @classmethod
     def from_yaml(cls, path: str | Path, *, root: str | None = None, **options: Any) -> BratFolder:

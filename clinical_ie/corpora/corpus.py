@@ -140,7 +140,7 @@ class Corpus(ABC):
         for split, share in (("test", self.shares[1]), ("dev", self.shares[0])):
             if split in missing and share > 0:
                 end = start + max(1, round(share * len(groups)))
-                chosen.update(dict.fromkeys(groups[start:end], cast(Split, split)))
+                chosen.update(dict.fromkeys(groups[start:end], cast("Split", split)))
                 start = end
         parts: dict[Split, list[Document]] = {"train": [], **{split: [] for split in missing}}
         for document in documents:
@@ -195,7 +195,9 @@ def find(name: str) -> Callable[..., Corpus]:
         return lambda root=None, **options: BratFolder.from_yaml(name, root=root, **options)
     import clinical_ie.corpora as package
 
-    known = {kind.name: kind for kind in vars(package).values() if isinstance(kind, type) and issubclass(kind, Corpus) and "name" in vars(kind)}
+    known = {
+        kind.name: kind for kind in vars(package).values() if isinstance(kind, type) and issubclass(kind, Corpus) and "name" in vars(kind)
+    }
     if name not in known:
         raise SettingError(f"no corpus {name!r}; known are {', '.join(sorted(known))}, or a YAML file that describes a BRAT folder")
     return known[name]

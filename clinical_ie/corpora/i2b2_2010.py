@@ -23,9 +23,7 @@ class I2b2Concepts2010(Corpus):
 
     name = "i2b2_2010"
     licence = "n2c2 data use agreement"
-    citation = (
-        "Uzuner O et al. 2010 i2b2/VA challenge on concepts, assertions, and relations in clinical text. JAMIA 18:552 (2011)"
-    )
+    citation = "Uzuner O et al. 2010 i2b2/VA challenge on concepts, assertions, and relations in clinical text. JAMIA 18:552 (2011)"
     declared = Schema(
         entity_types({"concepts": _TYPES}),
         (

@@ -68,8 +68,7 @@ class Maccrobat(BratCorpus):
     name = "maccrobat"
     licence = "CC BY 4.0"
     citation = (
-        "Caufield JH et al. A comprehensive typing system for information extraction from clinical narratives. "
-        "medRxiv 19009118 (2019)"
+        "Caufield JH et al. A comprehensive typing system for information extraction from clinical narratives. medRxiv 19009118 (2019)"
     )
     declared = Schema(
         entity_types({"mentions": _MENTIONS, "history": _HISTORY}),

@@ -31,9 +31,7 @@ class N2c2Medications2018(BratCorpus):
     )
     declared = Schema(
         entity_types({"medications": _TYPES}),
-        tuple(
-            RelationType(f"{name}-Drug", f"The {name} belongs to the drug.", (name,), ("Drug",)) for name in _TYPES if name != "Drug"
-        ),
+        tuple(RelationType(f"{name}-Drug", f"The {name} belongs to the drug.", (name,), ("Drug",)) for name in _TYPES if name != "Drug"),
     )
 
     def folders(self) -> dict[Split, list[Path]]:

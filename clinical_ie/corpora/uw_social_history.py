@@ -54,13 +54,9 @@ class UWSocialHistory(BratCorpus):
 
     name = "uw_social_history"
     licence = "free to use with citation; texts from MTSamples"
-    citation = (
-        "Yetisgen M, Vanderwende L. Automatic identification of substance abuse from social history in clinical text. AIME 2017"
-    )
+    citation = "Yetisgen M, Vanderwende L. Automatic identification of substance abuse from social history in clinical text. AIME 2017"
     declared = Schema(
-        entity_types(
-            {"triggers": _TRIGGERS, "family": _FAMILY, "status": _STATUS, "manner": _MANNER, "arguments": _ARGUMENTS}
-        ),
+        entity_types({"triggers": _TRIGGERS, "family": _FAMILY, "status": _STATUS, "manner": _MANNER, "arguments": _ARGUMENTS}),
         (
             RelationType("Status", "Current, past, future or none.", _NOT_FAMILY, ("StatusTime",)),
             RelationType("Type", "What kind.", _ALL, ("Type", "StatusTime")),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
-from clinical_ie.corpora.corpus import Corpus, Split
+from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.data.batching import BudgetBatchSampler
 from clinical_ie.data.collation import Batch, TaggingCollator
 from clinical_ie.data.tokenization import Subwords
@@ -102,7 +102,7 @@ class ExtractionDataModule(pl.LightningDataModule):
 
     def _read(self, corpus: Corpus, part: Part) -> list[Document]:
         if part != "predict":
-            return corpus.read(cast(Split, part), self.findings)
+            return corpus.read(part, self.findings)
         if self.texts is None:
             return [Document(document.id, document.text) for document in corpus.read("test", self.findings)]
         folder = Path(self.texts)
@@ -133,9 +133,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         lengths = [example.length for example in examples]
         budget = self.batch_budget if shuffle else self.eval_batch_budget
         progress = self._progress if shuffle else lambda: (0, 0)
-        sampler = BudgetBatchSampler(
-            lengths, budget, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks, progress=progress
-        )
+        sampler = BudgetBatchSampler(lengths, budget, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks, progress=progress)
         schemas = {name: corpus.schema for name, corpus in self.corpora.items()}
         return DataLoader(
             _Listed(examples),
@@ -158,7 +156,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         return self.corpora[corpus].schema
 
 
-class _Listed(torch.utils.data.Dataset[TaggingExample]):
+class _Listed(torch.utils.data.Dataset[Any]):
     def __init__(self, examples: Sequence[TaggingExample]) -> None:
         self.examples = examples
 

@@ -206,9 +206,7 @@ def _compare(expected: str, covered: str, findings: Findings, path: str, number:
         findings.warning(path, number, "covered-text-differs", f"covered text at {where} differs from the text file, which wins")
 
 
-def _fragmented(
-    line: str, text: str, lines: list[str], number: int, findings: Findings, path: str
-) -> tuple[Entity | None, int]:
+def _fragmented(line: str, text: str, lines: list[str], number: int, findings: Findings, path: str) -> tuple[Entity | None, int]:
     """A mention with several fragments, or one that needs mending; and the last line that belongs to it."""
     match = _FRAGMENTS(line)
     if not match:

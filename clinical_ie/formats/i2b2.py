@@ -115,7 +115,9 @@ def _parse(path: Path, beside: dict[str, Path | None], findings: Findings) -> Do
         if span is None:
             findings.error(file, number, "no-such-token", f"there are no tokens {a}:{b} to {c}:{d}", expected="line from 1, token from 0")
         elif text[span.start : span.end].lower().split() != covered.lower().split():
-            findings.warning(file, number, "covered-text-differs", f"covered text at {a}:{b} {c}:{d} differs from the text file, which wins")
+            findings.warning(
+                file, number, "covered-text-differs", f"covered text at {a}:{b} {c}:{d} differs from the text file, which wins"
+            )
         return span
 
     def records(ending: str) -> Iterable[tuple[Path, int, str]]:
@@ -199,7 +201,7 @@ def write(documents: Iterable[Document], folder: Path | str, findings: Findings 
         for event in document.events:
             refuse(f"event {event.id}")
         for rest in (*document.equivalences, *document.normalizations, *document.comments):
-            refuse(f"a {type(rest).__name__.lower()} ({rest.type})")
+            refuse(f"what the annotators said beside it ({type(rest).__name__.lower()})")
         write_text(root / "txt" / f"{document.id}.txt", document.text)
         for folder_name, ending, rows in (("concept", "con", concepts), ("rel", "rel", relations), ("ast", "ast", assertions)):
             write_text(root / folder_name / f"{document.id}.{ending}", "".join(row + "\n" for row in rows))

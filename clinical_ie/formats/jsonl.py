@@ -75,13 +75,11 @@ def to_dict(document: Document) -> dict[str, Any]:
         "text": document.text,
         "entities": [{"id": e.id, "type": e.type, "fragments": [list(f) for f in e.span.fragments]} for e in document.entities],
         "relations": [
-            {"id": r.id, "type": r.type, "head": r.head, "tail": r.tail}
-            | ({} if r.roles == ("Arg1", "Arg2") else {"roles": list(r.roles)})
+            {"id": r.id, "type": r.type, "head": r.head, "tail": r.tail} | ({} if r.roles == ("Arg1", "Arg2") else {"roles": list(r.roles)})
             for r in document.relations
         ],
         "events": [
-            {"id": e.id, "type": e.type, "trigger": e.trigger, "arguments": [list(pair) for pair in e.arguments]}
-            for e in document.events
+            {"id": e.id, "type": e.type, "trigger": e.trigger, "arguments": [list(pair) for pair in e.arguments]} for e in document.events
         ],
         "attributes": [{"id": a.id, "type": a.type, "target": a.target, "value": a.value} for a in document.attributes],
         "equivalences": [{"type": g.type, "members": list(g.members)} for g in document.equivalences],
@@ -105,17 +103,13 @@ def from_dict(data: Mapping[str, Any]) -> Document:
         data["text"],
         tuple(Entity(e["id"], e["type"], Span(tuple((f[0], f[1]) for f in e["fragments"]))) for e in data.get("entities", ())),
         tuple(
-            Relation(r["id"], r["type"], r["head"], r["tail"], tuple(r.get("roles", ("Arg1", "Arg2"))))
-            for r in data.get("relations", ())
+            Relation(r["id"], r["type"], r["head"], r["tail"], tuple(r.get("roles", ("Arg1", "Arg2")))) for r in data.get("relations", ())
         ),
         tuple(
-            Event(e["id"], e["type"], e["trigger"], tuple((pair[0], pair[1]) for pair in e["arguments"]))
-            for e in data.get("events", ())
+            Event(e["id"], e["type"], e["trigger"], tuple((pair[0], pair[1]) for pair in e["arguments"])) for e in data.get("events", ())
         ),
         tuple(Attribute(a["id"], a["type"], a["target"], a.get("value")) for a in data.get("attributes", ())),
         tuple(Equivalence(g["type"], tuple(g["members"])) for g in data.get("equivalences", ())),
-        tuple(
-            Normalization(n["id"], n["type"], n["target"], n["entry"], n.get("text", "")) for n in data.get("normalizations", ())
-        ),
+        tuple(Normalization(n["id"], n["type"], n["target"], n["entry"], n.get("text", "")) for n in data.get("normalizations", ())),
         tuple(Comment(c["id"], c["type"], c["target"], c.get("text", "")) for c in data.get("comments", ())),
     )

@@ -64,7 +64,7 @@ def _parse(name: str, report: Mapping[str, Any], findings: Findings, path: Path 
         entities.append(Entity(str(key), label, span))
         pairs += [(kind, str(key), target) for kind, target in links]
     known = {entity.id for entity in entities}
-    relations = []
+    relations: list[Relation] = []
     for kind, head, target in pairs:
         if target in known:
             relations.append(Relation(f"R{len(relations) + 1}", kind, head, target))

@@ -6,6 +6,7 @@ import copy
 import inspect
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,12 +36,10 @@ def load_encoder(name: str, *, dropout: float | None = None) -> PreTrainedModel:
                 if hasattr(config, key):
                     setattr(config, key, dropout)
         options = {}
-        kind = AutoModel._model_mapping[type(config)]  # an unused pooler would stop distributed training
-        if "add_pooling_layer" in inspect.signature(kind.__init__).parameters:
+        kind: Any = AutoModel._model_mapping[type(config)]  # an unused pooler would stop distributed training
+        if "add_pooling_layer" in inspect.signature(kind).parameters:
             options["add_pooling_layer"] = False
-        model: PreTrainedModel = AutoModel.from_pretrained(
-            folder, config=config, dtype=torch.float32, trust_remote_code=False, **options
-        )
+        model: PreTrainedModel = AutoModel.from_pretrained(folder, config=config, dtype=torch.float32, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError) as error:
         raise SettingError(f"{name}: cannot be loaded as an encoder ({str(error).splitlines()[0]})") from error
     model.train()  # from_pretrained returns evaluation mode, and Lightning leaves it there

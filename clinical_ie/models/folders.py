@@ -30,7 +30,7 @@ def locate(name: str) -> str:
         if not folder.is_dir():
             raise SettingError(f"{name}: the package {module} has no folder {inside}")
         return str(folder)
-    expanded = os.path.expanduser(name)
+    expanded = str(Path(name).expanduser())
     if os.path.isdir(expanded):
         return expanded
     if name.startswith((".", "/", "~")) or name.count("/") > 1:

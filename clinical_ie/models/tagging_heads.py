@@ -5,15 +5,13 @@ Shape legend: ``B`` rows, ``W`` units, ``H`` hidden.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from clinical_ie.models.crf import LinearChainCRF
-from clinical_ie.schema import Schema
-from clinical_ie.tasks import bio
 
 Decoder = Literal["crf", "softmax"]
 
@@ -21,13 +19,13 @@ Decoder = Literal["crf", "softmax"]
 class TaggingHead(nn.Module):
     """Tags of one layer."""
 
-    def __init__(self, hidden: int, types: Sequence[str], decoder: Decoder) -> None:
+    def __init__(self, hidden: int, labels: Sequence[str], legal: Callable[[str, str], bool], decoder: Decoder) -> None:
         super().__init__()
-        self.labels = bio.labels(types)
+        self.labels = list(labels)
         self.linear = nn.Linear(hidden, len(self.labels))
         nn.init.normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
-        allowed = [[bio.legal(before, after) for after in self.labels] for before in self.labels]
+        allowed = [[legal(before, after) for after in self.labels] for before in self.labels]
         self.crf = LinearChainCRF(allowed, learned=decoder == "crf")
 
 
@@ -36,26 +34,34 @@ class TaggingHeads(nn.Module):
 
     Args:
         hidden: Width of the encoder.
-        schemas: Corpus -> its schema.
+        labels: Corpus -> layer -> tags.
+        legal: Whether a tag may follow another.
         decoder: Linear-chain CRF, or softmax with the best legal row.
         dropout: On the units' vectors.
     """
 
-    def __init__(self, hidden: int, schemas: Mapping[str, Schema], decoder: Decoder, dropout: float) -> None:
+    def __init__(
+        self,
+        hidden: int,
+        labels: Mapping[str, Mapping[str, Sequence[str]]],
+        legal: Callable[[str, str], bool],
+        decoder: Decoder,
+        dropout: float,
+    ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.layers = {corpus: tuple(schema.layers) for corpus, schema in schemas.items()}
+        self.layers = {corpus: tuple(layers) for corpus, layers in labels.items()}
         self.heads = nn.ModuleDict(
             {
-                tag_key(corpus, layer): TaggingHead(hidden, types, decoder)
-                for corpus, schema in schemas.items()
-                for layer, types in schema.layers.items()
+                tag_key(corpus, layer): TaggingHead(hidden, tags, legal, decoder)
+                for corpus, layers in labels.items()
+                for layer, tags in layers.items()
             }
         )
 
     def head(self, corpus: str, layer: str) -> TaggingHead:
         """The head of a layer."""
-        return cast(TaggingHead, self.heads[tag_key(corpus, layer)])
+        return cast("TaggingHead", self.heads[tag_key(corpus, layer)])
 
     def loss(self, units: Tensor, mask: Tensor, corpora: Sequence[str], tags: Mapping[str, Tensor]) -> Tensor:
         """Negative log-likelihood of all rows of tags, per unit.
@@ -86,6 +92,7 @@ class TaggingHeads(nn.Module):
 
 
 def tag_key(corpus: str, layer: str) -> str:
+    """What a head and its tags are called in modules and batches."""
     return f"{corpus}/{layer}".replace(".", "_")
 
 
@@ -94,6 +101,3 @@ def _by_corpus(corpora: Sequence[str], device: torch.device) -> dict[str, Tensor
     for row, corpus in enumerate(corpora):
         rows.setdefault(corpus, []).append(row)
     return {corpus: torch.tensor(places, device=device) for corpus, places in rows.items()}
-
-
-

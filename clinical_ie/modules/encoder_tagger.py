@@ -14,9 +14,11 @@ from transformers import PreTrainedModel
 
 from clinical_ie.data.collation import Batch
 from clinical_ie.models.backbones import load_encoder, parameter_groups
+from clinical_ie.models.layer_mix import LayerMix
 from clinical_ie.models.tagging_heads import Decoder, TaggingHeads
 from clinical_ie.modules.schedules import Schedule, warmed_up
 from clinical_ie.schema import Schema
+from clinical_ie.tasks import bio
 
 
 class EncoderTagger(pl.LightningModule):
@@ -35,6 +37,7 @@ class EncoderTagger(pl.LightningModule):
         warmup_share: Share of all steps for the warm-up.
         dropout: Before the heads.
         backbone_dropout: Replaces the encoder's own; None keeps that.
+        mixed_layers: How many of the last layers a unit's vector is a learned mean of; 1 takes the last as it is.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class EncoderTagger(pl.LightningModule):
         warmup_share: float = 0.1,
         dropout: float = 0.1,
         backbone_dropout: float | None = None,
+        mixed_layers: int = 1,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -62,7 +66,9 @@ class EncoderTagger(pl.LightningModule):
         self.layer_decay, self.weight_decay = layer_decay, weight_decay
         self.schedule: Schedule = schedule
         self.warmup_share, self.dropout, self.backbone_dropout = warmup_share, dropout, backbone_dropout
+        self.mixed_layers = mixed_layers
         self.backbone: PreTrainedModel
+        self.mix: LayerMix
         self.heads: TaggingHeads
 
     def configure_model(self) -> None:
@@ -70,7 +76,9 @@ class EncoderTagger(pl.LightningModule):
         if "backbone" in self._modules:
             return
         self.backbone = load_encoder(self.backbone_name, dropout=self.backbone_dropout)
-        self.heads = TaggingHeads(int(self.backbone.config.hidden_size), self.schemas, self.decoder, self.dropout)
+        self.mix = LayerMix(self.mixed_layers)
+        labels = {corpus: {layer: bio.labels(types) for layer, types in schema.layers.items()} for corpus, schema in self.schemas.items()}
+        self.heads = TaggingHeads(int(self.backbone.config.hidden_size), labels, bio.legal, self.decoder, self.dropout)
 
     def units(self, batch: Batch) -> Tensor:
         """The encoder's vector of every unit.
@@ -78,7 +86,11 @@ class EncoderTagger(pl.LightningModule):
         Shape:
             - result: ``(B, W, H)``
         """
-        hidden: Tensor = self.backbone(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+        inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+        if self.mixed_layers > 1:
+            hidden: Tensor = self.mix(self.backbone(**inputs, output_hidden_states=True).hidden_states)
+        else:
+            hidden = self.backbone(**inputs).last_hidden_state
         positions = batch["unit_positions"].unsqueeze(2).expand(-1, -1, hidden.shape[2])
         return hidden.gather(1, positions)
 
@@ -112,7 +124,7 @@ class EncoderTagger(pl.LightningModule):
         groups = list(
             parameter_groups(
                 self.backbone,
-                self.heads,
+                torch.nn.ModuleList([self.mix, self.heads]),
                 learning_rate=self.learning_rate,
                 head_learning_rate=self.head_learning_rate,
                 layer_decay=self.layer_decay,
@@ -122,7 +134,7 @@ class EncoderTagger(pl.LightningModule):
         optimizer = torch.optim.AdamW(groups, fused=True)
         # Fused AdamW announces that it can unscale gradients itself, and Lightning then refuses to clip them. Without the
         # announcement any scaler unscales first, as with every other optimizer.
-        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+        optimizer._step_supports_amp_scaling = False
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = warmed_up(optimizer, self.schedule, self.warmup_share, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -48,9 +48,7 @@ class Results:
                 low, high = bootstrap_f1(rows, samples=samples)
                 entry["intervals"][f"{kind}/{mode}"] = {"level": 0.95, "low": low, "high": high, "samples": samples}
                 names = [document.id for document in score.documents]
-                entry["per_document"][f"{kind}/{mode}"] = {
-                    name: [row.tp, row.fp, row.fn] for name, row in zip(names, rows, strict=True)
-                }
+                entry["per_document"][f"{kind}/{mode}"] = {name: [row.tp, row.fp, row.fn] for name, row in zip(names, rows, strict=True)}
         self.splits.setdefault(split, {})[corpus] = entry
 
     def write(self, path: Path | str) -> None:

@@ -79,9 +79,9 @@ class StrictOneToOne(RuleSet):
             rows.setdefault(name, []).append(options)
         totals = Counter(name for name, _, _ in ours)
         for name in totals.keys() | rows.keys():
-            options = rows.get(name, [])
-            tp = matching_size(options)
-            found[name] = Counts(tp, len(options) - tp, totals[name] - tp)
+            row = rows.get(name, [])
+            tp = matching_size(row)
+            found[name] = Counts(tp, len(row) - tp, totals[name] - tp)
         return found
 
 
@@ -215,9 +215,7 @@ def _first_come(gold: list[str], predicted: list[str], partners: list[list[int]]
     return found
 
 
-def _link_partners(
-    gold: Document, predicted: Document, ours: Sequence[Link], theirs: Sequence[Link], *, by_hull: bool
-) -> list[list[int]]:
+def _link_partners(gold: Document, predicted: Document, ours: Sequence[Link], theirs: Sequence[Link], *, by_hull: bool) -> list[list[int]]:
     """For every predicted link, the gold links of its type whose both ends overlap its own."""
     if not theirs:
         return []

@@ -26,7 +26,8 @@ def _f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """F1 of rows of (tp, fp, fn); 0 where all are 0."""
     tp, fp, fn = counts[..., 0], counts[..., 1], counts[..., 2]
     total = 2 * tp + fp + fn
-    return np.divide(2 * tp, total, out=np.zeros(total.shape), where=total > 0)
+    scores: NDArray[np.float64] = np.divide(2 * tp, total, out=np.zeros(total.shape), where=total > 0)
+    return scores
 
 
 def _matrix(documents: Sequence[Counts]) -> NDArray[np.int64]:

@@ -12,7 +12,39 @@ import re
 from clinical_ie.document import Fragment
 
 _ABBREVIATIONS = frozenset(
-    "dr mr mrs ms prof st vs approx dept e.g i.e etc fig no p.o b.i.d t.i.d q.i.d q.d p.r.n q.h.s i.v i.m s.c a.m p.m pt hx dx tx rx".split()
+    [
+        "dr",
+        "mr",
+        "mrs",
+        "ms",
+        "prof",
+        "st",
+        "vs",
+        "approx",
+        "dept",
+        "e.g",
+        "i.e",
+        "etc",
+        "fig",
+        "no",
+        "p.o",
+        "b.i.d",
+        "t.i.d",
+        "q.i.d",
+        "q.d",
+        "p.r.n",
+        "q.h.s",
+        "i.v",
+        "i.m",
+        "s.c",
+        "a.m",
+        "p.m",
+        "pt",
+        "hx",
+        "dx",
+        "tx",
+        "rx",
+    ]
 )
 _END = re.compile(
     r"""
@@ -25,13 +57,13 @@ _END = re.compile(
 
 
 def sentences(text: str) -> list[Fragment]:
-    """Half-open ranges of sentences, in order, without the white space around them.
+    r"""Half-open ranges of sentences, in order, without the white space around them.
 
     Example:
-        >>> [text[a:b] for text in ["Dr. Li saw her. No fever.\\n\\nPlan: rest"] for a, b in sentences(text)]
+        >>> [text[a:b] for text in ["Dr. Li saw her. No fever.\n\nPlan: rest"] for a, b in sentences(text)]
         ['Dr. Li saw her.', 'No fever.', 'Plan: rest']
     """
-    found = []
+    found: list[Fragment] = []
     start = 0
     for match in _END.finditer(text):
         if match["mark"] and not _ends_sentence(text, match):

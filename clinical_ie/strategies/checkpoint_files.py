@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any
 
 from lightning.fabric.plugins import TorchCheckpointIO
@@ -13,12 +13,10 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint."""
-        final = os.fspath(path)
-        folder, name = os.path.split(final)
-        partial = os.path.join(folder, f".{name}.partial")
+        final = Path(path)
+        partial = final.with_name(f".{final.name}.partial")
         try:
             super().save_checkpoint(checkpoint, partial, storage_options)
-            os.replace(partial, final)
+            partial.replace(final)
         finally:
-            if os.path.exists(partial):
-                os.remove(partial)
+            partial.unlink(missing_ok=True)

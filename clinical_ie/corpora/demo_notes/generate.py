@@ -27,7 +27,8 @@ def note(split: str, rank: int, seed: int = SEED) -> Document:
     writer = NoteWriter()
     hand = HANDS[rank % len(HANDS)]
     sections = Sections(writer, Words(dice, NOVELTY[split]), hand)
-    writer.plain(f"Admission Date: {hand.date}{' ' * dice.randint(1, 12)}Service: {dice.choice(['Medicine', 'MEDICINE', 'Surgery', 'Cardiology'])}\n\n")
+    service = " " * dice.randint(1, 12) + "Service: " + dice.choice(["Medicine", "MEDICINE", "Surgery", "Cardiology"])
+    writer.plain(f"Admission Date: {hand.date}{service}\n\n")
     body = [sections.history, sections.course, sections.results, sections.medications]
     extra = [sections.allergies, sections.social]
     order = [sections.allergies, *body, sections.social] if dice.random() < 0.5 else [*body, *extra]

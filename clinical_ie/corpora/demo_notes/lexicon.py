@@ -111,7 +111,10 @@ class Words:
         """A result that a test may have."""
         if "pressure" in test:
             return f"{self.dice.randint(90, 190)}/{self.dice.randint(50, 110)}"
-        if any(word in test for word in ("x-ray", "CT", "MRI", "CXR", "ultrasound", "scopy", "echo", "EKG", "scan", "cultures", "duplex", "stress")):
+        if any(
+            word in test
+            for word in ("x-ray", "CT", "MRI", "CXR", "ultrasound", "scopy", "echo", "EKG", "scan", "cultures", "duplex", "stress")
+        ):
             return self.of(NORMAL)
         number = self.of([str(self.dice.randint(2, 400)), f"{self.dice.randint(1, 40)}.{self.dice.randint(0, 9)}"])
         return self.of([number, number, f"elevated at {number}", f"{number} (H)", self.of(NORMAL)])

@@ -36,7 +36,15 @@ class Hand:
 
 
 HANDS = (
-    Hand(lambda title: f"{title.upper()}:\n", "The patient", ("1. ", "2. ", "3. ", "4. ", "5. ", "6. "), " ", "[**Name**]", "[**2190-4-12**]", False),
+    Hand(
+        lambda title: f"{title.upper()}:\n",
+        "The patient",
+        ("1. ", "2. ", "3. ", "4. ", "5. ", "6. "),
+        " ",
+        "[**Name**]",
+        "[**2190-4-12**]",
+        False,
+    ),
     Hand(lambda title: f"{title}: ", "Pt", ("- ",), " ", "___", "___", True),
     Hand(lambda title: f"\n== {title} ==\n", "Mr. [**Last Name**]", ("* ",), "  ", "[**First Name8**]", "[**Date**]", False),
     Hand(lambda title: f"{title.lower()} -- ", "pt", ("",), " ", "XXXX", "XX/XX", True),
@@ -83,7 +91,13 @@ class Sections:
             self.note.write(f" came in complaining of <s Problem|{w.one(SYMPTOMS)}>, now resolved.")
         self.end()
         one, two = self._two(SYMPTOMS)
-        denial = w.of(["Denies <x Problem|{a}> or <y Problem|{b}>.", "There was no <x Problem|{a}>, no <y Problem|{b}>.", "Negative for <x Problem|{a}> and <y Problem|{b}>."])
+        denial = w.of(
+            [
+                "Denies <x Problem|{a}> or <y Problem|{b}>.",
+                "There was no <x Problem|{a}>, no <y Problem|{b}>.",
+                "Negative for <x Problem|{a}> and <y Problem|{b}>.",
+            ]
+        )
         self.note.write(denial.format(a=one, b=two), "x.Assertion=absent", "y.Assertion=absent")
         self.end()
         if w.chance(0.35):
@@ -93,7 +107,15 @@ class Sections:
             self.note.write(f"{w.of(['Mother', 'Father', 'A brother'])} had <x Problem|{w.one(PROBLEMS)}>.", "x.Assertion=family")
             self.end()
         if w.chance(0.3):
-            self.note.plain(w.of(["Independent in activities of daily living.", "Lives in a cold apartment on a busy road.", "He was seen before discharge by Dr. " + hand.name + "."]))
+            self.note.plain(
+                w.of(
+                    [
+                        "Independent in activities of daily living.",
+                        "Lives in a cold apartment on a busy road.",
+                        "He was seen before discharge by Dr. " + hand.name + ".",
+                    ]
+                )
+            )
             self.end()
         self.note.plain("\n")
 
@@ -116,16 +138,28 @@ class Sections:
                 self.note.say("e ADE d", {**keys, **more})
             elif which == 2:
                 other = w.one(DRUGS)
-                keys = self.note.write(f"For {w.of(['', 'his ', 'her ', 'the '])}<p Problem|{problem}> we gave <d Drug|{drug}> and then <o Drug|{other}> <s Dosage|{w.dose()}>.", "p Reason d", "p Reason o", "s Dosage o")
+                keys = self.note.write(
+                    f"For {w.of(['', 'his ', 'her ', 'the '])}<p Problem|{problem}> we gave <d Drug|{drug}> and then <o Drug|{other}> <s Dosage|{w.dose()}>.",
+                    "p Reason d",
+                    "p Reason o",
+                    "s Dosage o",
+                )
                 if w.chance(0.5):
                     self.end()
                     more = self.note.write(f"The <a Problem|{problem}> improved and <b Drug|{drug}> was stopped.")
                     self.note.say("a Reason b", more)
             elif which == 3:
-                self.note.write(f"Developed <e Problem|{w.one(REACTIONS)}> after the first dose of <d Drug|{drug}>, which was held.", "e ADE d")
+                self.note.write(
+                    f"Developed <e Problem|{w.one(REACTIONS)}> after the first dose of <d Drug|{drug}>, which was held.", "e ADE d"
+                )
             else:
                 test = w.one(TESTS)
-                self.note.write(f"<t Test|{test}> showed <p Problem|{problem}>, and <d Drug|{drug}> <r Route|{w.of(ROUTES)}> was begun <f Frequency|{w.of(FREQUENCIES)}>.", "t Reveals p", "r Route d", "f Frequency d")
+                self.note.write(
+                    f"<t Test|{test}> showed <p Problem|{problem}>, and <d Drug|{drug}> <r Route|{w.of(ROUTES)}> was begun <f Frequency|{w.of(FREQUENCIES)}>.",
+                    "t Reveals p",
+                    "r Route d",
+                    "f Frequency d",
+                )
             self.end()
         self.note.plain("\n")
 
@@ -136,10 +170,17 @@ class Sections:
         tests = self._several(TESTS, w.dice.randint(3, 6))
         if w.chance(0.5):
             for test in tests:
-                self.note.write(f"{w.of(['', '   '])}<t Test|{test}>{w.of([' ', '    ', ': ', '-', ' = '])}<v Result|{w.value(test)}>\n", "v ResultOf t")
+                self.note.write(
+                    f"{w.of(['', '   '])}<t Test|{test}>{w.of([' ', '    ', ': ', '-', ' = '])}<v Result|{w.value(test)}>\n", "v ResultOf t"
+                )
         else:
             for test in tests:
-                self.note.write(w.of([f"<t Test|{test}> was <v Result|{w.value(test)}>.", f"The <t Test|{test}> came back <v Result|{w.value(test)}>."]), "v ResultOf t")
+                self.note.write(
+                    w.of(
+                        [f"<t Test|{test}> was <v Result|{w.value(test)}>.", f"The <t Test|{test}> came back <v Result|{w.value(test)}>."]
+                    ),
+                    "v ResultOf t",
+                )
                 self.end()
         self.note.plain("\n")
 
@@ -149,7 +190,8 @@ class Sections:
         self.heading(w.of(["Discharge Medications", "Medications on Discharge", "Meds"]))
         for rank, drug in enumerate(self._several(DRUGS, w.dice.randint(3, 6))):
             mark = hand.bullets[rank % len(hand.bullets)]
-            text, said = f"<d Drug|{drug}>", []
+            text = f"<d Drug|{drug}>"
+            said: list[str] = []
             if w.chance(0.9):
                 text, said = f"{text} <s Dosage|{w.dose()}>", [*said, "s Dosage d"]
             if w.chance(0.7):
@@ -174,7 +216,15 @@ class Sections:
         if w.chance(0.3):
             self.note.plain(w.of(["NKDA\n\n", "No known drug allergies.\n\n"]))
             return
-        self.note.write(w.of([f"<d Drug|{w.one(DRUGS)}> (<e Problem|{w.one(REACTIONS)}>)", f"<d Drug|{w.one(DRUGS)}> causes <e Problem|{w.one(REACTIONS)}>"]), "e ADE d")
+        self.note.write(
+            w.of(
+                [
+                    f"<d Drug|{w.one(DRUGS)}> (<e Problem|{w.one(REACTIONS)}>)",
+                    f"<d Drug|{w.one(DRUGS)}> causes <e Problem|{w.one(REACTIONS)}>",
+                ]
+            ),
+            "e ADE d",
+        )
         self.note.plain("\n\n")
 
     def social(self) -> None:
@@ -188,7 +238,11 @@ class Sections:
         tobacco = [
             (f"<s Status|<k Tobacco|Smokes>> <a Amount|{packs}> <f Frequency|{rate}>", "k(Status=s, Amount=a, Frequency=f)", "current"),
             ("<s Status|Never> <k Tobacco|smoked>", "k(Status=s)", "none"),
-            (f"<s Status|Quit> <k Tobacco|smoking> {w.dice.randint(2, 30)} years ago, previously <a Amount|{packs}>", "k(Status=s, Amount=a)", "past"),
+            (
+                f"<s Status|Quit> <k Tobacco|smoking> {w.dice.randint(2, 30)} years ago, previously <a Amount|{packs}>",
+                "k(Status=s, Amount=a)",
+                "past",
+            ),
             ("<s Status|Denies> <k Tobacco|tobacco>", "k(Status=s)", "none"),
             ("<k Tobacco|Tobacco>: <s Status|former>", "k(Status=s)", "past"),
         ]
@@ -205,7 +259,7 @@ class Sections:
         ]
         for choices in (tobacco, alcohol, work):
             if w.chance(0.9):
-                text, event, status = w.of(choices)  # type: ignore[arg-type]
+                text, event, status = w.dice.choice(choices)
                 self.note.write(text, event, f"s.StatusValue={status}")
                 self.note.plain("." + self.hand.gap)
         self.note.plain("\n")
@@ -218,7 +272,11 @@ class Sections:
         self.end()
         self.note.write(f"Call if you have <x Problem|{w.one(SYMPTOMS)}>.", "x.Assertion=hypothetical")
         self.end()
-        self.note.plain(w.of([f"See {hand.name} on {hand.date}.", f"Seen by {hand.name}. Lead time for the appointment is {w.dice.randint(2, 9)} days."]))
+        self.note.plain(
+            w.of(
+                [f"See {hand.name} on {hand.date}.", f"Seen by {hand.name}. Lead time for the appointment is {w.dice.randint(2, 9)} days."]
+            )
+        )
         self.note.plain("\n")
 
     def _two(self, pair: tuple[list[str], list[str]]) -> tuple[str, str]:

