@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 
 from clinical_ie.data.collation import Batch
 from clinical_ie.models.backbones import load_encoder, parameter_groups
-from clinical_ie.models.layer_mix import LayerMix
 from clinical_ie.models.tagging_heads import Decoder, TaggingHeads
 from clinical_ie.modules.schedules import Schedule, warmed_up
 from clinical_ie.schema import Schema
@@ -37,7 +36,6 @@ class EncoderTagger(pl.LightningModule):
         warmup_share: Share of all steps for the warm-up.
         dropout: Before the heads.
         backbone_dropout: Replaces the encoder's own; None keeps that.
-        mixed_layers: How many of the last layers a unit's vector is a learned mean of; 1 takes the last as it is.
     """
 
     def __init__(
@@ -54,7 +52,6 @@ class EncoderTagger(pl.LightningModule):
         warmup_share: float = 0.1,
         dropout: float = 0.1,
         backbone_dropout: float | None = None,
-        mixed_layers: int = 1,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -66,9 +63,7 @@ class EncoderTagger(pl.LightningModule):
         self.layer_decay, self.weight_decay = layer_decay, weight_decay
         self.schedule: Schedule = schedule
         self.warmup_share, self.dropout, self.backbone_dropout = warmup_share, dropout, backbone_dropout
-        self.mixed_layers = mixed_layers
         self.backbone: PreTrainedModel
-        self.mix: LayerMix
         self.heads: TaggingHeads
 
     def configure_model(self) -> None:
@@ -76,7 +71,6 @@ class EncoderTagger(pl.LightningModule):
         if "backbone" in self._modules:
             return
         self.backbone = load_encoder(self.backbone_name, dropout=self.backbone_dropout)
-        self.mix = LayerMix(self.mixed_layers)
         labels = {corpus: {layer: bio.labels(types) for layer, types in schema.layers.items()} for corpus, schema in self.schemas.items()}
         self.heads = TaggingHeads(int(self.backbone.config.hidden_size), labels, bio.legal, self.decoder, self.dropout)
 
@@ -86,11 +80,7 @@ class EncoderTagger(pl.LightningModule):
         Shape:
             - result: ``(B, W, H)``
         """
-        inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-        if self.mixed_layers > 1:
-            hidden: Tensor = self.mix(self.backbone(**inputs, output_hidden_states=True).hidden_states)
-        else:
-            hidden = self.backbone(**inputs).last_hidden_state
+        hidden: Tensor = self.backbone(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
         positions = batch["unit_positions"].unsqueeze(2).expand(-1, -1, hidden.shape[2])
         return hidden.gather(1, positions)
 
@@ -124,7 +114,7 @@ class EncoderTagger(pl.LightningModule):
         groups = list(
             parameter_groups(
                 self.backbone,
-                torch.nn.ModuleList([self.mix, self.heads]),
+                self.heads,
                 learning_rate=self.learning_rate,
                 head_learning_rate=self.head_learning_rate,
                 layer_decay=self.layer_decay,

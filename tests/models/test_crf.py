@@ -1,0 +1,85 @@
+"""The CRF against enumeration of all rows of tags (the oracle)."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from clinical_ie.models.crf import LinearChainCRF
+from clinical_ie.tasks import bio
+
+TAGS = bio.labels(["A", "B"])
+ALLOWED = [[bio.legal(before, after) for after in TAGS] for before in TAGS]
+
+
+def make(seed: int, *, learned: bool = True) -> tuple[LinearChainCRF, torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(seed)
+    crf = LinearChainCRF(ALLOWED, learned=learned)
+    for parameter in crf.parameters():
+        torch.nn.init.normal_(parameter)
+    emissions = torch.randn(3, 4, len(TAGS))
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]]).bool()
+    tags = torch.tensor([[1, 2, 0, 3], [0, 3, 0, 0], [2, 0, 0, 0]])
+    return crf, emissions, tags, mask
+
+
+def row_score(crf: LinearChainCRF, emissions: torch.Tensor, row: tuple[int, ...]) -> float:
+    total = crf.starts[row[0]] + crf.ends[row[-1]]
+    for place, tag in enumerate(row):
+        total = total + emissions[place, tag]
+    for before, after in itertools.pairwise(row):
+        total = total + (crf.transitions[before, after] if ALLOWED[before][after] else -1e4)
+    return float(total.detach())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_likelihood_equals_enumeration(seed: int) -> None:
+    crf, emissions, tags, mask = make(seed)
+    expected = 0.0
+    for row, length in enumerate(mask.sum(1).tolist()):
+        scores = [row_score(crf, emissions[row], path) for path in itertools.product(range(len(TAGS)), repeat=length)]
+        expected += float(torch.logsumexp(torch.tensor(scores, dtype=torch.float64), 0)) - row_score(
+            crf, emissions[row], tuple(tags[row, :length].tolist())
+        )
+    assert float(crf(emissions, tags, mask).detach()) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("learned", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_decoding_finds_the_best_legal_row(seed: int, learned: bool) -> None:
+    crf, emissions, _, mask = make(seed, learned=learned)
+    decoded = crf.decode(emissions, mask)
+    for row, length in enumerate(mask.sum(1).tolist()):
+        best = max(itertools.product(range(len(TAGS)), repeat=length), key=lambda path: row_score(crf, emissions[row], path))
+        assert tuple(decoded[row, :length].tolist()) == best
+        names = [TAGS[tag] for tag in best]
+        assert all(bio.legal(before, after) for before, after in itertools.pairwise(names))
+
+
+def test_gradients_are_finite_where_a_gold_row_is_very_unlikely() -> None:
+    crf, emissions, tags, mask = make(0)
+    emissions = (emissions * 200).requires_grad_()
+    crf(emissions, tags, mask).backward()
+    assert emissions.grad is not None
+    assert torch.isfinite(emissions.grad).all()
+    assert torch.isfinite(crf.transitions.grad).all()  # type: ignore[arg-type]
+
+
+def test_softmax_loss_is_cross_entropy_over_units() -> None:
+    crf, emissions, tags, mask = make(1, learned=False)
+    expected = sum(
+        float(-torch.log_softmax(emissions[row, place], 0)[tags[row, place]])
+        for row in range(3) for place in range(4) if mask[row, place]
+    )  # fmt: skip
+    assert float(crf(emissions, tags, mask).detach()) == pytest.approx(expected, rel=1e-5)
+    assert not any(parameter.requires_grad for parameter in crf.parameters())
+
+
+def test_padding_changes_nothing() -> None:
+    crf, emissions, tags, mask = make(2)
+    longer = torch.cat([emissions, torch.randn(3, 5, len(TAGS))], 1)
+    more_tags, more_mask = torch.cat([tags, tags[:, :1].repeat(1, 5)], 1), torch.cat([mask, torch.zeros(3, 5).bool()], 1)
+    assert float(crf(longer, more_tags, more_mask).detach()) == pytest.approx(float(crf(emissions, tags, mask).detach()), rel=1e-5)
+    assert crf.decode(longer, more_mask)[:, :4].equal(crf.decode(emissions, mask))

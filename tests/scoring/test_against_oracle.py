@@ -1,0 +1,176 @@
+"""Every count of every rule set against quadratic scorers written from the rules alone."""
+
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clinical_ie.document import Attribute, Document, Entity, Event, Relation, Span
+from clinical_ie.scoring.rules import rule_set
+from clinical_ie.scoring.score import score
+from clinical_ie.scoring.shac import Shac2022
+
+sys.path.insert(0, str(Path(__file__).parent))
+import oracle as scoring_oracle
+
+TEXT = "x" * 60
+RULES = ("n2c2-2018", "strict-one-to-one")
+MODES = ("strict", "lenient")
+Choose = Callable[[int, int], int]
+"""Draws an integer between two others, both included."""
+Sides = dict[str, tuple[list[scoring_oracle.Mention], list[scoring_oracle.Relation]]]
+
+
+def mention(choose: Choose) -> scoring_oracle.Mention:
+    """Short spans on a short text, so that equal, nested, crossing and duplicate ones are common."""
+    start = choose(0, 12)
+    end = start + choose(1, 5)
+    if choose(0, 3):
+        return "AB"[choose(0, 1)], ((start, end),)
+    second = end + choose(0, 3)
+    return "AB"[choose(0, 1)], ((start, end), (second, second + choose(1, 4)))
+
+
+def side(choose: Choose, most: int = 7) -> tuple[list[scoring_oracle.Mention], list[scoring_oracle.Relation]]:
+    mentions = [mention(choose) for _ in range(choose(0, most))]
+    if mentions and not choose(0, 2):
+        mentions.append(mentions[0])
+    links = []
+    for _ in range(choose(0, most) if mentions else 0):
+        head, tail = (mentions[choose(0, len(mentions) - 1)] for _ in range(2))
+        links.append(("PQ"[choose(0, 1)], head, tail))
+        if not choose(0, 3):
+            links.append(("PQ"[choose(0, 1)], tail, head))
+        if not choose(0, 3):
+            links.append(links[0])
+    return mentions, links
+
+
+def folder(choose: Choose, most: int = 7) -> Sides:
+    """Up to three documents, any of which may be missing."""
+    return {name: side(choose, most) for name in ("a", "b", "c") if choose(0, 4)}
+
+
+def documents(given_sides: Sides) -> list[Document]:
+    found = []
+    for name, (mentions, links) in given_sides.items():
+        entities = tuple(Entity(f"T{i}", kind, Span(fragments)) for i, (kind, fragments) in enumerate(mentions))
+        relations = tuple(
+            Relation(f"R{i}", kind, f"T{mentions.index(head)}", f"T{mentions.index(tail)}") for i, (kind, head, tail) in enumerate(links)
+        )
+        found.append(Document(name, TEXT, entities, relations))
+    return found
+
+
+def compare(gold: Sides, system: Sides, rules: str) -> None:
+    data = score(documents(gold), documents(system), rule_set(rules)).to_dict()
+    assert data["missing"] == len(set(gold) - set(system))
+    assert data["documents"] == len(set(gold) | set(system) if rules == "strict-one-to-one" else set(gold) & set(system))
+    for place, kind in enumerate(("entities", "relations")):
+        for mode in MODES:
+            ours, theirs = ({name: one[place] for name, one in sides.items()} for sides in (gold, system))
+            expected = scoring_oracle.corpus(rules, ours, theirs, mode)
+            got = data[kind][mode]
+            rows = {"micro": (got["micro"], expected["micro"])}
+            rows |= {name: (got["types"][name], expected["types"][name][0]) for name in expected["types"]}
+            assert set(got["types"]) == set(expected["types"])
+            for name, (row, counts) in rows.items():
+                assert (row["tp"], row["fp"], row["fn"]) == counts, (kind, mode, name)
+                assert (row["precision"], row["recall"], row["f1"]) == pytest.approx(scoring_oracle.prf(counts)), (kind, mode, name)
+            assert tuple(got["macro"][name] for name in ("precision", "recall", "f1")) == pytest.approx(expected["macro"]), (kind, mode)
+
+
+@settings(max_examples=250, deadline=None)
+@given(data=st.data())
+@pytest.mark.parametrize("rules", RULES)
+def test_arbitrary_folders(rules: str, data: st.DataObject) -> None:
+    def choose(low: int, high: int) -> int:
+        return data.draw(st.integers(low, high))
+
+    compare(folder(choose, 4), folder(choose, 4), rules)
+
+
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("seed", range(4))
+def test_random_folders(rules: str, seed: int) -> None:
+    generator = random.Random(seed)
+    for most in [3] * 60 + [7] * 60 + [20] * 12:
+        compare(folder(generator.randint, most), folder(generator.randint, most), rules)
+
+
+def events(choose: Choose) -> list[scoring_oracle.Event]:
+    """Roles R, R2, R3 carry no value, V and V2 do; numbers are part of the written role only."""
+    found = []
+    for _ in range(choose(0, 5)):
+        start = choose(0, 10)
+        arguments = []
+        for _ in range(choose(0, 5)):
+            begin = choose(0, 8)
+            where = (begin, begin + choose(1, 3))
+            number = ("", "2", "3")[choose(0, 2)]
+            arguments.append((f"V{number}", where, ("now", "past")[choose(0, 1)]) if choose(0, 1) else (f"R{number}", where, None))
+        found.append(("XY"[choose(0, 1)], (start, start + choose(1, 5)), tuple(arguments)))
+    return found
+
+
+def event_document(name: str, given_events: list[scoring_oracle.Event]) -> Document:
+    entities: list[Entity] = []
+    records: list[Event] = []
+    values: list[Attribute] = []
+
+    def add(kind: str, where: tuple[int, int]) -> str:
+        entities.append(Entity(f"T{len(entities) + 1}", kind, Span((where,))))
+        return entities[-1].id
+
+    for kind, where, arguments in given_events:
+        trigger = add(kind, where)
+        pairs = []
+        for role, place, value in arguments:
+            pairs.append((role, add(role, place)))
+            if value is not None:
+                values.append(Attribute(f"A{len(values) + 1}", f"{role}Val", pairs[-1][1], value))
+        records.append(Event(f"E{len(records) + 1}", kind, trigger, tuple(pairs)))
+    return Document(name, TEXT, tuple(entities), events=tuple(records), attributes=tuple(values))
+
+
+def compare_events(gold: list, system: list, criteria: tuple[Any, Any, Any]) -> None:
+    """`gold` and `system` hold the events of documents 0, 1, ..."""
+    expected: dict[tuple, list[int]] = {}
+    for ours, theirs in zip(gold, system, strict=True):
+        for (event, argument, value), counts in scoring_oracle.shac(ours, theirs, *criteria).items():
+            row = expected.setdefault((event, argument, value or "N/A"), [0, 0, 0])
+            row[:] = [a + b for a, b in zip(row, counts, strict=True)]
+    sides = [[event_document(str(i), one) for i, one in enumerate(events_of)] for events_of in (gold, system)]
+    data = score(*sides, Shac2022(*criteria)).to_dict()
+    assert {(r["event"], r["argument"], r["subtype"]): [r["gold"], r["predicted"], r["tp"]] for r in data["events"]} == expected
+    n_gold, n_predicted, tp = (sum(row[k] for row in expected.values()) for k in range(3))
+    overall = data["overall"]
+    assert (overall["tp"], overall["fp"], overall["fn"]) == (tp, n_predicted - tp, n_gold - tp)
+    assert overall["precision"] == pytest.approx(tp / n_predicted if n_predicted else 0.0)
+    assert overall["recall"] == pytest.approx(tp / n_gold if n_gold else 0.0)
+
+
+CRITERIA = [(t, s, v) for t in ("overlap", "exact", "min_dist") for s in ("exact", "overlap") for v in ("label", "exact", "overlap")]
+
+
+@pytest.mark.parametrize("criteria", CRITERIA)
+def test_random_events(criteria: tuple[Any, Any, Any]) -> None:
+    generator = random.Random(7)
+    for _ in range(60):
+        number = generator.randint(0, 3)
+        gold, system = ([events(generator.randint) for _ in range(number)] for _ in range(2))
+        compare_events(gold, system, criteria)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_arbitrary_events(data: st.DataObject) -> None:
+    def choose(low: int, high: int) -> int:
+        return data.draw(st.integers(low, high))
+
+    compare_events([events(choose)], [events(choose)], data.draw(st.sampled_from(CRITERIA)))
