@@ -42,6 +42,21 @@ class Checkpoints(ModelCheckpoint):
             self.monitor = None
         super().setup(trainer, pl_module, stage)
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        super().on_validation_end(trainer, pl_module)
+        if not self._should_save_on_train_epoch_end(trainer):
+            self._keep_last(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        super().on_train_epoch_end(trainer, pl_module)
+        if self._should_save_on_train_epoch_end(trainer):
+            self._keep_last(trainer)
+
+    def _keep_last(self, trainer: pl.Trainer) -> None:
+        """Lightning writes the last state only when it is also the best; a run must go on from where it was."""
+        if not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
 
 class Patience(EarlyStopping):
     """Stops a run whose development score has not risen for a while.

@@ -17,25 +17,37 @@ class Throughput(pl.Callback):
     def __init__(self) -> None:
         self._real = self._slots = 0
         self._seconds = 0.0
-        self._begun = 0.0
+        self._begun: float | None = None
         self.total_real = 0
         self.total_seconds = 0.0
 
+    def _tick(self, *, going_on: bool) -> None:
+        """Add the time since the last tick, if the clock was running."""
+        now = time.perf_counter()
+        if self._begun is not None:
+            self._seconds += now - self._begun
+            self.total_seconds += now - self._begun
+        self._begun = now if going_on else None
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._begun = time.perf_counter()
+        self._tick(going_on=True)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._tick(going_on=False)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._begun = time.perf_counter()
+        self._begun = time.perf_counter() if trainer.state.fn == "fit" else None
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._tick(going_on=False)
 
     def on_train_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        now = time.perf_counter()
-        seconds, self._begun = now - self._begun, now
+        self._tick(going_on=True)
         real, slots = int(batch["attention_mask"].sum()), batch["attention_mask"].numel()
-        self._seconds, self._real, self._slots = self._seconds + seconds, self._real + real, self._slots + slots
-        self.total_real, self.total_seconds = self.total_real + real, self.total_seconds + seconds
-        if (trainer.global_step + 1) % max(1, trainer.log_every_n_steps) == 0 and self._seconds > 0:  # type: ignore[attr-defined]
+        self._real, self._slots, self.total_real = self._real + real, self._slots + slots, self.total_real + real
+        if trainer.global_step % max(1, trainer.log_every_n_steps) == 0 and self._seconds > 0:  # type: ignore[attr-defined]
             pl_module.log("train/tokens_per_second", trainer.world_size * self._real / self._seconds)
             pl_module.log("train/padding_share", 1 - self._real / self._slots)
             self._real = self._slots = 0

@@ -98,7 +98,7 @@ class TrainingCLI(LightningCLI):
             config = self.config["fit"].clone()
             config.pop("config", None)
             config.pop("ckpt_path", None)
-            text = parser.dump(config, skip_none=False, skip_link_targets=True)
+            text = parser.dump(config, skip_unset=False, skip_link_targets=True)
             write_text(self.run_dir / CONFIG, text)
         self.begun = time.monotonic()
 
@@ -146,6 +146,7 @@ class TrainingCLI(LightningCLI):
             "steps": trainer.global_step,
             "seconds": round(time.monotonic() - self.begun, 2),
             "training_subwords": throughput.total_real,
+            "training_seconds": round(throughput.total_seconds, 3),
             "subwords_per_second": round(throughput.total_real / throughput.total_seconds, 1) if throughput.total_seconds else None,
             "parameters": parameters,
             "trainable_parameters": trainable,
@@ -201,6 +202,11 @@ def quieten() -> None:
         "The number of training batches .* is smaller than the logging interval",
         ".*ended before the epoch ended and your dataloader is not resumable.*",  # it is: the sampler leaves out what was done
         "Found .* module.s. in eval mode at the start of training",
+        "You're using the WeightAveraging callback with a model that overrides the configure_model callback",
+        "You are using a custom batch sampler .BudgetBatchSampler. for prediction",
+        "(?s).*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own call
+        "(?s).*instantiate_classes.. was deprecated",  # likewise
+        "(?s).*By default only one JsonargparseDeprecationWarning",
     ):
         warnings.filterwarnings("ignore", message=message)
 

@@ -4,6 +4,8 @@ A mention is (type, ((start, end), ...)); a relation is (type, mention, mention)
 an event is (type, (start, end), arguments) with an argument (role, (start, end), value or None).
 """
 
+from typing import Any
+
 import networkx
 
 Span = tuple[int, int]
@@ -11,6 +13,7 @@ Mention = tuple[str, tuple[Span, ...]]
 Relation = tuple[str, Mention, Mention]
 Argument = tuple[str, Span, str | None]
 Event = tuple[str, Span, tuple[Argument, ...]]
+Item = Any  # a mention or a relation; three places tell a relation
 Counts = tuple[int, int, int]  # tp, fp, fn
 
 
@@ -23,7 +26,7 @@ def outer(mention: Mention) -> Span:
     return min(start for start, _ in mention[1]), max(end for _, end in mention[1])
 
 
-def n2c2_equal(gold, system, mode: str) -> bool:
+def n2c2_equal(gold: Item, system: Item, mode: str) -> bool:
     if gold[0] != system[0]:
         return False
     if len(gold) == 3:
@@ -50,7 +53,7 @@ def n2c2_counts(gold: list, system: list, mode: str, key: str | None = None) -> 
     return tp, len(left) - tp, len(gold) - tp
 
 
-def fair_equal(gold, system, mode: str) -> bool:
+def fair_equal(gold: Item, system: Item, mode: str) -> bool:
     if gold[0] != system[0]:
         return False
     if len(gold) == 3:

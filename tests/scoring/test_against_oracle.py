@@ -105,10 +105,10 @@ def test_random_folders(rules: str, seed: int) -> None:
 
 def events(choose: Choose) -> list[scoring_oracle.Event]:
     """Roles R, R2, R3 carry no value, V and V2 do; numbers are part of the written role only."""
-    found = []
+    found: list[scoring_oracle.Event] = []
     for _ in range(choose(0, 5)):
         start = choose(0, 10)
-        arguments = []
+        arguments: list[scoring_oracle.Argument] = []
         for _ in range(choose(0, 5)):
             begin = choose(0, 8)
             where = (begin, begin + choose(1, 3))

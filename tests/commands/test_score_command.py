@@ -1,0 +1,189 @@
+"""``clinical-ie score`` from end to end, in this process."""
+
+import gc
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clinical_ie.cli import main
+from clinical_ie.formats import brat, jsonl
+
+#       0         1         2
+#       0123456789012345678901234567
+TEXT = "aspirin 81 mg and ibuprofen."
+DRUGS = ["T1\tDrug 0 7\taspirin", "T2\tStrength 8 13\t81 mg", "T3\tDrug 18 27\tibuprofen"]
+GOLD = [*DRUGS, "R1\tStrength-Drug Arg1:T2 Arg2:T1"]
+FIGURES = {"precision", "recall", "f1", "tp", "fp", "fn"}
+
+
+@pytest.fixture(autouse=True)
+def collector() -> Iterator[None]:
+    """Whatever a command does to the garbage collector ends with its test."""
+    yield
+    gc.enable()
+
+
+def folder(path: Path, notes: dict[str, list[str]], *, texts: bool = True) -> str:
+    path.mkdir(parents=True)
+    for name, records in notes.items():
+        (path / f"{name}.ann").write_text("".join(f"{record}\n" for record in records), encoding="utf-8")
+        if texts:
+            (path / f"{name}.txt").write_text(TEXT, encoding="utf-8")
+    return str(path)
+
+
+def result(tmp_path: Path, gold: str, predicted: str, *more: str) -> dict[str, Any]:
+    target = tmp_path / "out" / "score.json"
+    assert main(["score", "--gold", gold, "--predicted", predicted, "--json", str(target), *more]) == 0
+    return json.loads(target.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[str, str]:
+    """Two notes. The system finds two of three mentions (one too short) and no relation in the first, all of the second."""
+    gold = folder(tmp_path / "gold", {"a": GOLD, "b": DRUGS[:1]})
+    predicted = folder(tmp_path / "system", {"a": ["T1\tDrug 0 7\taspirin", "T2\tStrength 8 10\t81"], "b": DRUGS[:1]}, texts=False)
+    return gold, predicted
+
+
+@pytest.mark.parametrize("rules", ["strict-one-to-one", "n2c2-2018"])
+def test_json_of_entities_and_relations(tmp_path: Path, pair: tuple[str, str], rules: str) -> None:
+    data = result(tmp_path, *pair, "--rules", rules)
+    assert {"rules", "documents", "missing", "entities", "relations"} <= data.keys()
+    assert (data["rules"], data["documents"], data["missing"]) == (rules, 2, 0)
+    for kind in ("entities", "relations"):
+        assert data[kind].keys() == {"strict", "lenient"}
+        for mode in data[kind].values():
+            assert mode.keys() == {"micro", "macro", "types"}
+            assert mode["micro"].keys() == FIGURES
+            assert {"precision", "recall", "f1"} <= mode["macro"].keys()
+            assert all(row.keys() == FIGURES for row in mode["types"].values())
+    strict, lenient = data["entities"]["strict"], data["entities"]["lenient"]
+    # a: aspirin right, "81" wrong when strict, ibuprofen missed; b: aspirin right.
+    assert strict["micro"] == pytest.approx({"precision": 2 / 3, "recall": 1 / 2, "f1": 4 / 7, "tp": 2, "fp": 1, "fn": 2})
+    assert lenient["micro"] == pytest.approx({"precision": 1.0, "recall": 3 / 4, "f1": 6 / 7, "tp": 3, "fp": 0, "fn": 1})
+    assert strict["types"]["Strength"] == {"precision": 0, "recall": 0, "f1": 0, "tp": 0, "fp": 1, "fn": 1}
+    assert data["relations"]["strict"]["micro"] == {"precision": 0, "recall": 0, "f1": 0, "tp": 0, "fp": 0, "fn": 1}
+
+
+def test_missing_prediction(tmp_path: Path, pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    gold, predicted = pair
+    (Path(predicted) / "b.ann").unlink()
+    fair = result(tmp_path, gold, predicted)
+    assert (fair["documents"], fair["missing"]) == (2, 1)
+    assert [fair["entities"]["strict"]["micro"][name] for name in ("tp", "fp", "fn")] == [1, 1, 3]
+    capsys.readouterr()
+    official = result(tmp_path, gold, predicted, "--rules", "n2c2-2018")
+    assert (official["documents"], official["missing"]) == (1, 1)
+    assert [official["entities"]["strict"]["micro"][name] for name in ("tp", "fp", "fn")] == [1, 1, 2]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 gold documents have no prediction" in said
+    assert "NOT SCORED" in said
+    assert main(["score", "--gold", gold, "--predicted", predicted, "--rules", "shac-2022"]) == 2
+    assert "b" in capsys.readouterr().err
+
+
+def test_json_of_events(tmp_path: Path) -> None:
+    records = ["T1\tTobacco 0 7\taspirin", "T2\tStatus 8 10\t81", "T3\tAmount 18 27\tibuprofen"]
+    event = ["E1\tTobacco:T1 Status:T2 Amount2:T3", "A1\tStatusVal T2 current"]
+    gold = folder(tmp_path / "gold", {"a": [*records, *event]})
+    predicted = folder(tmp_path / "system", {"a": [*records[:2], "E1\tTobacco:T1 Status:T2", "A1\tStatusVal T2 past"]}, texts=False)
+    data = result(tmp_path, gold, predicted, "--rules", "shac-2022")
+    assert {"rules", "events", "overall"} <= data.keys()
+    assert "entities" not in data
+    assert data["events"] == [
+        {"event": "Tobacco", "argument": "Amount", "subtype": "N/A", "gold": 1, "predicted": 0, "tp": 0},
+        {"event": "Tobacco", "argument": "Status", "subtype": "current", "gold": 1, "predicted": 0, "tp": 0},
+        {"event": "Tobacco", "argument": "Status", "subtype": "past", "gold": 0, "predicted": 1, "tp": 0},
+        {"event": "Tobacco", "argument": "Trigger", "subtype": "N/A", "gold": 1, "predicted": 1, "tp": 1},
+    ]
+    assert data["overall"] == pytest.approx({"precision": 1 / 2, "recall": 1 / 3, "f1": 2 / 5, "tp": 1, "fp": 1, "fn": 2})
+
+
+@pytest.mark.parametrize("which", ["gold", "system"])
+def test_broken_file_is_named_with_its_line(tmp_path: Path, pair: tuple[str, str], which: str, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / which / "a.ann"
+    broken.write_text("T1\tDrug 0 7\taspirin\nT2\tDrug eight 13\tPatient Smith\n", encoding="utf-8")
+    assert main(["score", "--gold", pair[0], "--predicted", pair[1]]) == 2
+    caught = capsys.readouterr()
+    assert f"{broken}:2:" in caught.err
+    assert "Smith" not in caught.err + caught.out
+    assert main(["score", "--gold", pair[0], "--predicted", pair[1], "--lenient"]) == 0
+
+
+def test_folders_that_are_not_there(tmp_path: Path, pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    for gold, predicted in ((nowhere, pair[1]), (pair[0], nowhere)):
+        assert main(["score", "--gold", gold, "--predicted", predicted]) == 2
+        assert nowhere in capsys.readouterr().err
+
+
+def test_json_lines_give_the_same_figures(tmp_path: Path, pair: tuple[str, str]) -> None:
+    expected = result(tmp_path, *pair)
+    gold = brat.read(pair[0])
+    jsonl.write(gold, tmp_path / "gold.jsonl")
+    (tmp_path / "lines").mkdir()
+    jsonl.write(brat.read(pair[1], texts={one.id: one.text for one in gold}), tmp_path / "lines" / "system.jsonl")
+    for mixed in (pair[1], str(tmp_path / "lines" / "system.jsonl"), str(tmp_path / "lines")):
+        assert result(tmp_path, str(tmp_path / "gold.jsonl"), mixed) == expected
+    (tmp_path / "gold.jsonl").write_text('{"id": "a"}\n', encoding="utf-8")
+    assert main(["score", "--gold", str(tmp_path / "gold.jsonl"), "--predicted", pair[1]]) == 2
+
+
+def test_compare_and_intervals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"n{number}" for number in range(30)]
+    gold = folder(tmp_path / "gold", dict.fromkeys(names, DRUGS))
+    better = folder(tmp_path / "better", dict.fromkeys(names, DRUGS))
+    worse = folder(tmp_path / "worse", dict.fromkeys(names, DRUGS[:1]))
+    common = ["score", "--gold", gold, "--predicted", better]
+    assert main([*common, "--compare", worse, "--intervals", "50"]) == 0
+    said = capsys.readouterr().out
+    # F1 1 against 2*1 / (2*1 + 2) = 1/2 in all 30 notes; p is below 1 / 10,000. All draws of notes are alike.
+    assert all(text in said for text in ("1.0000", "0.5000", "+0.5000", "0.0001", "95 %"))
+    assert main([*common, "--compare", better]) == 0
+    assert "+0.0000" in capsys.readouterr().out
+    assert main([*common, "--rules", "shac-2022", "--intervals", "50"]) == 2
+
+
+@pytest.mark.parametrize("number", ["-5", "0.5", "many"])
+def test_impossible_numbers_of_samples_are_bad_usage(pair: tuple[str, str], number: str) -> None:
+    try:
+        code: Any = main(["score", "--gold", pair[0], "--predicted", pair[1], "--intervals", number])
+    except SystemExit as end:
+        code = end.code
+    assert code == 2
+
+
+def test_settings_of_other_rules_are_refused(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", "--gold", pair[0], "--predicted", pair[1], "--triggers", "exact"]) == 2
+    assert "shac-2022" in capsys.readouterr().err
+
+
+def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gold = folder(tmp_path / "gold", {"a": DRUGS, "note [bold]": ["T1\tDrug[/x] 0 7\taspirin"]})
+    predicted = folder(tmp_path / "system", {"a": DRUGS})
+    assert main(["score", "--gold", gold, "--predicted", predicted]) == 0
+    said = capsys.readouterr().out
+    assert "[bold]" in said
+    assert "Drug[/x]" in said
+
+
+def test_figures_are_whole_on_a_narrow_terminal(
+    pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Eighty columns are also what a pipe or a log file gets."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["score", "--gold", pair[0], "--predicted", pair[1]]) == 0
+    said = capsys.readouterr().out
+    assert "0.5714" in said  # strict micro F1 of entities, 4 / 7
+    assert "Strength" in said
+    assert "\u2026" not in said
+
+
+def test_the_garbage_collector_is_left_as_it_was(pair: tuple[str, str]) -> None:
+    gc.enable()
+    assert main(["score", "--gold", pair[0], "--predicted", pair[1]]) == 0
+    assert gc.isenabled()

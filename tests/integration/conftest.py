@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clinical_ie.cli import main
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A dozen of the invented notes in each split."""
+    from clinical_ie.corpora import Demo
+    from clinical_ie.formats import jsonl
+
+    folder = tmp_path_factory.mktemp("small")
+    for split, count in (("train", 24), ("dev", 6), ("test", 6)):
+        jsonl.write(Demo().read(split)[:count], folder / f"{split}.jsonl")  # type: ignore[arg-type]
+    return str(folder)
+
+
+Arguments = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="session")
+def arguments(tiny_bert: str, small_corpus: str) -> Arguments:
+    """A command line on the tiny model and corpus."""
+
+    def make(command: str, run_dir: Path, *more: str) -> list[str]:
+        files = ("base", "task/entity_tagging", "data/demo", "strategy/single")
+        given = [part for name in files for part in ("-c", str(CONFIGS / f"{name}.yaml"))]
+        given += [f"--data.corpora.init_args.root={small_corpus}", f"--model.init_args.backbone={tiny_bert}", f"--run_dir={run_dir}"]
+        given += [
+            "--model.init_args.learning_rate=5e-3",
+            "--model.init_args.head_learning_rate=2e-2",
+            "--trainer.max_epochs=3",
+            "--trainer.precision=32-true",
+            "--data.batch_budget=512",
+        ]
+        given += ["--data.task.init_args.window=96", "--data.task.init_args.overlap=16", "--trainer.accelerator=cpu"]
+        given += ["--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1"]
+        return [command, *given, *more]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished_run(arguments: Arguments, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three epochs, tested."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    assert main(arguments("fit", folder)) == 0
+    return folder

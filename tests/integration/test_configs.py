@@ -1,0 +1,49 @@
+"""Every YAML file is parsed up to instantiation, and none swallows a misspelt key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clinical_ie.cli import main
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+CHAIN = ("base", "task/entity_tagging", "model/minilm", "data/demo")
+
+
+def chain(*last: Path) -> list[str]:
+    files = [CONFIGS / f"{name}.yaml" for name in CHAIN] + list(last)
+    return ["fit", *(part for file in files for part in ("-c", str(file))), "--run_dir=unused", "--print_config"]
+
+
+def test_there_are_files() -> None:
+    assert len(FILES) >= 20
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(CONFIGS)))
+def test_parses(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(chain(file))
+    assert stopped.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    own = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert set(own) <= set(printed)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(CONFIGS)))
+def test_a_misspelt_key_is_refused(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    section = next(key for key in data if isinstance(data[key], dict))
+    inner = data[section]
+    if "init_args" in inner:
+        inner = inner["init_args"]
+    inner["mispelt_key"] = 1
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(yaml.safe_dump(data), encoding="utf-8")
+    with pytest.raises(SystemExit) as stopped:
+        main(chain(wrong))
+    assert stopped.value.code == 2
+    assert "mispelt_key" in capsys.readouterr().err

@@ -1,0 +1,106 @@
+"""What a run leaves behind, read back by other means than it was written with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from clinical_ie.cli import main
+from clinical_ie.corpora import Demo
+from clinical_ie.formats import brat, jsonl
+
+
+def test_files(finished_run: Path) -> None:
+    assert {path.name for path in finished_run.iterdir()} == {"config.yaml", "checkpoints", "tensorboard", "predictions", "results.json"}
+    assert {path.name for path in (finished_run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    results = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))
+    assert results["run"]["epochs"] == 3
+    assert results["run"]["steps"] > 0
+    assert set(results["splits"]) == {"test"}
+    assert results["splits"]["test"]["demo"]["coverage"]["mentions"] == sum(
+        row["tp"] + row["fn"] for row in results["splits"]["test"]["demo"]["entities"]["strict"]["types"].values()
+    )
+
+
+def test_results_equal_the_score_command_on_the_written_files(finished_run: Path, small_corpus: str, tmp_path: Path) -> None:
+    gold = tmp_path / "gold"
+    brat.write(jsonl.read(Path(small_corpus) / "test.jsonl"), gold)
+    assert main(["score", "--gold", str(gold), "--predicted", str(finished_run / "predictions" / "test" / "demo"), "--json", str(tmp_path / "s.json")]) == 0  # fmt: skip
+    again = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
+    entry = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]["demo"]
+    assert again["entities"] == entry["entities"]
+    assert again["entities"]["strict"]["micro"]["f1"] > 0.3, "the tiny model learned something"
+    low, high = (entry["intervals"]["entities/strict"][end] for end in ("low", "high"))
+    assert low <= entry["entities"]["strict"]["micro"]["f1"] <= high
+
+
+def test_brat_and_json_lines_hold_the_same_predictions(finished_run: Path) -> None:
+    folder = finished_run / "predictions" / "test"
+    one = sorted(brat.read(folder / "demo"), key=lambda document: document.id)
+    two = sorted(jsonl.read(folder / "demo.jsonl"), key=lambda document: document.id)
+    assert one == two
+    assert "<mark" in (folder / "demo.html").read_text(encoding="utf-8")
+
+
+def test_tensorboard(finished_run: Path) -> None:
+    events = EventAccumulator(str(finished_run / "tensorboard"), size_guidance={"images": 0})
+    events.Reload()
+    scalars = set(events.Tags()["scalars"])
+    expected = {"train/loss", "train/tokens_per_second", "train/padding_share", "dev/loss", "dev/strict_f1", "dev/lenient_f1"}
+    expected |= {f"dev/demo/types/Drug/{mode}_{name}" for mode in ("strict", "lenient") for name in ("precision", "recall", "f1")}
+    assert expected <= scalars
+    assert any(name.startswith("lr-") for name in scalars)
+    assert len(events.Scalars("dev/strict_f1")) == 3
+    assert "dev/demo/confusion" in events.Tags()["images"]
+    assert all(event.value > 0 for event in events.Scalars("train/tokens_per_second"))
+
+
+def test_the_configuration_replays_the_run_alone(finished_run: Path, tmp_path: Path) -> None:
+    replay = tmp_path / "replay"
+    assert main(["fit", "-c", str(finished_run / "config.yaml"), f"--run_dir={replay}"]) == 0
+    one, two = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (finished_run, replay))
+    assert all(torch.equal(one["state_dict"][name], value) for name, value in two["state_dict"].items())
+    results = [json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"] for folder in (finished_run, replay)]
+    assert results[0] == results[1]
+
+
+def test_test_and_predict_from_the_run_directory(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))
+    assert main(["test", "-c", str(finished_run / "config.yaml")]) == 0
+    assert json.loads((finished_run / "results.json").read_text(encoding="utf-8")) == before
+    texts = tmp_path / "notes" / "ward"
+    texts.mkdir(parents=True)
+    (texts / "one.txt").write_text("Started on aspirin 81 mg daily.\r\nDenies fever.", encoding="utf-8", newline="")
+    assert main(["predict", "-c", str(finished_run / "config.yaml"), f"--data.texts={tmp_path / 'notes'}"]) == 0
+    (found,) = brat.read(finished_run / "predictions" / "predict" / "demo")
+    assert found.id == "ward/one"
+    assert found.text.endswith("Denies fever.")
+    assert main(["validate", "-c", str(finished_run / "config.yaml")]) == 0
+    splits = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))["splits"]
+    assert set(splits) == {"dev", "test"}
+    best = torch.load(finished_run / "checkpoints" / "best.ckpt", weights_only=True)
+    monitored = next(state["best_model_score"] for name, state in best["callbacks"].items() if name.startswith("Checkpoints"))
+    assert splits["dev"]["demo"]["entities"]["strict"]["micro"]["f1"] == pytest.approx(float(monitored), abs=1e-6)
+
+
+def test_a_run_never_runs_into_another(arguments: object, finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "-c", str(finished_run / "config.yaml")]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+
+
+def test_no_note_text_leaks(finished_run: Path, small_corpus: str) -> None:
+    texts = [document.text for document in jsonl.read(Path(small_corpus) / "train.jsonl")]
+    phrases = [text[start : start + 24].encode() for text in texts for start in range(100, len(text) - 24, 97)]
+    files = [path for path in finished_run.rglob("*") if path.is_file() and "predictions" not in path.parts]
+    assert len(files) >= 5
+    for path in files:
+        data = path.read_bytes()
+        assert not any(phrase in data for phrase in phrases), path.name
+
+
+def test_the_demo_is_part_of_the_package() -> None:
+    assert len(Demo().read("train")) == 80

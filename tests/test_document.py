@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from clinical_ie.document import (
+    Attribute,
+    Comment,
+    Document,
+    Entity,
+    Equivalence,
+    Event,
+    Normalization,
+    Relation,
+    Span,
+    bare_role,
+    next_id,
+)
+from clinical_ie.errors import DocumentError, InputError
+
+TEXT = "No chest pain; aspirin daily."
+CHEST = Entity("T1", "Problem", Span.of(3, 13))
+DRUG = Entity("T2", "Drug", Span.of(15, 22))
+OFTEN = Entity("T3", "Frequency", Span.of(23, 28))
+
+
+@pytest.mark.parametrize(
+    "fragments",
+    [(), ((3, 3),), ((5, 4),), ((-1, 2),), ((4, 6), (0, 2)), ((0, 4), (3, 6))],
+    ids=["none", "empty", "backwards", "negative", "out of order", "overlapping"],
+)
+def test_impossible_spans_are_refused(fragments: tuple[tuple[int, int], ...]) -> None:
+    with pytest.raises(DocumentError):
+        Span(fragments)
+
+
+def test_a_span_knows_its_ends_and_gaps() -> None:
+    whole, parted = Span.of(2, 9), Span(((2, 4), (6, 9)))
+    assert (parted.start, parted.end) == (whole.start, whole.end) == (2, 9)
+    assert parted.discontinuous
+    assert not whole.discontinuous
+    assert Span.of(2, 9) != parted
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (Span.of(0, 3), Span.of(3, 5), False),
+        (Span.of(0, 4), Span.of(3, 5), True),
+        (Span.of(0, 9), Span.of(4, 5), True),
+        (Span(((0, 2), (6, 8))), Span.of(2, 6), False),
+        (Span(((0, 2), (6, 8))), Span.of(7, 9), True),
+    ],
+)
+def test_overlap_needs_a_shared_character(first: Span, second: Span, expected: bool) -> None:
+    assert first.overlaps(second) is expected
+    assert second.overlaps(first) is expected
+
+
+def test_a_mention_may_end_with_the_text_and_not_behind_it() -> None:
+    assert Document("d", "abc", (Entity("T1", "X", Span.of(1, 3)),)).entities[0].end == 3
+    with pytest.raises(DocumentError, match="T1"):
+        Document("d", "abc", (Entity("T1", "X", Span.of(1, 4)),))
+
+
+def test_offsets_count_code_points() -> None:
+    text = "🙂 pain"
+    document = Document("d", text, (Entity("T1", "Problem", Span.of(2, 6)),))
+    assert document.covered(document.entities[0].span) == "pain"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"entities": (CHEST, CHEST)},
+        {"entities": (CHEST,), "events": (Event("T1", "Problem", "T1"),)},
+        {"entities": (CHEST, DRUG), "relations": (Relation("R1", "A", "T1", "T2"), Relation("R1", "B", "T1", "T2"))},
+        {"entities": (CHEST,), "attributes": (Attribute("A1", "X", "T1"), Attribute("A1", "Y", "T1"))},
+    ],
+    ids=["entities", "entity and event", "relations", "attributes"],
+)
+def test_an_id_is_used_once(more: dict[str, object]) -> None:
+    with pytest.raises(DocumentError, match="same id"):
+        Document("d", TEXT, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"relations": (Relation("R1", "A", "T1", "T9"),)},
+        {"relations": (Relation("R1", "A", "T9", "T1"),)},
+        {"events": (Event("E1", "Problem", "T9"),)},
+        {"events": (Event("E1", "Problem", "T1", (("Drug", "T9"),)),)},
+        {"attributes": (Attribute("A1", "Negated", "T9"),)},
+        {"equivalences": (Equivalence("Equiv", ("T1", "T9")),)},
+        {"normalizations": (Normalization("N1", "Reference", "T9", "UMLS:C1"),)},
+    ],
+)
+def test_references_need_a_target(more: dict[str, object]) -> None:
+    with pytest.raises(DocumentError, match="does not exist"):
+        Document("d", TEXT, (CHEST,), **more)  # type: ignore[arg-type]
+
+
+def test_the_trigger_of_an_event_is_a_mention() -> None:
+    """An event that triggers an event has no words of its own, and `anchors` could not say where it stands."""
+    with pytest.raises(DocumentError):
+        Document("d", TEXT, (CHEST,), events=(Event("E1", "Problem", "E2"), Event("E2", "Problem", "T1")))
+
+
+def test_links_resolve_events_and_bare_roles() -> None:
+    event = Event("E1", "Drug", "T2", (("Frequency2", "T3"),))
+    document = Document("d", TEXT, (CHEST, DRUG, OFTEN), (Relation("R1", "Reason", "T1", "E1"),), (event,))
+    assert list(document.links()) == [("R1", "Reason", CHEST, DRUG), ("E1", "Frequency", DRUG, OFTEN)]
+    assert document.anchors()["E1"] == DRUG
+
+
+def test_values_leave_flags_out() -> None:
+    attributes = (Attribute("A1", "Status", "T1", "past"), Attribute("A2", "Negated", "T1"), Attribute("A3", "Degree", "T2", "mild"))
+    document = Document("d", TEXT, (CHEST, DRUG), attributes=attributes)
+    assert document.values() == {"T1": {"Status": "past"}, "T2": {"Degree": "mild"}}
+
+
+def test_covered_joins_fragments_with_a_blank() -> None:
+    assert Document("d", TEXT).covered(Span(((3, 8), (15, 22)))) == "chest aspirin"
+
+
+def test_documents_are_frozen_and_compare_by_content() -> None:
+    document = Document("d", TEXT, (CHEST,), comments=(Comment("#1", "AnnotatorNotes", "T1", "sure"),))
+    assert document == dataclasses.replace(document)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        document.text = ""  # type: ignore[misc]
+
+
+def test_messages_hold_no_text_of_the_note() -> None:
+    with pytest.raises(InputError) as caught:
+        Document("d", "Mrs Smithson", (Entity("T1", "X", Span.of(4, 99)),))
+    assert "Smithson" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("role", "expected"), [("Amount", "Amount"), ("Amount2", "Amount"), ("Arg12", "Arg"), ("7", "7")])
+def test_bare_role(role: str, expected: str) -> None:
+    assert bare_role(role) == expected
+
+
+@pytest.mark.parametrize(("taken", "expected"), [([], "T1"), (["T2", "T10", "R99", "Tx"], "T11")])
+def test_next_id(taken: list[str], expected: str) -> None:
+    assert next_id("T", taken) == expected
