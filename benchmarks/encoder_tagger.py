@@ -34,7 +34,7 @@ def ours(experiment: str, root: str, seed: int, run_dir: str) -> dict[str, float
     names = ("base", "task/entity_tagging", "model/minilm", "strategy/single", f"experiment/{experiment}")
     command = [sys.executable, "-m", "clinical_ie", "fit", *(part for name in names for part in ("-c", str(configs / f"{name}.yaml")))]
     command += [f"--data.corpora.init_args.root={root}", f"--run_dir={run_dir}", f"--seed_everything={seed}", f"--data.seed={seed}"]
-    command += ["--checkpoints.monitor=null", "--trainer.limit_val_batches=0", "--trainer.enable_progress_bar=false"]
+    command += ["--trainer.limit_val_batches=0", "--trainer.enable_progress_bar=false"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     results = json.loads(Path(run_dir, "results.json").read_text(encoding="utf-8"))
     (entry,) = results["splits"]["test"].values()

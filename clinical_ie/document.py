@@ -181,8 +181,9 @@ class Document:
         for relation in self.relations:
             if relation.head not in nodes or relation.tail not in nodes:
                 self._dangling(relation.id)
+        mentions = {entity.id for entity in self.entities} if self.events else set()
         for event in self.events:
-            if event.trigger not in nodes:
+            if event.trigger not in mentions:
                 self._dangling(event.id)
             for _, target in event.arguments:
                 if target not in nodes:
@@ -199,7 +200,7 @@ class Document:
                 self._dangling(normalization.id)
 
     def _dangling(self, where: str) -> None:
-        raise DocumentError(f"document {self.id}: {where} refers to an annotation that does not exist")
+        raise DocumentError(f"document {self.id}: {where} refers to an annotation that does not exist or cannot stand there")
 
     def covered(self, span: Span) -> str:
         """The text under a span, fragments joined by a blank."""

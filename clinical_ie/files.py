@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -42,7 +42,10 @@ def writing(path: Path | str) -> Iterator[IO[str]]:
     leaves half a file that looks finished.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{path}: cannot be written, {path.parent} is not a folder") from error
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "w", encoding="utf-8", newline="") as file:
@@ -50,6 +53,31 @@ def writing(path: Path | str) -> Iterator[IO[str]]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def place_of(folder: Path | str, name: str, ending: str = "") -> Path:
+    """Where a document of this id is written inside a folder.
+
+    Raises:
+        InputError: The id would lead out of the folder, or is empty.
+    """
+    parts = name.split("/")
+    if not name or name.startswith("/") or "\\" in name or any(part in ("", ".", "..") for part in parts):
+        raise InputError(f"document id {name!r} cannot be a file name inside {folder}; expected parts like ward/note1")
+    return Path(folder, *parts[:-1], parts[-1] + ending)
+
+
+def distinct(names: Iterable[str], where: Path | str) -> None:
+    """Make sure that no document is written over another.
+
+    Raises:
+        InputError: An id stands twice.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(f"{where}: two documents have the id {name}; one would be written over the other")
+        seen.add(name)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -146,12 +146,15 @@ class Schema:
         """
         if unknown := sorted(set(data) - {"entities", "relations", "attributes", "events"}):
             raise SettingError(f"schema: unknown keys {unknown}; known are entities, relations, attributes, events")
+        events = data.get("events") or ()
+        if not isinstance(events, list | tuple) or not all(isinstance(name, str) for name in events):
+            raise SettingError("schema: events is no list of entity types")
         try:
             return cls(
                 tuple(EntityType(**entry) for entry in _entries(data.get("entities") or ())),
                 tuple(RelationType(**_tuples(entry)) for entry in _entries(data.get("relations") or ())),
                 tuple(AttributeType(**_tuples(entry)) for entry in _entries(data.get("attributes") or ())),
-                tuple(data.get("events") or ()),
+                tuple(events),
             )
         except TypeError as error:
             raise SettingError(f"schema: {error}") from error
@@ -161,6 +164,8 @@ def _entries(listed: Any) -> list[dict[str, Any]]:
     """Rows of a schema list, the short forms spelled out."""
     if isinstance(listed, Mapping):
         listed = [{name: value} for name, value in listed.items()]
+    if not isinstance(listed, list | tuple):
+        raise SettingError(f"schema: expected a list or a mapping of types, found {type(listed).__name__}")
     rows: list[dict[str, Any]] = []
     for entry in listed:
         if isinstance(entry, str):

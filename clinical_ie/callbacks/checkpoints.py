@@ -38,7 +38,8 @@ class Checkpoints(ModelCheckpoint):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102
         data = getattr(trainer, "datamodule", None)
-        if stage == "fit" and isinstance(data, ExtractionDataModule) and not data.examples.get("dev"):
+        unscored = trainer.limit_val_batches == 0 or (isinstance(data, ExtractionDataModule) and not data.examples.get("dev"))
+        if stage == "fit" and unscored:
             self.monitor = None
         super().setup(trainer, pl_module, stage)
 

@@ -19,24 +19,31 @@ from clinical_ie.scoring.shac import Shac2022
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Read both sides, score, print, write."""
+    """Read both sides, score, write, print."""
     options = _parser().parse_args(arguments[1:])
     # Nothing that is read is garbage before the end, so looking for garbage only costs time.
+    collecting = gc.isenabled()
     gc.disable()
+    try:
+        return _score(options)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _score(options: argparse.Namespace) -> int:
     findings = Findings(strict=not options.lenient)
+    rules = _rules(options)
     gold = read(options.gold, findings)
     texts = {document.id: document.text for document in gold}
-    rules = _rules(options)
-    if rules.files == "equal":
-        _refuse_missing(options)
     result = score(gold, read(options.predicted, findings, texts), rules)
+    if options.json:
+        write_text(options.json, json.dumps(result.to_dict(), indent=1, ensure_ascii=False) + "\n")
     other = score(gold, read(options.compare, findings, texts), rules) if options.compare else None
 
     from clinical_ie.reports.score_tables import show
 
     show(result, findings, other=other, samples=options.intervals, names=(options.predicted, options.compare))
-    if options.json:
-        write_text(options.json, json.dumps(result.to_dict(), indent=1, ensure_ascii=False) + "\n")
     return 0
 
 
@@ -52,16 +59,15 @@ def read(path: str, findings: Findings, texts: dict[str, str] | None = None) -> 
 
 
 def _rules(options: argparse.Namespace) -> RuleSet:
+    if options.intervals < 0:
+        raise SettingError(f"--intervals {options.intervals}: expected the number of bootstrap samples, such as 1000")
     if options.rules == Shac2022.name:
+        if options.compare or options.intervals:
+            raise SettingError(f"{options.rules} has no per-document F1 to compare or resample; use another rule set for that")
         return Shac2022(options.triggers, options.span_arguments, options.labelled_arguments)
     if (options.triggers, options.span_arguments, options.labelled_arguments) != ("overlap", "exact", "label"):
         raise SettingError("--triggers, --span-arguments and --labelled-arguments belong to --rules shac-2022")
     return rule_set(options.rules)
-
-
-def _refuse_missing(options: argparse.Namespace) -> None:
-    if options.compare or options.intervals:
-        raise SettingError(f"{options.rules} has no per-document F1 to compare or resample; use another rule set for that")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -59,7 +59,12 @@ class BratFolder(BratCorpus):
         if unknown := sorted(set(split_folders or ()) - set(SPLITS)):
             raise SettingError(f"{corpus_name}: split_folders names {unknown}; expected {', '.join(SPLITS)}")
         self.split_folders = split_folders
-        self.patient = re.compile(patient_pattern) if patient_pattern else None
+        if split_folders and not split_folders.get("train"):
+            raise SettingError(f"{corpus_name}: split_folders names no folder for train")
+        try:
+            self.patient = re.compile(patient_pattern) if patient_pattern else None
+        except re.error as error:
+            raise SettingError(f"{corpus_name}: patient_pattern is no regular expression ({error})") from error
         super().__init__(root, entity_types=entity_types, flat=flat, dev_share=dev_share, test_share=test_share, split_seed=split_seed)
 
     @classmethod
@@ -76,8 +81,9 @@ class BratFolder(BratCorpus):
             line = getattr(getattr(error, "problem_mark", None), "line", -1) + 1
             raise FileFormatError(path, line, "not YAML", expected="root, schema, ... of a BRAT corpus") from None
         if isinstance(data, Mapping) and "data" in data:
-            listed = data["data"].get("corpora+") or data["data"].get("corpora") or [{}]
-            data = listed[0].get("init_args", {})
+            inner = data["data"] if isinstance(data["data"], Mapping) else {}
+            listed = inner.get("corpora+") or inner.get("corpora") or [{}]
+            data = listed[0].get("init_args", {}) if isinstance(listed, list) and isinstance(listed[0], Mapping) else {}
         if not isinstance(data, Mapping) or "schema" not in data:
             raise FileFormatError(path, 0, "no schema in it", expected="root, schema, ... of a BRAT corpus")
         arguments = {**data, **({"root": root} if root else {}), **options}

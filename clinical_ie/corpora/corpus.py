@@ -91,7 +91,15 @@ class Corpus(ABC):
         """Documents of one of the `folders`."""
 
     def source(self, document_id: str, annotation_id: str = "") -> tuple[str, int]:
-        """The file and line where an annotation stands, as far as this corpus can tell (line 0: the file as a whole)."""
+        """The file and line where an annotation stands, as far as this corpus can tell (line 0: the file as a whole).
+
+        Where a file holds many documents, the line is the one that names this document.
+        """
+        for path in (path for paths in self.folders().values() for path in paths):
+            if path.is_file():
+                for number, line in enumerate(read_text(path).split("\n"), 1):
+                    if f'"{document_id}"' in line:
+                        return str(path), number
         return document_id, 0
 
     def group(self, document_id: str) -> str:
@@ -139,7 +147,7 @@ class Corpus(ABC):
         start = 0
         for split, share in (("test", self.shares[1]), ("dev", self.shares[0])):
             if split in missing and share > 0:
-                end = start + max(1, round(share * len(groups)))
+                end = min(start + max(1, round(share * len(groups))), len(groups) - 1)  # training keeps something
                 chosen.update(dict.fromkeys(groups[start:end], cast("Split", split)))
                 start = end
         parts: dict[Split, list[Document]] = {"train": [], **{split: [] for split in missing}}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clinical_ie.corpora.corpus import Corpus, Split, entity_types, first_existing, require
 from clinical_ie.document import Document
+from clinical_ie.files import read_text
 from clinical_ie.formats import i2b2
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import AttributeType, RelationType, Schema
@@ -60,6 +61,21 @@ class I2b2Concepts2010(Corpus):
 
     def load(self, path: Path, findings: Findings) -> list[Document]:
         """i2b2 files; the challenge ships the test's texts in a folder of their own."""
+        return i2b2.read(path, findings, texts=self._texts(path))
+
+    @staticmethod
+    def _texts(path: Path) -> Path | None:
         beside = path.parent / "test_data"
-        texts = beside if path.name == "reference_standard_for_test_data" and beside.is_dir() else None
-        return i2b2.read(path, findings, texts=texts)
+        return beside if path.name == "reference_standard_for_test_data" and beside.is_dir() else None
+
+    def source(self, document_id: str, annotation_id: str = "") -> tuple[str, int]:
+        """The file of the annotation's kind; its line, counting records."""
+        ending = {"R": ".rel", "A": ".ast"}.get(annotation_id[:1], ".con")
+        for root in (path for paths in self.folders().values() for path in paths):
+            base = self._texts(root) or (root / "txt" if (root / "txt").is_dir() else root)
+            path = i2b2.beside_text(document_id, root, base, ending)
+            if path is not None:
+                lines = [number for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
+                rank = int(annotation_id[1:]) if annotation_id[1:].isdecimal() else 0
+                return str(path), lines[rank - 1] if 0 < rank <= len(lines) else 0
+        return document_id, 0

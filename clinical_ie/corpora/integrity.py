@@ -88,10 +88,11 @@ def _check_splits(corpus: Corpus, splits: Mapping[Split, Sequence[Document]], fi
     texts: dict[str, tuple[str, str]] = {}
     for split, documents in splits.items():
         for document in documents:
-            path = corpus.source(document.id)[0]
             if document.id in ids:
+                path = corpus.source(document.id)[0]
                 findings.error(path, 0, "duplicate-document-id", f"also in {ids[document.id]}", remedy="rename one of them")
             other = texts.setdefault(document.text, (split, document.id))
             if other[0] != split:
+                path = corpus.source(document.id)[0]
                 findings.warning(path, 0, "text-in-two-splits", f"{split} has the same text as {other[0]}/{other[1]}")
             ids.setdefault(document.id, split)

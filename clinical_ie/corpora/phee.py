@@ -6,7 +6,6 @@ from pathlib import Path
 
 from clinical_ie.corpora.corpus import SPLITS, Corpus, Split, entity_types, require
 from clinical_ie.document import Document
-from clinical_ie.files import read_text
 from clinical_ie.formats import phee
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import AttributeType, RelationType, Schema
@@ -83,14 +82,6 @@ class Phee(Corpus):
     def load(self, path: Path, findings: Findings) -> list[Document]:
         """PHEE JSON lines."""
         return phee.read(path, findings)
-
-    def source(self, document_id: str, annotation_id: str = "") -> tuple[str, int]:
-        """The file and the record's line."""
-        for path in (path for paths in self.folders().values() for path in paths):
-            for number, line in enumerate(read_text(path).split("\n"), 1):
-                if f'"id": "{document_id}"' in line:
-                    return str(path), number
-        return document_id, 0
 
     def group(self, document_id: str) -> str:
         """The article (PubMed id) that a sentence comes from."""

@@ -59,6 +59,10 @@ def keep(document: Document, entities: list[Entity]) -> Document:
     nodes.update(event.id for event in events)
     relations = tuple(relation for relation in document.relations if relation.head in nodes and relation.tail in nodes)
     known = nodes | {relation.id for relation in relations}
+    attributes: set[str] = set()
+    while more := {a.id for a in document.attributes if a.target in known | attributes} - attributes:
+        attributes |= more  # an attribute may stand on another
+    known |= attributes
     return Document(
         document.id,
         document.text,
@@ -68,7 +72,7 @@ def keep(document: Document, entities: list[Entity]) -> Document:
             type(event)(event.id, event.type, event.trigger, tuple(pair for pair in event.arguments if pair[1] in nodes))
             for event in events
         ),
-        tuple(attribute for attribute in document.attributes if attribute.target in known),
+        tuple(attribute for attribute in document.attributes if attribute.id in attributes),
         tuple(group for group in document.equivalences if all(member in known for member in group.members)),
         tuple(entry for entry in document.normalizations if entry.target in known),
         tuple(comment for comment in document.comments if comment.target in known),

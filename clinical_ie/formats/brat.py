@@ -25,15 +25,16 @@ from clinical_ie.document import (
     Normalization,
     Relation,
     Span,
+    next_id,
 )
 from clinical_ie.errors import DocumentError, InputError
-from clinical_ie.files import read_text, write_text
+from clinical_ie.files import distinct, place_of, read_text, write_text
 from clinical_ie.formats.findings import Findings
 
 _TEXT_BOUND = re.compile(r"(T\S+)\t(\S+) ([0-9]+) ([0-9]+)\t(.*)", re.DOTALL).fullmatch
 _FRAGMENTS = re.compile(r"(T\S+)\t(\S+) ([0-9]+ [0-9]+(?:;[0-9]+ [0-9]+)*)(?:\t(.*))?", re.DOTALL).fullmatch
 _RELATION = re.compile(r"(R\S+)\t(\S+) ([^\s:]+):(\S+) ([^\s:]+):(\S+)\s*").fullmatch
-_EVENT = re.compile(r"(E\S+)\t([^\s:]+):(\S+)((?: [^\s:]+:\S+)*)\s*").fullmatch
+_EVENT = re.compile(r"(E\S+)\t([^\s:]+):(\S+)((?: +[^\s:]+:\S+)*)\s*").fullmatch
 _ATTRIBUTE = re.compile(r"([AM]\S+)\t(\S+) (\S+)(?: (.+?))?\s*").fullmatch
 _EQUIVALENCE = re.compile(r"\*\t(\S+)((?: \S+)+)\s*").fullmatch
 _NORMALIZATION = re.compile(r"(N\S+)\t(\S+) (\S+) (\S+)(?:\t(.*))?").fullmatch
@@ -179,7 +180,9 @@ def parse(document_id: str, text: str, annotation: str, findings: Findings | Non
             normalizations.append(Normalization(fresh(match[1], number), match[2], match[3], match[4], match[5] or ""))
         elif kind == "#" and (match := _COMMENT(line)):
             comments.append(Comment(match[1], match[2], match[3], match[4] or ""))
-        elif kind != "#":  # a line that opens with # and is no note is a comment of the file
+        elif kind == "#":
+            findings.warning(path, number, "file-comment", "a comment of the file, not of an annotation: not kept")
+        else:
             findings.error(path, number, "malformed-record", "not a BRAT record", expected=_EXPECTED.get(kind, "T, E, R, A, M, *, N or #"))
     parts = (entities, relations, events, attributes, equivalences, normalizations, comments)
     try:
@@ -209,6 +212,7 @@ def _compare(expected: str, covered: str, findings: Findings, path: str, number:
 def _fragmented(line: str, text: str, lines: list[str], number: int, findings: Findings, path: str) -> tuple[Entity | None, int]:
     """A mention with several fragments, or one that needs mending; and the last line that belongs to it."""
     match = _FRAGMENTS(line)
+    last = number
     if not match:
         findings.error(path, number, "malformed-record", "not a mention", expected=_EXPECTED["T"])
         return None, 0
@@ -223,8 +227,8 @@ def _fragmented(line: str, text: str, lines: list[str], number: int, findings: F
     else:
         joined = " ".join(text[start:end] for start, end in fragments)
         if joined != covered:
-            if last := _continuation(joined, covered, lines, number):
-                number, covered = last, joined
+            if end_line := _continuation(joined, covered, lines, number):
+                last, covered = end_line, joined
             _compare(joined, covered, findings, path, number, ranges)
     merged: list[tuple[int, int]] = []
     for start, end in sorted(fragments):
@@ -234,7 +238,7 @@ def _fragmented(line: str, text: str, lines: list[str], number: int, findings: F
             merged.append((start, end))
     if merged != fragments:
         findings.error(path, number, "fragments-out-of-order", f"{name} {ranges}: fragments overlap or are out of order")
-    return Entity(name, label, Span(tuple(merged))), number
+    return Entity(name, label, Span(tuple(merged))), last
 
 
 def _drop_dangling(
@@ -297,8 +301,10 @@ def _drop_dangling(
 def render(document: Document) -> str:
     """The standoff records of a document; `parse` reads them back.
 
-    Line breaks inside a mention become blanks in its covered text, as BRAT itself writes them.
+    Line breaks inside a mention or a note become blanks, as BRAT itself writes them; ids of other formats
+    become BRAT's.
     """
+    document = _with_brat_ids(document)
     out: list[str] = []
     text = document.text
     for entity in document.entities:
@@ -317,15 +323,53 @@ def render(document: Document) -> str:
     for group in document.equivalences:
         out.append(f"*\t{group.type} {' '.join(group.members)}")
     for entry in document.normalizations:
-        out.append(f"{entry.id}\t{entry.type} {entry.target} {entry.entry}\t{entry.text}")
+        out.append(f"{entry.id}\t{entry.type} {entry.target} {entry.entry}\t{entry.text.translate(_BLANKS)}")
     for comment in document.comments:
-        out.append(f"{comment.id}\t{comment.type} {comment.target}\t{comment.text}")
+        out.append(f"{comment.id}\t{comment.type} {comment.target}\t{comment.text.translate(_BLANKS)}")
     return "\n".join(out) + "\n" if out else ""
 
 
+def _with_brat_ids(document: Document) -> Document:
+    """The document itself, or one whose ids begin as BRAT wants them, references included."""
+    kinds = (("T", document.entities), ("E", document.events), ("R", document.relations), ("A", document.attributes))
+    taken = {item.id for _, items in kinds for item in items}
+    renamed: dict[str, str] = {}
+    for prefix, items in (*kinds, ("N", document.normalizations)):
+        for item in items:
+            right = item.id[:1] == prefix or (prefix == "A" and item.id[:1] == "M")
+            if len(item.id) < 2 or not right or not item.id.isascii() or any(sign.isspace() for sign in item.id):
+                renamed[item.id] = next_id(prefix, [*taken, *renamed.values()])
+    if not renamed:
+        return document
+
+    def new(name: str) -> str:
+        return renamed.get(name, name)
+
+    return Document(
+        document.id,
+        document.text,
+        tuple(Entity(new(e.id), e.type, e.span) for e in document.entities),
+        tuple(Relation(new(r.id), r.type, new(r.head), new(r.tail), r.roles) for r in document.relations),
+        tuple(Event(new(e.id), e.type, new(e.trigger), tuple((role, new(to)) for role, to in e.arguments)) for e in document.events),
+        tuple(Attribute(new(a.id), a.type, new(a.target), a.value) for a in document.attributes),
+        tuple(Equivalence(g.type, tuple(new(member) for member in g.members)) for g in document.equivalences),
+        tuple(Normalization(new(n.id), n.type, new(n.target), n.entry, n.text) for n in document.normalizations),
+        tuple(
+            Comment(c.id if c.id.startswith("#") else f"#{rank}", c.type, new(c.target), c.text)
+            for rank, c in enumerate(document.comments, 1)
+        ),
+    )
+
+
 def write(documents: Iterable[Document], folder: Path | str) -> None:
-    """A ``.txt`` and an ``.ann`` file for every document, sub-folders as their ids say."""
-    for document in documents:
-        base = os.path.join(os.fspath(folder), document.id)
-        write_text(f"{base}.txt", document.text)
-        write_text(f"{base}.ann", render(document))
+    """A ``.txt`` and an ``.ann`` file for every document, sub-folders as their ids say.
+
+    Raises:
+        InputError: Two documents with one id, or an id that leads out of the folder.
+    """
+    listed = list(documents)
+    distinct((document.id for document in listed), folder)
+    places = [place_of(folder, document.id) for document in listed]
+    for document, place in zip(listed, places, strict=True):
+        write_text(f"{place}.txt", document.text)
+        write_text(f"{place}.ann", render(document))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from clinical_ie.document import Attribute, Document, Entity, Relation, Span
 from clinical_ie.errors import InputError
-from clinical_ie.files import read_text, write_text
+from clinical_ie.files import distinct, place_of, read_text, write_text
 from clinical_ie.formats.findings import Findings
 
 ASSERTION = "assertion"
@@ -73,34 +73,32 @@ def read(folder: Path | str, findings: Findings | None = None, *, texts: Path | 
     """
     findings = Findings() if findings is None else findings
     root = Path(folder)
-    files = sorted(_texts(root) if texts is None else texts.glob("*.txt"))
+    base = texts or (root / "txt" if (root / "txt").is_dir() else root)
+    files = sorted(base.rglob("*.txt"))
     if not files:
         raise InputError(f"{texts or root}: no .txt file, neither here nor in a folder txt")
     documents = []
     for path in files:
-        beside = {ending: _beside(path, root, ending) for ending in (".con", ".rel", ".ast")}
+        name = path.relative_to(base).with_suffix("").as_posix()
+        beside = {ending: beside_text(name, root, base, ending) for ending in (".con", ".rel", ".ast")}
         if beside[".con"] is None:
             findings.warning(path, 0, "no-annotation-file", "no .con file for it: not read")
             continue
-        documents.append(_parse(path, beside, findings))
+        documents.append(_parse(name, path, beside, findings))
     if not documents:
         raise InputError(f"{root}: no .con file, neither beside the texts nor in a folder concept")
     return documents
 
 
-def _texts(root: Path) -> Iterable[Path]:
-    inside = root / "txt"
-    return (inside if inside.is_dir() else root).glob("*.txt")
-
-
-def _beside(path: Path, root: Path, ending: str) -> Path | None:
-    for folder in (*(root / name for name in _FOLDERS[ending]), path.parent, root):
-        if (candidate := folder / f"{path.stem}{ending}").is_file():
+def beside_text(name: str, root: Path, base: Path, ending: str) -> Path | None:
+    """The ``.con``, ``.rel`` or ``.ast`` file of a text, in its folder or beside the text."""
+    for folder in (*(root / inside for inside in _FOLDERS[ending]), base, root):
+        if (candidate := folder / f"{name}{ending}").is_file():
             return candidate
     return None
 
 
-def _parse(path: Path, beside: dict[str, Path | None], findings: Findings) -> Document:
+def _parse(name: str, path: Path, beside: dict[str, Path | None], findings: Findings) -> Document:
     text = read_text(path)
     grid = Grid(text)
     entities: list[Entity] = []
@@ -156,7 +154,7 @@ def _parse(path: Path, beside: dict[str, Path | None], findings: Findings) -> Do
                 relations.append(Relation(f"R{len(relations) + 1}", match[6], *pair))
             else:
                 findings.error(file, number, "unknown-target", "no concept at its place", remedy="add it to the .con file")
-    return Document(path.stem, text, tuple(entities), tuple(relations), attributes=tuple(attributes))
+    return Document(name, text, tuple(entities), tuple(relations), attributes=tuple(attributes))
 
 
 def write(documents: Iterable[Document], folder: Path | str, findings: Findings | None = None) -> None:
@@ -170,8 +168,12 @@ def write(documents: Iterable[Document], folder: Path | str, findings: Findings 
     """
     findings = Findings() if findings is None else findings
     root = Path(folder)
-    for document in documents:
+    listed = list(documents)
+    distinct((document.id for document in listed), folder)
+    for document in listed:
+        place_of(root, document.id)
         grid = Grid(document.text)
+        first_there: dict[str, str] = {}
         said: dict[str, str] = {}
         types: dict[str, str] = {}
         concepts, relations, assertions = [], [], []
@@ -185,11 +187,15 @@ def write(documents: Iterable[Document], folder: Path | str, findings: Findings 
                 covered = " ".join(document.covered(entity.span).lower().split())
                 said[entity.id] = f'c="{covered}" {position}'
                 types[entity.id] = entity.type
+                first_there.setdefault(position, entity.id)
                 concepts.append(f'{said[entity.id]}||t="{entity.type}"')
             else:
                 refuse(f"mention {entity.id} at {entity.span.fragments}: it does not begin and end with tokens")
         for relation in document.relations:
-            if relation.head in said and relation.tail in said:
+            shadowed = [end for end in (relation.head, relation.tail) if end in said and end not in first_there.values()]
+            if shadowed:
+                refuse(f"relation {relation.id}: {shadowed[0]} shares its words with another concept, and relations do not name types")
+            elif relation.head in said and relation.tail in said:
                 relations.append(f'{said[relation.head]}||r="{relation.type}"||{said[relation.tail]}')
             else:
                 refuse(f"relation {relation.id}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def stream(path: Path | str, findings: Findings | None = None) -> Iterator[Docum
     """Documents of a file one after the other, without holding the others in memory."""
     findings = Findings() if findings is None else findings
     try:
-        file = open(path, encoding="utf-8", newline="\n")  # noqa: SIM115 (closed by the with below)
+        file = open(path, "rb")  # noqa: SIM115 (closed by the with below)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     with file:
@@ -55,8 +56,8 @@ def stream(path: Path | str, findings: Findings | None = None) -> Iterator[Docum
             if line.isspace():
                 continue
             try:
-                yield from_dict(json.loads(line))
-            except (ValueError, KeyError, TypeError, DocumentError) as error:
+                yield from_dict(json.loads(line.decode("utf-8")))
+            except (ValueError, LookupError, TypeError, AttributeError, DocumentError) as error:
                 kind = error if isinstance(error, DocumentError) else type(error).__name__
                 findings.error(path, number, "malformed-document", f"not a document ({kind})", expected='{"id", "text", ...}')
 
@@ -101,7 +102,9 @@ def from_dict(data: Mapping[str, Any]) -> Document:
     return Document(
         data["id"],
         data["text"],
-        tuple(Entity(e["id"], e["type"], Span(tuple((f[0], f[1]) for f in e["fragments"]))) for e in data.get("entities", ())),
+        tuple(
+            Entity(e["id"], e["type"], Span(tuple((index(f[0]), index(f[1])) for f in e["fragments"]))) for e in data.get("entities", ())
+        ),
         tuple(
             Relation(r["id"], r["type"], r["head"], r["tail"], tuple(r.get("roles", ("Arg1", "Arg2")))) for r in data.get("relations", ())
         ),

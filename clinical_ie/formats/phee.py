@@ -87,7 +87,9 @@ class _Reader:
             if key == "value":
                 for mention in mentions:
                     if not any(known.target == mention for known in self.attributes):
-                        self.attributes.append(Attribute(f"A{len(self.attributes) + 1}", f"{role}Value", mention, str(inner)))
+                        self.attributes.append(
+                            Attribute(f"A{len(self.attributes) + 1}", f"{role.rpartition('.')[2]}Value", mention, str(inner))
+                        )
             elif key == "Combination":
                 found += [(_COMBINATION, self.event(event, _COMBINATION)) for event in inner]
             elif key not in ("text", "start", "entity_id"):
@@ -162,9 +164,12 @@ def _render(document: Document, findings: Findings, path: Path | str) -> dict[st
 
     nested = {target for event in document.events for role, target in event.arguments if role == _COMBINATION}
     outer = [render(event) for event in document.events if event.id not in nested]
-    lost = [entity.id for entity in document.entities if entity.id not in used] + [relation.id for relation in document.relations]
+    said = {entity.id: f"{entity.type.rpartition('.')[2]}Value" for entity in document.entities if entity.id in used}
+    lost = len(document.entities) - len(said) + len(document.relations)
+    lost += sum(attribute.value is None or said.get(attribute.target) != attribute.type for attribute in document.attributes)
+    lost += len(document.equivalences) + len(document.normalizations) + len(document.comments)
     if lost:
-        problem = f"document {document.id}: {len(lost)} annotations belong to no event"
+        problem = f"document {document.id}: {lost} annotations have no place in this format"
         findings.error(path, 0, "unrepresentable", problem, remedy="convert to brat or jsonl")
     several = len(outer) > 1
     return {"id": document.id, "context": document.text, "is_mult_event": several, "annotations": [{"events": outer}]}

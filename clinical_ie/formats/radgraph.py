@@ -14,7 +14,7 @@ from typing import Any
 
 from clinical_ie.document import Document, Entity, Relation, Span
 from clinical_ie.errors import FileFormatError, InputError
-from clinical_ie.files import read_text, writing
+from clinical_ie.files import distinct, read_text, writing
 from clinical_ie.formats.findings import Findings
 
 _TOKEN = re.compile(r"\S+")
@@ -42,6 +42,8 @@ def _parse(name: str, report: Mapping[str, Any], findings: Findings, path: Path 
     try:
         text = report["text"]
         listed = report["entities"] if "entities" in report else report[labeler]["entities"]
+        if not isinstance(text, str) or not isinstance(listed, dict):
+            raise TypeError
     except (KeyError, TypeError):
         findings.error(path, 0, "malformed-document", f"report {name} has no text or entities", expected="{text, entities}")
         return Document(name, "")
@@ -81,7 +83,9 @@ def write(documents: Iterable[Document], path: Path | str, findings: Findings | 
     """
     findings = Findings() if findings is None else findings
     data: dict[str, Any] = {}
-    for document in documents:
+    listed = list(documents)
+    distinct((document.id for document in listed), path)
+    for document in listed:
         places = {match.start(): index for index, match in enumerate(_TOKEN.finditer(document.text))}
         ends = {match.end(): index for index, match in enumerate(_TOKEN.finditer(document.text))}
         entries: dict[str, Any] = {}

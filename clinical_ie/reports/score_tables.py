@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from clinical_ie.formats.findings import Findings
 from clinical_ie.scoring.counts import MODES, Counts, Mode
@@ -40,21 +42,22 @@ def _show_files(score: Score, console: Console) -> None:
     counted = score.rules != "n2c2-2018"
     if score.missing:
         what = "counted as missed" if counted else "NOT SCORED, as the official script does, which flatters the system"
-        console.print(f"[bold yellow]{len(score.missing)} gold documents have no prediction: {what}[/] (first: {score.missing[0]})")
+        console.print(f"[bold yellow]{len(score.missing)} gold documents have no prediction: {what}[/] (first: {escape(score.missing[0])})")
     if score.extra:
         what = "all they hold counted as wrong" if counted else "not scored"
-        console.print(f"[bold yellow]{len(score.extra)} predicted documents have no gold: {what}[/] (first: {score.extra[0]})")
+        console.print(f"[bold yellow]{len(score.extra)} predicted documents have no gold: {what}[/] (first: {escape(score.extra[0])})")
 
 
 def _table(score: Score, kind: Kind, samples: int) -> Table:
+    """Figures of one kind; wide enough for a terminal of 80 columns without cutting a number."""
     title = kind if kind == "entities" else f"relations ({'on gold entities' if score.setting == 'gold entities' else 'end to end'})"
-    table = Table(title=title, title_justify="left")
-    table.add_column("type")
+    table = Table(title=title, title_justify="left", padding=(0, 0), pad_edge=False)
+    table.add_column("type", overflow="fold", ratio=1)
     for mode in MODES:
         for name in ("P", "R", "F1"):
-            table.add_column(f"{mode} {name}", justify="right")
+            table.add_column(f"{mode}\n{name}" if name == "P" else f"\n{name}", justify="right", no_wrap=True)
     for name in ("tp", "fp", "fn"):
-        table.add_column(f"strict {name}", justify="right")
+        table.add_column(f"strict\n{name}" if name == "tp" else f"\n{name}", justify="right", no_wrap=True)
     types = {mode: score.types(kind, mode) for mode in MODES}
     for name in sorted(types["strict"].keys() | types["lenient"].keys()):
         _row(table, name, {mode: types[mode].get(name, Counts()) for mode in MODES})
@@ -76,13 +79,13 @@ def _table(score: Score, kind: Kind, samples: int) -> Table:
 def _row(table: Table, name: str, counts: dict[Mode, Counts]) -> None:
     ratios = [f"{ratio:.4f}" for mode in MODES for ratio in (counts[mode].precision, counts[mode].recall, counts[mode].f1)]
     strict = counts["strict"]
-    table.add_row(name, *ratios, str(strict.tp), str(strict.fp), str(strict.fn))
+    table.add_row(Text(name), *ratios, str(strict.tp), str(strict.fp), str(strict.fn))
 
 
 def _compare(score: Score, other: Score, kind: Kind, names: tuple[str, str | None], console: Console) -> None:
     from clinical_ie.scoring.significance import approximate_randomisation
 
-    table = Table(title=f"{kind}: {names[0]} against {names[1]}", title_justify="left")
+    table = Table(title=Text(f"{kind}: {names[0]} against {names[1]}"), title_justify="left")
     for name in ("mode", "F1", "other F1", "difference", "p"):
         table.add_column(name, justify="left" if name == "mode" else "right")
     ours = {document.id: place for place, document in enumerate(score.documents)}
@@ -107,7 +110,7 @@ def _event_table(score: Score) -> Table:
     for event, argument, subtype, gold, predicted, tp in rows:
         counts = Counts(tp, predicted - tp, gold - tp)
         ratios = (f"{counts.precision:.4f}", f"{counts.recall:.4f}", f"{counts.f1:.4f}")
-        table.add_row(event, argument, subtype, str(gold), str(predicted), str(tp), *ratios)
+        table.add_row(Text(event), Text(argument), Text(subtype), str(gold), str(predicted), str(tp), *ratios)
     overall = score.events_overall()
     table.add_section()
     ratios = (f"{overall.precision:.4f}", f"{overall.recall:.4f}", f"{overall.f1:.4f}")

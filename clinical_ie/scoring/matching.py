@@ -1,16 +1,18 @@
 """Who matches whom: overlaps by a sweep, and one-to-one matchings that are as large as can be.
 
-Everything here is near-linear in the number of mentions, however many a note has.
+Near-linear in the number of distinct mentions, as long as few of them overlap any one.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from clinical_ie.document import Entity, Span
+from clinical_ie.document import Span
 
 Interval = tuple[int, int]
+MentionKey = tuple[str, tuple[Interval, ...]]
+"""Type and fragments of a mention."""
 
 
 def overlapping(left: Sequence[Interval], right: Sequence[Interval]) -> list[list[int]]:
@@ -108,27 +110,23 @@ def _augment(root: int, partners: Sequence[Sequence[int]], owner: dict[int, int]
                 option = previous
 
 
-def lenient_partners(left: Sequence[Entity], right: Sequence[Entity], *, by_hull: bool) -> list[list[int]]:
-    """For every mention on the left, the mentions on the right of its type that share a character.
+def overlapping_keys(left: Iterable[MentionKey], right: Iterable[MentionKey]) -> dict[MentionKey, list[MentionKey]]:
+    """For every distinct mention on the left, the distinct ones on the right of its type that share a character.
 
-    Args:
-        left: Mentions.
-        right: Mentions.
-        by_hull: Take a discontinuous mention as everything from its first to its last character.
+    Works on distinct keys, so that a note with the same mention a thousand times costs no more than with one.
     """
-    groups: dict[str, tuple[list[int], list[int]]] = {}
-    for index, entity in enumerate(left):
-        groups.setdefault(entity.type, ([], []))[0].append(index)
-    for index, entity in enumerate(right):
-        if entity.type in groups:
-            groups[entity.type][1].append(index)
-    found: list[list[int]] = [[] for _ in left]
+    groups: dict[str, tuple[list[MentionKey], list[MentionKey]]] = {}
+    for key in dict.fromkeys(left):
+        groups.setdefault(key[0], ([], []))[0].append(key)
+    for key in dict.fromkeys(right):
+        if key[0] in groups:
+            groups[key[0]][1].append(key)
+    found: dict[MentionKey, list[MentionKey]] = {}
     for mine, theirs in groups.values():
-        rows = overlapping([(left[i].start, left[i].end) for i in mine], [(right[i].start, right[i].end) for i in theirs])
-        for index, row in zip(mine, rows, strict=True):
-            span = left[index].span
+        rows = overlapping([(key[1][0][0], key[1][-1][1]) for key in mine], [(key[1][0][0], key[1][-1][1]) for key in theirs])
+        for key, row in zip(mine, rows, strict=True):
             options = [theirs[place] for place in row]
-            if not by_hull:
-                options = [option for option in options if span.overlaps(right[option].span)]
-            found[index] = options
+            if len(key[1]) > 1 or any(len(option[1]) > 1 for option in options):
+                options = [option for option in options if any(a < d and c < b for a, b in key[1] for c, d in option[1])]
+            found[key] = options
     return found

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, TypeVar
 
-from clinical_ie.document import Document, Entity
+from clinical_ie.document import Document, Entity, Span
 from clinical_ie.errors import SettingError
 from clinical_ie.scoring.counts import Counts, DocumentCounts, Mode, TypeCounts
-from clinical_ie.scoring.matching import lenient_matching_size, lenient_partners, matching_size
+from clinical_ie.scoring.matching import MentionKey, lenient_matching_size, matching_size, overlapping_keys
 
-Link = tuple[str, Entity, Entity]
+LinkKey = tuple[str, MentionKey, MentionKey]
 """Type, head and tail of a relation or of an event's argument."""
+K = TypeVar("K", MentionKey, LinkKey)
 
 
 class RuleSet(ABC):
@@ -48,36 +49,39 @@ class StrictOneToOne(RuleSet):
 
     def count(self, gold: Document, predicted: Document) -> DocumentCounts:
         """The counts of one document."""
-        entities: dict[Mode, TypeCounts] = {
-            "strict": _equal_keys(_entity_keys(gold.entities), _entity_keys(predicted.entities)),
-            "lenient": self._lenient_entities(gold.entities, predicted.entities),
-        }
-        ours, theirs = _links(gold), _links(predicted)
+        ours, theirs = _mention_keys(gold), _mention_keys(predicted)
+        our_links = [(name, _key(head), _key(tail)) for _, name, head, tail in gold.links()]
+        their_links = [(name, _key(head), _key(tail)) for _, name, head, tail in predicted.links()]
+        entities: dict[Mode, TypeCounts] = {"strict": _equal_keys(ours, theirs), "lenient": self._lenient_mentions(gold, predicted)}
         relations: dict[Mode, TypeCounts] = {
-            "strict": _equal_keys(_link_keys(ours), _link_keys(theirs)),
-            "lenient": self._lenient_links(gold, predicted, ours, theirs),
+            "strict": _equal_keys(our_links, their_links),
+            "lenient": self._lenient_links(ours, theirs, our_links, their_links),
         }
         return DocumentCounts(gold.id, entities, relations)
 
     @staticmethod
-    def _lenient_entities(gold: Sequence[Entity], predicted: Sequence[Entity]) -> TypeCounts:
-        ours, theirs = _by_type(gold), _by_type(predicted)
+    def _lenient_mentions(gold: Document, predicted: Document) -> TypeCounts:
+        ours, theirs = _by_type(gold.entities), _by_type(predicted.entities)
         found: TypeCounts = {}
         for name in ours.keys() | theirs.keys():
-            left = [entity.span for entity in ours.get(name, ())]
-            right = [entity.span for entity in theirs.get(name, ())]
+            left, right = ours.get(name, []), theirs.get(name, [])
             tp = lenient_matching_size(left, right) if left and right else 0
             found[name] = Counts(tp, len(right) - tp, len(left) - tp)
         return found
 
     @staticmethod
-    def _lenient_links(gold: Document, predicted: Document, ours: list[Link], theirs: list[Link]) -> TypeCounts:
-        found: TypeCounts = {}
-        partners = _link_partners(gold, predicted, ours, theirs, by_hull=False)
+    def _lenient_links(
+        ours: list[MentionKey], theirs: list[MentionKey], our_links: list[LinkKey], their_links: list[LinkKey]
+    ) -> TypeCounts:
+        places: dict[LinkKey, list[int]] = {}
+        for place, link in enumerate(our_links):
+            places.setdefault(link, []).append(place)
+        partners = _link_partners(overlapping_keys(theirs, ours), our_links, their_links)
         rows: dict[str, list[list[int]]] = {}
-        for (name, _, _), options in zip(theirs, partners, strict=True):
-            rows.setdefault(name, []).append(options)
-        totals = Counter(name for name, _, _ in ours)
+        for link in their_links:
+            rows.setdefault(link[0], []).append([place for option in partners[link] for place in places[option]])
+        totals = Counter(link[0] for link in our_links)
+        found: TypeCounts = {}
         for name in totals.keys() | rows.keys():
             row = rows.get(name, [])
             tp = matching_size(row)
@@ -99,22 +103,16 @@ class N2c22018(RuleSet):
 
     def count(self, gold: Document, predicted: Document) -> DocumentCounts:
         """The counts of one document."""
-        ours, theirs = _relations(gold), _relations(predicted)
+        ours, theirs = [_hull(entity) for entity in gold.entities], [_hull(entity) for entity in predicted.entities]
+        our_links, their_links = _hull_links(gold), _hull_links(predicted)
+        overlaps = overlapping_keys(theirs, ours)
         entities: dict[Mode, TypeCounts] = {
-            "strict": _first_come_keys(_hull_keys(gold.entities), _hull_keys(predicted.entities)),
-            "lenient": _first_come(
-                [entity.type for entity in gold.entities],
-                [entity.type for entity in predicted.entities],
-                lenient_partners(predicted.entities, gold.entities, by_hull=True),
-            ),
+            "strict": _first_come(ours, theirs, _themselves(ours)),
+            "lenient": _first_come(ours, theirs, overlaps),
         }
         relations: dict[Mode, TypeCounts] = {
-            "strict": _first_come_keys(_hull_link_keys(ours), _hull_link_keys(theirs)),
-            "lenient": _first_come(
-                [link[0] for link in ours],
-                [link[0] for link in theirs],
-                _link_partners(gold, predicted, ours, theirs, by_hull=True),
-            ),
+            "strict": _first_come(our_links, their_links, _themselves(our_links)),
+            "lenient": _first_come(our_links, their_links, _link_partners(overlaps, our_links, their_links)),
         }
         return DocumentCounts(gold.id, entities, relations)
 
@@ -133,40 +131,33 @@ def rule_set(name: str) -> RuleSet:
     return known[name]()
 
 
-def _by_type(entities: Iterable[Entity]) -> dict[str, list[Entity]]:
-    found: dict[str, list[Entity]] = {}
+def _key(entity: Entity) -> MentionKey:
+    return entity.type, entity.span.fragments
+
+
+def _hull(entity: Entity) -> MentionKey:
+    fragments = entity.span.fragments
+    return entity.type, fragments if len(fragments) == 1 else ((fragments[0][0], fragments[-1][1]),)
+
+
+def _mention_keys(document: Document) -> list[MentionKey]:
+    return [(entity.type, entity.span.fragments) for entity in document.entities]
+
+
+def _hull_links(document: Document) -> list[LinkKey]:
+    """Relations only, without event arguments."""
+    anchors = document.anchors()
+    return [(relation.type, _hull(anchors[relation.head]), _hull(anchors[relation.tail])) for relation in document.relations]
+
+
+def _by_type(entities: Iterable[Entity]) -> dict[str, list[Span]]:
+    found: dict[str, list[Span]] = {}
     for entity in entities:
-        found.setdefault(entity.type, []).append(entity)
+        found.setdefault(entity.type, []).append(entity.span)
     return found
 
 
-def _relations(document: Document) -> list[Link]:
-    """Relations only, without event arguments."""
-    anchors = document.anchors()
-    return [(relation.type, anchors[relation.head], anchors[relation.tail]) for relation in document.relations]
-
-
-def _links(document: Document) -> list[Link]:
-    return [(name, head, tail) for _, name, head, tail in document.links()]
-
-
-def _entity_keys(entities: Iterable[Entity]) -> list[tuple[str, Hashable]]:
-    return [(entity.type, entity.span.fragments) for entity in entities]
-
-
-def _hull_keys(entities: Iterable[Entity]) -> list[tuple[str, Hashable]]:
-    return [(entity.type, (entity.start, entity.end)) for entity in entities]
-
-
-def _link_keys(links: Iterable[Link]) -> list[tuple[str, Hashable]]:
-    return [(name, (head.type, head.span.fragments, tail.type, tail.span.fragments)) for name, head, tail in links]
-
-
-def _hull_link_keys(links: Iterable[Link]) -> list[tuple[str, Hashable]]:
-    return [(name, (head.type, head.start, head.end, tail.type, tail.start, tail.end)) for name, head, tail in links]
-
-
-def _equal_keys(gold: list[tuple[str, Hashable]], predicted: list[tuple[str, Hashable]]) -> TypeCounts:
+def _equal_keys(gold: Sequence[K], predicted: Sequence[K]) -> TypeCounts:
     """Counts where only equal keys match, each once."""
     found: TypeCounts = {}
     ours, theirs = Counter(gold), Counter(predicted)
@@ -182,55 +173,39 @@ def _equal_keys(gold: list[tuple[str, Hashable]], predicted: list[tuple[str, Has
     return found
 
 
-def _first_come_keys(gold: list[tuple[str, Hashable]], predicted: list[tuple[str, Hashable]]) -> TypeCounts:
-    """`_first_come` where only equal keys match, without looking at pairs."""
+def _first_come(gold: Sequence[K], predicted: Sequence[K], partners: Mapping[K, Sequence[K]]) -> TypeCounts:
+    """Counts of the 2018 script: predicted items in file order, with the gold items that each equals.
+
+    Equal gold items are matched together, so it is enough to remember which keys are.
+    """
     found: TypeCounts = {}
-    ours = set(gold)
+    matched: set[K] = set()
     for key in gold:
         found.setdefault(key[0], Counts()).fn += 1
     for key in predicted:
-        if key not in ours:
-            found.setdefault(key[0], Counts()).fp += 1
-    for key in ours.intersection(predicted):
-        found[key[0]].tp += 1
-        found[key[0]].fn -= 1
-    return found
-
-
-def _first_come(gold: list[str], predicted: list[str], partners: list[list[int]]) -> TypeCounts:
-    """Counts of the 2018 script: predicted items in file order, with the gold items that each equals."""
-    found: TypeCounts = {}
-    matched: set[int] = set()
-    for name in gold:
-        found.setdefault(name, Counts()).fn += 1
-    for name, options in zip(predicted, partners, strict=True):
-        counts = found.setdefault(name, Counts())
+        options = partners.get(key)
         if not options:
-            counts.fp += 1
+            found.setdefault(key[0], Counts()).fp += 1
             continue
         if not any(option in matched for option in options):
-            counts.tp += 1
-            counts.fn -= 1
+            found[key[0]].tp += 1
+            found[key[0]].fn -= 1
         matched.update(options)
     return found
 
 
-def _link_partners(gold: Document, predicted: Document, ours: Sequence[Link], theirs: Sequence[Link], *, by_hull: bool) -> list[list[int]]:
-    """For every predicted link, the gold links of its type whose both ends overlap its own."""
-    if not theirs:
-        return []
-    places: Mapping[str, int] = {entity.id: index for index, entity in enumerate(predicted.entities)}
-    rows = lenient_partners(predicted.entities, gold.entities, by_hull=by_hull)
-    ids = [entity.id for entity in gold.entities]
-    index: dict[tuple[str, str, str], list[int]] = {}
-    for place, (name, head, tail) in enumerate(ours):
-        index.setdefault((name, head.id, tail.id), []).append(place)
-    found = []
-    for name, head, tail in theirs:
-        options: list[int] = []
-        for first in rows[places[head.id]]:
-            for second in rows[places[tail.id]]:
-                if (name, ids[first], ids[second]) in index:
-                    options += index[name, ids[first], ids[second]]
-        found.append(sorted(options))
+def _themselves(keys: Iterable[K]) -> dict[K, tuple[K]]:
+    return {key: (key,) for key in keys}
+
+
+def _link_partners(
+    overlaps: Mapping[MentionKey, Sequence[MentionKey]], gold: Sequence[LinkKey], predicted: Sequence[LinkKey]
+) -> dict[LinkKey, list[LinkKey]]:
+    """For every distinct predicted link, the gold links of its type whose both ends overlap its own."""
+    known = set(gold)
+    found: dict[LinkKey, list[LinkKey]] = {}
+    for link in predicted:
+        if link not in found:
+            name, head, tail = link
+            found[link] = [option for first in overlaps[head] for second in overlaps[tail] if (option := (name, first, second)) in known]
     return found

@@ -49,8 +49,8 @@ _ABBREVIATIONS = frozenset(
 _END = re.compile(
     r"""
     (?P<mark>[.!?]+["')\]]*)\s+        # a mark with white space behind it
-    | \s*\n\s*\n\s*                    # an empty line
-    | \s*\n[ \t]*(?=[-*•]\s|\d+[.)]\s|[A-Z][A-Za-z /&-]{2,40}:)   # a line that begins as a list item or heading
+    | \n[ \t\r]*\n\s*                  # an empty line
+    | \n[ \t]*(?=[-*•]\s|\d+[.)]\s|[A-Z][A-Za-z /&-]{2,40}:)   # a line that begins as a list item or heading
     """,
     re.VERBOSE,
 )
@@ -76,7 +76,8 @@ def sentences(text: str) -> list[Fragment]:
 
 
 def _ends_sentence(text: str, match: re.Match[str]) -> bool:
-    if "\n" in match[0][len(match["mark"]) :] and match["mark"].startswith("."):
+    breaks = match[0].count("\n")
+    if breaks > 1 or (breaks and match["mark"].startswith(".")):
         return True
     word = re.search(r"\S*$", text[max(0, match.start() - 20) : match.start()])
     before = word[0].lstrip("(").lower() if word else ""
