@@ -24,9 +24,9 @@ def main() -> None:
     lazy = seconds([sys.executable, "-m", "clinical_ie", "--help"])
     eager = seconds([sys.executable, "-c", _EAGER], runs=3)
     print("| start | seconds |\n|---|---|")
-    print(
-        f"| `clinical-ie --help` | {lazy:.3f} |\n| the same with Lightning and torch imported first | {eager:.2f} |\n| ratio | {eager / lazy:.0f} |"
-    )
+    print(f"| `clinical-ie --help` | {lazy:.3f} |")
+    print(f"| the same with Lightning and torch imported first | {eager:.2f} |")
+    print(f"| ratio | {eager / lazy:.0f} |")
 
 
 if __name__ == "__main__":

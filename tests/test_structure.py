@@ -23,7 +23,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("command", ["score", "corpus", "demo"])
 def test_text_commands_need_no_torch_to_explain_themselves(command: str) -> None:
-    code = f"import sys\nfrom clinical_ie.cli import main\ntry: main(['{command}', '--help'])\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    code = f"import sys\nfrom clinical_ie.cli import main\ntry: main(['{command}', '--help'])\nexcept SystemExit: pass\n"
+    code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False")
 

@@ -26,6 +26,7 @@ import yaml
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from clinical_ie.callbacks.checkpoints import BEST, LAST, Checkpoints, Patience
 from clinical_ie.callbacks.evaluation import Evaluation
@@ -68,7 +69,9 @@ class TrainingCLI(LightningCLI):
         if not config.run_dir:
             raise SettingError("--run_dir is missing: the folder where checkpoints, predictions and results go")
         self.run_dir = Path(config.run_dir)
-        if self.subcommand == "fit" and not config.ckpt_path and (self.run_dir / "checkpoints").exists():
+        if config.trainer.precision is None:
+            config.trainer.precision = "bf16-mixed" if computes_in_bfloat16(config.trainer.accelerator) else "32-true"
+        if rank_zero_only.rank == 0 and self.subcommand == "fit" and not config.ckpt_path and (self.run_dir / "checkpoints").exists():
             raise SettingError(
                 f"{self.run_dir} holds a run already; give another --run_dir,"
                 f" or --ckpt_path {self.run_dir}/checkpoints/{LAST} to go on with it"
@@ -189,6 +192,13 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return rows
 
 
+def computes_in_bfloat16(accelerator: str) -> bool:
+    """Whether bfloat16 is an arithmetic of the device that Lightning would take, and not an emulation."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def quieten() -> None:
     """Keep remarks that no user can act on from the screen."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -215,7 +225,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run LightningCLI on these arguments."""
     quieten()
     before = sys.argv
-    sys.argv = ["clinical-ie"]  # LightningCLI warns when it is given arguments while there are others
+    # Lightning starts the processes of further devices with this command line again.
+    sys.argv = [before[0], *arguments]
     try:
         TrainingCLI(
             pl.LightningModule,
@@ -226,7 +237,6 @@ def run(arguments: Sequence[str]) -> int:
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={"prog": "clinical-ie"},
-            args=list(arguments),
         )
     finally:
         sys.argv = before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ def test_files(finished_run: Path) -> None:
 def test_results_equal_the_score_command_on_the_written_files(finished_run: Path, small_corpus: str, tmp_path: Path) -> None:
     gold = tmp_path / "gold"
     brat.write(jsonl.read(Path(small_corpus) / "test.jsonl"), gold)
-    assert main(["score", "--gold", str(gold), "--predicted", str(finished_run / "predictions" / "test" / "demo"), "--json", str(tmp_path / "s.json")]) == 0  # fmt: skip
+    predicted = str(finished_run / "predictions" / "test" / "demo")
+    assert main(["score", "--gold", str(gold), "--predicted", predicted, "--json", str(tmp_path / "s.json")]) == 0
     again = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
     entry = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]["demo"]
     assert again["entities"] == entry["entities"]
@@ -87,7 +89,7 @@ def test_test_and_predict_from_the_run_directory(finished_run: Path, tmp_path: P
     assert splits["dev"]["demo"]["entities"]["strict"]["micro"]["f1"] == pytest.approx(float(monitored), abs=1e-6)
 
 
-def test_a_run_never_runs_into_another(arguments: object, finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_never_runs_into_another(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "-c", str(finished_run / "config.yaml")]) == 2
     assert "holds a run already" in capsys.readouterr().err
 
@@ -104,3 +106,16 @@ def test_no_note_text_leaks(finished_run: Path, small_corpus: str) -> None:
 
 def test_the_demo_is_part_of_the_package() -> None:
     assert len(Demo().read("train")) == 80
+
+
+def test_patience_ends_a_run_that_gets_no_better(arguments: Callable[..., list[str]], tmp_path: Path) -> None:
+    still = ["--model.init_args.learning_rate=0", "--model.init_args.head_learning_rate=0", "--patience.epochs=1"]
+    assert main(arguments("fit", tmp_path / "run", *still)) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
+    assert results["run"]["epochs"] == 2, "one epoch to set the score, one without a better one"
+
+
+def test_hyper_parameters_are_in_tensorboard(finished_run: Path) -> None:
+    data = b"".join(path.read_bytes() for path in (finished_run / "tensorboard").rglob("events*"))
+    assert b"_hparams_/session_start_info" in data
+    assert b"model/init_args/learning_rate" in data

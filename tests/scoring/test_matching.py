@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinical_ie.document import Entity, Span
+from clinical_ie.document import Span
 from clinical_ie.scoring.matching import (
     lenient_matching_size,
-    lenient_partners,
     matching_size,
     overlap_matching_size,
     overlapping,
+    overlapping_keys,
 )
 
 Interval = tuple[int, int]
@@ -106,9 +106,10 @@ def test_fragments_match_by_a_shared_character_not_by_their_hull() -> None:
     around, inside = Span(((0, 2), (8, 10))), Span(((4, 6),))
     assert lenient_matching_size([around], [inside]) == 0
     assert lenient_matching_size([around], [Span(((9, 12),))]) == 1
-    entities = [Entity("T1", "A", around)], [Entity("T1", "A", inside), Entity("T2", "B", around)]
-    assert lenient_partners(*entities, by_hull=False) == [[]]
-    assert lenient_partners(*entities, by_hull=True) == [[0]]
+    keys = [("A", span.fragments) for span in (around, inside)]
+    assert overlapping_keys(keys[:1], keys[1:]) == {keys[0]: []}
+    hull = ("A", ((around.start, around.end),))
+    assert overlapping_keys([hull], [keys[1], keys[1], ("B", inside.fragments)]) == {hull: [keys[1]]}
 
 
 def test_fragmented_matchings_against_networkx() -> None:

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clinical_ie.document import Document, Entity, Span
+from clinical_ie.errors import FileFormatError
+from clinical_ie.reports.annotated_html import write_page
+from clinical_ie.reports.confusion import NOTHING, confusion_counts, confusion_figure
+from clinical_ie.reports.results import Results
+from clinical_ie.scoring.rules import StrictOneToOne
+from clinical_ie.scoring.score import score
+
+TEXT = "aspirin <5 mg> & pain"
+
+
+def document(*spans: tuple[str, int, int]) -> Document:
+    return Document("d", TEXT, tuple(Entity(f"T{k}", kind, Span.of(a, b)) for k, (kind, a, b) in enumerate(spans)))
+
+
+def test_confusion_by_hand() -> None:
+    gold = document(("Drug", 0, 7), ("Dose", 9, 13), ("Problem", 17, 21))
+    predicted = document(("Drug", 0, 7), ("Drug", 9, 13), ("Route", 14, 16))
+    assert confusion_counts([gold], [predicted]) == {
+        ("Drug", "Drug"): 1, ("Dose", "Drug"): 1, ("Problem", NOTHING): 1, (NOTHING, "Route"): 1,
+    }  # fmt: skip
+    figure = confusion_figure([gold], [predicted], title="t")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["Dose", "Drug", "Problem", "Route", NOTHING]
+
+
+def test_the_page_marks_and_escapes(tmp_path: Path) -> None:
+    gold = document(("Drug", 0, 7), ("Problem", 17, 21))
+    predicted = document(("Drug", 0, 7), ("Dose", 8, 14), ("Number", 9, 10))
+    write_page(tmp_path / "page.html", "notes", [predicted], [gold])
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "&lt;<mark" in page, "nested mentions and escaped text"
+    assert page.count('class="missed"') == 2  # the legend and the missed problem
+    assert page.count('class="wrong" style') == 2  # dose and number
+    assert "<5 mg>" not in page
+
+
+def test_results_there_and_back(tmp_path: Path) -> None:
+    gold, predicted = [document(("Drug", 0, 7), ("Dose", 9, 13))], [document(("Drug", 0, 7))]
+    results = Results()
+    coverage = {"mentions": 2, "unrepresentable": {}, "recall_ceiling": 1.0}
+    results.add("test", "c", score(gold, predicted, StrictOneToOne()), coverage=coverage, left_out={}, samples=50)
+    results.write(tmp_path / "results.json")
+    again = Results.load(tmp_path / "results.json")
+    assert again == results
+    entry = again.splits["test"]["c"]
+    assert entry["per_document"]["entities/strict"] == {"d": [1, 0, 1]}
+    assert entry["intervals"]["entities/strict"]["low"] == pytest.approx(2 / 3)  # one document: every sample is the same
+    assert Results.load(tmp_path / "absent.json") == Results()
+
+
+def test_another_file_is_no_results_file(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(FileFormatError, match="not a results file"):
+        Results.load(tmp_path / "results.json")
