@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from clinical_ie.data.datamodule import ExtractionDataModule
@@ -42,6 +45,24 @@ class Checkpoints(ModelCheckpoint):
         if stage == "fit" and unscored:
             self.monitor = None
         super().setup(trainer, pl_module, stage)
+
+    def _save_last_checkpoint(self, trainer: pl.Trainer, monitor_candidates: dict[str, torch.Tensor]) -> None:
+        """The best of this very step is the last too: one file under two names instead of the same bytes written twice.
+
+        Checkpoints are replaced, never written into, so a later one leaves the other name's file alone.
+        """
+        best, last = Path(str(self.dirpath), BEST), Path(str(self.dirpath), LAST)
+        if self._last_global_step_saved != trainer.global_step or Path(self._last_checkpoint_saved).name != BEST:
+            super()._save_last_checkpoint(trainer, monitor_candidates)
+        elif trainer.is_global_zero:
+            partial = last.with_name(f".{LAST}.partial")
+            partial.unlink(missing_ok=True)
+            try:
+                os.link(best, partial)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(best, partial)
+            partial.replace(last)
+        trainer.strategy.barrier()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         super().on_validation_end(trainer, pl_module)

@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 class Throughput(pl.Callback):
     """Logs real (unpadded) sub-words per second and the share of padding, over all ranks' steps since the last log.
 
-    Validation time does not count.
+    Validation and checkpoints do not count.
     """
 
     def __init__(self) -> None:
@@ -38,8 +38,8 @@ class Throughput(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         self._begun = time.perf_counter() if trainer.state.fn == "fit" else None
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._tick(going_on=False)
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._tick(going_on=False)  # checkpoints are written after this
 
     def on_train_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
