@@ -1,9 +1,11 @@
 """Our encoder tagger beside a plain Hugging Face ``Trainer`` token classifier: strict F1 and training throughput.
 
-Both get the same backbone (MiniLM), documents, precision, epochs and peak learning rate, and both are tested in their last
-state. The plain run is what a user writes first: BIO labels on sub-words, chunks of at most 256 sub-words, batches of 16
-padded to their longest, linear schedule, argmax. Throughput counts real (unpadded) sub-words of the training documents once
-per epoch, over the time spent in training steps; runs of both kinds alternate.
+Both get the same backbone (MiniLM), documents, precision (bfloat16 autocast), device, epochs, peak learning rates (5e-4 for the
+encoder, 5e-3 for the head) and weight decay, and both are tested in their last state. The plain run is what a user writes first:
+BIO labels on sub-words, chunks of at most 256 sub-words, batches of 16 padded to their longest, linear schedule, argmax. Ours has
+its CRF, windows, token-budget batches (hence more steps) and averaged weights. Throughput counts real (unpadded) sub-words of the
+training documents once per epoch, over the time from the first step's beginning to the last step's end of each epoch's
+training; runs of both kinds alternate.
 
     python benchmarks/encoder_tagger.py uw_flat CORPORA_FOLDER --seeds 0 1 2
 """
@@ -35,6 +37,7 @@ def ours(experiment: str, root: str, seed: int, run_dir: str) -> dict[str, float
     command = [sys.executable, "-m", "clinical_ie", "fit", *(part for name in names for part in ("-c", str(configs / f"{name}.yaml")))]
     command += [f"--data.corpora.init_args.root={root}", f"--run_dir={run_dir}", f"--seed_everything={seed}", f"--data.seed={seed}"]
     command += ["--trainer.limit_val_batches=0", "--trainer.enable_progress_bar=false"]
+    command += ["--trainer.precision=bf16-mixed", "--trainer.accelerator=cpu"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     results = json.loads(Path(run_dir, "results.json").read_text(encoding="utf-8"))
     (entry,) = results["splits"]["test"].values()
@@ -48,7 +51,13 @@ def ours(experiment: str, root: str, seed: int, run_dir: str) -> dict[str, float
 def plain(experiment: str, root: str, seed: int, folder: str) -> dict[str, float]:
     """Train and test the plain token classifier."""
     import torch
-    from transformers import AutoModelForTokenClassification, DataCollatorForTokenClassification, Trainer, TrainingArguments
+    from transformers import (
+        AutoModelForTokenClassification,
+        DataCollatorForTokenClassification,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+    )
 
     from clinical_ie.data.tokenization import load_tokenizer
     from clinical_ie.document import Document, Entity
@@ -88,10 +97,25 @@ def plain(experiment: str, root: str, seed: int, folder: str) -> dict[str, float
     )  # fmt: skip
     model = AutoModelForTokenClassification.from_pretrained(locate(BACKBONE), num_labels=len(labels), dtype=torch.float32)
     rows = [{"input_ids": chunk["input_ids"], "labels": chunk["labels"]} for chunk in train]
-    trainer = Trainer(model=model, args=arguments, train_dataset=rows, data_collator=DataCollatorForTokenClassification(tokenizer))
-    begun = time.perf_counter()
+    head = [parameter for name, parameter in model.named_parameters() if name.startswith("classifier")]
+    rest = [parameter for name, parameter in model.named_parameters() if not name.startswith("classifier")]
+    groups: list[dict[str, Any]] = [{"params": rest}, {"params": head, "lr": 5e-3}]
+    optimizer = torch.optim.AdamW(groups, lr=5e-4, weight_decay=0.01, fused=True)
+    clock: dict[str, float] = {}
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            clock.setdefault("begun", time.perf_counter())
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock["ended"] = time.perf_counter()
+
+    collate = DataCollatorForTokenClassification(tokenizer)
+    trainer = Trainer(
+        model=model, args=arguments, train_dataset=rows, data_collator=collate, optimizers=(optimizer, None), callbacks=[Clock()]
+    )  # type: ignore[arg-type]
     trainer.train()
-    seconds = time.perf_counter() - begun
+    seconds = clock["ended"] - clock["begun"]
     model.eval()
     gold, predicted = corpus.read("test"), []
     for document in gold:

@@ -27,9 +27,9 @@ class Checkpoints(ModelCheckpoint):
         mode: Whether more or less of it is better.
     """
 
-    def __init__(self, run_dir: str = "runs/run", monitor: str = "dev/strict_f1", mode: str = "max") -> None:
+    def __init__(self, run_dir: str | None = None, monitor: str = "dev/strict_f1", mode: str = "max") -> None:
         super().__init__(
-            dirpath=str(Path(run_dir) / "checkpoints"),
+            dirpath=str(Path(run_dir) / "checkpoints") if run_dir else None,
             filename=BEST.removesuffix(".ckpt"),
             monitor=monitor,
             mode=mode,

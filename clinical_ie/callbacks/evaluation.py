@@ -90,6 +90,7 @@ class Evaluation(OutputCallback):
         for corpus, documents in predicted.items():
             result = score(data.documents[stage][corpus], documents, self.rules)
             coverage = data.coverage[stage][corpus].to_dict()
-            view = data.corpora[corpus].view.left_out
-            results.add(stage, corpus, result, coverage=coverage, left_out=view, samples=self.interval_samples)
+            left_out = data.left_out[stage, corpus]
+            results.add(stage, corpus, result, coverage=coverage, left_out=left_out, samples=self.interval_samples)
+        results.run["findings"] = dict(sorted(data.findings.counts().items()))
         results.write(path)

@@ -13,6 +13,8 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
+from clinical_ie.callbacks.checkpoints import LAST
+
 
 class SafeInterruption(pl.Callback):
     """On the first SIGINT or SIGTERM, finishes the step, saves ``last.ckpt`` and stops; on the second, stops at once.
@@ -42,15 +44,27 @@ class SafeInterruption(pl.Callback):
     def on_train_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.run_dir is None or trainer.fit_loop._should_accumulate():
-            return  # gradients that wait for more batches would be lost
+        loop = trainer.fit_loop
+        if loop._should_accumulate() or loop.epoch_loop.batch_progress.is_last_batch:
+            return  # gradients that wait for more batches would be lost, and so would the epoch's validation
+        if self.run_dir is not None and self._asked(trainer, pl_module):
+            trainer.save_checkpoint(Path(self.run_dir) / "checkpoints" / LAST)
+            self._stop(trainer)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        if self.run_dir is not None and trainer.current_epoch and self._asked(trainer, pl_module):
+            self._stop(trainer)  # the epoch before has been scored and saved
+
+    def _asked(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
+        """Whether any rank got a signal."""
         asked = torch.tensor(float(self._signal != 0), device=pl_module.device)
-        if trainer.strategy.reduce(asked, reduce_op="sum") > 0:
-            path = Path(self.run_dir) / "checkpoints" / "last.ckpt"
-            trainer.save_checkpoint(path)
-            if trainer.is_global_zero:
-                print(f"\nStopped at step {trainer.global_step}. Go on with --ckpt_path {path}", flush=True)
-            raise KeyboardInterrupt
+        return bool(trainer.strategy.reduce(asked, reduce_op="sum") > 0)
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        if trainer.is_global_zero:
+            path = Path(str(self.run_dir)) / "checkpoints" / LAST
+            print(f"\nStopped at step {trainer.global_step}. Go on with --ckpt_path {path}", flush=True)
+        raise KeyboardInterrupt
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102
         for number, handler in self._previous.items():

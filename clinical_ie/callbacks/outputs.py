@@ -9,6 +9,7 @@ import torch
 
 from clinical_ie.data.datamodule import ExtractionDataModule, Part
 from clinical_ie.document import Document
+from clinical_ie.errors import SettingError
 
 Stage = Literal["dev", "test", "predict"]
 
@@ -37,13 +38,19 @@ class OutputCallback(pl.Callback):
         return {name: output for part in parts for name, output in (part or {}).items()}
 
     def predicted(self, trainer: pl.Trainer, part: Part) -> dict[str, list[Document]]:
-        """Corpus -> predicted documents, in the order of the gold ones. Empty while Lightning only tries a batch or two."""
+        """Corpus -> predicted documents, in the order of the gold ones; empty while Lightning only tries a batch or two.
+
+        Raises:
+            SettingError: Some windows were left out, so that documents would be half annotated.
+        """
         outputs = self.gathered(trainer)
+        if trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return {}
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         examples: dict[tuple[str, str], list[Any]] = {}
         for example in data.examples[part]:
             if example.id not in outputs:
-                return {}
+                raise SettingError(f"{part}: no output for {example.id}; limit_*_batches would leave documents half annotated")
             examples.setdefault((example.corpus, example.document_id), []).append(example)
         return {
             corpus: [data.task.annotations(document, examples.get((corpus, document.id), []), outputs) for document in documents]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,7 +48,11 @@ class PredictionWriter(OutputCallback):
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         folder = Path(self.run_dir) / "predictions" / stage
         for corpus, documents in predicted.items():
-            brat.write(documents, folder / corpus)
+            partial = folder / f".{corpus}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            brat.write(documents, partial)
+            shutil.rmtree(folder / corpus, ignore_errors=True)  # notes of an earlier prediction do not stay among these
+            partial.rename(folder / corpus)
             jsonl.write(documents, folder / f"{corpus}.jsonl")
             gold = data.documents[stage][corpus] if stage != "predict" else None
             write_page(folder / f"{corpus}.html", f"{corpus}, {stage}", documents, gold)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 
 
 class Throughput(pl.Callback):
@@ -20,6 +21,7 @@ class Throughput(pl.Callback):
         self._begun: float | None = None
         self.total_real = 0
         self.total_seconds = 0.0
+        self.all_ranks_real = 0
 
     def _tick(self, *, going_on: bool) -> None:
         """Add the time since the last tick, if the clock was running."""
@@ -40,6 +42,16 @@ class Throughput(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         self._tick(going_on=False)  # checkpoints are written after this
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        real = torch.tensor(float(self.total_real), device=pl_module.device)
+        self.all_ranks_real = int(trainer.strategy.reduce(real, reduce_op="sum"))
+
+    def state_dict(self) -> dict[str, Any]:  # noqa: D102
+        return {"real": self.total_real, "seconds": self.total_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # noqa: D102
+        self.total_real, self.total_seconds = state_dict["real"], state_dict["seconds"]
 
     def on_train_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

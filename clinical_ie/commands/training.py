@@ -36,6 +36,7 @@ from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.errors import SettingError
 from clinical_ie.files import write_text
+from clinical_ie.models.folders import locate
 from clinical_ie.reports.results import Results
 from clinical_ie.strategies.checkpoint_files import WholeCheckpoints
 
@@ -47,7 +48,7 @@ class TrainingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Options beside trainer, model and data; and the links between data and model."""
-        parser.add_argument("--run_dir", type=str, default=None, help="Where all files of the run go.")
+        parser.add_argument("--run_dir", type=str | None, default=None, help="Where all files of the run go.")
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Score the best checkpoint on the test split after fit.")
         parser.add_lightning_class_args(Evaluation, "evaluation")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
@@ -69,13 +70,30 @@ class TrainingCLI(LightningCLI):
         if not config.run_dir:
             raise SettingError("--run_dir is missing: the folder where checkpoints, predictions and results go")
         self.run_dir = Path(config.run_dir)
+        if self.run_dir.exists() and not self.run_dir.is_dir():
+            raise SettingError(f"{self.run_dir} is a file; --run_dir names a folder")
+        if config.ckpt_path and not Path(config.ckpt_path).exists():
+            raise SettingError(f"--ckpt_path {config.ckpt_path}: no such checkpoint")
         if config.trainer.precision is None:
             config.trainer.precision = "bf16-mixed" if computes_in_bfloat16(config.trainer.accelerator) else "32-true"
-        if rank_zero_only.rank == 0 and self.subcommand == "fit" and not config.ckpt_path and (self.run_dir / "checkpoints").exists():
+        if (
+            getattr(rank_zero_only, "rank", 0) == 0
+            and self.subcommand == "fit"
+            and not config.ckpt_path
+            and (self.run_dir / "checkpoints").exists()
+        ):
             raise SettingError(
                 f"{self.run_dir} holds a run already; give another --run_dir,"
                 f" or --ckpt_path {self.run_dir}/checkpoints/{LAST} to go on with it"
             )
+
+    def after_instantiate_classes(self) -> None:
+        """Hold the window of the data against the positions of the model."""
+        name = getattr(self.model, "backbone_name", None)
+        if name is not None:
+            most = getattr(transformers.AutoConfig.from_pretrained(locate(name)), "max_position_embeddings", None)
+            if most and self.datamodule.task.window > most:
+                raise SettingError(f"data.task.window is {self.datamodule.task.window}, but {name} has {most} positions only")
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A trainer with the run directory's logger and callbacks."""
@@ -110,12 +128,12 @@ class TrainingCLI(LightningCLI):
         if self.trainer.is_global_zero:
             path = self.run_dir / "results.json"
             results = Results.load(path)
-            results.run = self._cost()
+            results.run, results.splits = self._cost(), {}
             results.write(path)
             if isinstance(self.trainer.logger, TensorBoardLogger):
                 best = self.trainer.checkpoint_callback
                 score = getattr(best, "best_model_score", None)
-                metrics = {} if score is None else {"best/dev_strict_f1": float(score)}
+                metrics = {"steps": self.trainer.global_step} | ({} if score is None else {"best/dev_strict_f1": float(score)})
                 self.trainer.logger.log_hyperparams(_flat(yaml.safe_load((self.run_dir / CONFIG).read_text())), metrics)
         if self._get(self.config, "test_after_fit"):
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=str(self._best()), weights_only=True, verbose=False)
@@ -147,10 +165,11 @@ class TrainingCLI(LightningCLI):
             "seed": self._get(self.config, "seed_everything"),
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
+            "resumed": bool(self._get(self.config, "ckpt_path")),
             "seconds": round(time.monotonic() - self.begun, 2),
-            "training_subwords": throughput.total_real,
+            "training_subwords": throughput.all_ranks_real,
             "training_seconds": round(throughput.total_seconds, 3),
-            "subwords_per_second": round(throughput.total_real / throughput.total_seconds, 1) if throughput.total_seconds else None,
+            "subwords_per_second": round(throughput.all_ranks_real / throughput.total_seconds, 1) if throughput.total_seconds else None,
             "parameters": parameters,
             "trainable_parameters": trainable,
             "precision": str(trainer.precision),
@@ -165,6 +184,11 @@ class TrainingCLI(LightningCLI):
             },
             "fingerprint": hashlib.sha256(config).hexdigest()[:16],
             "data": _data_fingerprint(self.datamodule),
+            "coverage": {
+                part: {corpus: coverage.to_dict() for corpus, coverage in corpora.items()}
+                for part, corpora in self.datamodule.coverage.items()
+            },
+            "findings": dict(sorted(self.datamodule.findings.counts().items())),
             "commit": _commit(),
         }
 
@@ -199,11 +223,22 @@ def computes_in_bfloat16(accelerator: str) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+class _ToStderr(logging.Handler):
+    """Writes to what ``sys.stderr`` is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
 def quieten() -> None:
     """Keep remarks that no user can act on from the screen."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    ours = logging.getLogger("clinical_ie")
+    ours.setLevel(logging.INFO)
+    if not ours.handlers:
+        ours.addHandler(_ToStderr())
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (

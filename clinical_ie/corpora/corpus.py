@@ -52,7 +52,7 @@ class Corpus(ABC):
         test_share: float | None = None,
         split_seed: int = 13,
     ) -> None:
-        self.root = self.locate(root)
+        self._given_root = root
         self.view = View(self.base_schema(), entity_types, flat=flat)
         self.shares = (
             self.dev_share if dev_share is None else dev_share,
@@ -62,13 +62,14 @@ class Corpus(ABC):
             raise SettingError(f"{self.name}: dev_share and test_share are {self.shares}; expected shares that leave some for training")
         self.split_seed = split_seed
 
-    def locate(self, root: str) -> Path:
-        """The folder that holds the files.
+    @property
+    def root(self) -> Path:
+        """The folder that holds the files, looked for when they are first wanted: predicting needs a schema only.
 
         Raises:
             InputError: It does not exist.
         """
-        path = Path(root).expanduser()
+        path = Path(self._given_root).expanduser()
         if not path.exists():
             raise InputError(f"{path}: no such folder; {self.name} is not there (licence: {self.licence})")
         return path / "data" if (path / "data").is_dir() else path

@@ -66,6 +66,6 @@ class TaggingCollator:
 
     def _ids(self, example: TaggingExample, corpus: str, layer: str) -> list[int]:
         if example.corpus != corpus:
-            return [0]
+            return [0] * len(example.positions)  # as wide as the others, whichever corpus has the longest row
         ranks = self.ranks[corpus, layer]
         return [ranks[tag] for tag in example.tags[layer]]

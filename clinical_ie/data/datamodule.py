@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from clinical_ie.corpora.corpus import Corpus
+from clinical_ie.corpora.views import keep
 from clinical_ie.data.batching import BudgetBatchSampler
 from clinical_ie.data.collation import Batch, TaggingCollator
 from clinical_ie.data.tokenization import Subwords
@@ -23,6 +27,7 @@ from clinical_ie.schema import Schema
 from clinical_ie.tasks.entity_tagging import EntityTagging, TaggingExample
 from clinical_ie.tasks.task import Coverage, Source
 
+_LOG = logging.getLogger(__name__)
 Part = Literal["train", "dev", "test", "predict"]
 
 
@@ -33,11 +38,13 @@ class ExtractionDataModule(pl.LightningDataModule):
         corpora: Where documents come from. Each keeps its schema, and the model a head for each.
         task: What is asked of the model.
         tokenizer: Hub name or folder; the command line links it to the model's backbone.
-        batch_budget: Most sub-words of a training batch, padding included.
+        batch_budget: Sub-words of a training batch, padding included; batches of a shuffled epoch may exceed it by a few per
+            cent, so that every epoch has the same number of steps.
         eval_batch_budget: Most sub-words of a batch elsewhere.
         seed: Order of training batches.
         texts: A folder of ``.txt`` files for ``predict``; without it, predictions are made for the test split.
         workers: Processes that make batches; 0 makes them in the main process, which is fastest for short notes.
+        lenient: Mend and count broken records instead of stopping at the first.
     """
 
     def __init__(
@@ -51,6 +58,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         seed: int = 0,
         texts: str | None = None,
         workers: int = 0,
+        lenient: bool = False,
     ) -> None:
         super().__init__()
         names = [corpus.name for corpus in corpora]
@@ -63,8 +71,10 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.documents: dict[Part, dict[str, list[Document]]] = {}
         self.examples: dict[Part, list[TaggingExample]] = {}
         self.coverage: dict[Part, dict[str, Coverage]] = {}
-        self.findings = Findings(strict=False)
+        self.findings = Findings(strict=not lenient)
         self._encoder: Subwords | None = None
+        self._told: Counter[str] = Counter()
+        self.left_out: dict[tuple[Part, str], dict[str, int]] = {}
 
     @property
     def schemas(self) -> dict[str, dict[str, Any]]:
@@ -90,15 +100,55 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.examples[part] = []
         self.coverage[part] = {}
         for name, corpus in self.corpora.items():
-            documents = self._read(corpus, part)
+            before = Counter(corpus.view.left_out)
+            documents = self._declared(corpus, self._read(corpus, part))
+            self.left_out[part, name] = dict(Counter(corpus.view.left_out) - before)
             source = Source(name, corpus.schema, self.encoder)
             coverage = Coverage()
             self.documents[part][name] = documents
             self.coverage[part][name] = coverage
             for document in documents:
                 self.examples[part] += self.task.examples(document, source, coverage)
-        if part in ("train", "test", "predict") and not self.examples[part]:
+        self._tell(part)
+        needed = part != "dev" or (self.trainer is not None and self.trainer.state.fn == "validate")
+        if needed and not self.examples[part]:
             raise SettingError(f"there are no examples for {part}; does the corpus have documents in that split?")
+
+    def _declared(self, corpus: Corpus, documents: list[Document]) -> list[Document]:
+        """The documents without types that the schema does not declare; no model could ever find those.
+
+        Raises:
+            SettingError: There are such types, and the reader is strict.
+        """
+        declared = set(corpus.schema.entity_names)
+        found = []
+        for document in documents:
+            strange = [entity for entity in document.entities if entity.type not in declared]
+            if strange and self.findings.strict:
+                raise SettingError(
+                    f"{corpus.name}, document {document.id}: {strange[0].id} has type {strange[0].type}, which the schema does not"
+                    " declare; add it, or name the types that are wanted in entity_types"
+                )
+            for entity in strange:
+                where = corpus.source(document.id, entity.id)
+                self.findings.error(*where, "undeclared-type", f"{entity.id} has type {entity.type}, which the schema does not declare")
+            found.append(keep(document, [e for e in document.entities if e.type in declared]) if strange else document)
+        return found
+
+    @rank_zero_only
+    def _tell(self, part: Part) -> None:
+        """Say what was read, what was mended and what no tag can express: counts, never text."""
+        for name, coverage in self.coverage[part].items():
+            lost = sum(coverage.unrepresentable.values())
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(coverage.unrepresentable.items()))
+            _LOG.info(
+                f"{part}: {name}, {len(self.documents[part][name])} documents, {coverage.mentions} mentions"
+                + (f", {lost} of them cannot be expressed ({reasons})" if lost else "")
+            )
+        told = self.findings.counts()
+        for code, count in sorted((told - self._told).items()):
+            _LOG.info(f"{part}: {count} x {code} while reading")
+        self._told = told
 
     def _read(self, corpus: Corpus, part: Part) -> list[Document]:
         if part != "predict":

@@ -21,7 +21,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise SettingError(f"{name}: no tokenizer can be loaded ({str(error).splitlines()[0]})") from error
+        raise SettingError(f"{name}: no tokenizer can be loaded ({str(error).partition(chr(10))[0]})") from error
     if not tokenizer.is_fast:
         raise SettingError(f"{name}: only a slow tokenizer, which has no character offsets; expected a tokenizer.json or vocab.txt")
     return tokenizer

@@ -40,6 +40,7 @@ class Findings:
 
     strict: bool = True
     items: list[Finding] = field(default_factory=list)
+    _seen: set[Finding] = field(default_factory=set, repr=False)
 
     def error(self, path: Path | str, line: int, code: str, problem: str, *, expected: str = "", remedy: str = "") -> None:
         """Note an error.
@@ -51,11 +52,17 @@ class Findings:
         if self.strict:
             raise failure
         message = "; ".join(part for part in (problem, f"expected {expected}" if expected else "", remedy) if part)
-        self.items.append(Finding(str(path), line, code, message, error=True))
+        self._add(Finding(str(path), line, code, message, error=True))
 
     def warning(self, path: Path | str, line: int, code: str, message: str) -> None:
         """Note a warning."""
-        self.items.append(Finding(str(path), line, code, message, error=False))
+        self._add(Finding(str(path), line, code, message, error=False))
+
+    def _add(self, finding: Finding) -> None:
+        """Keep a finding once, however often its file is read."""
+        if finding not in self._seen:
+            self._seen.add(finding)
+            self.items.append(finding)
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.items)

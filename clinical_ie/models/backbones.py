@@ -41,7 +41,7 @@ def load_encoder(name: str, *, dropout: float | None = None) -> PreTrainedModel:
             options["add_pooling_layer"] = False
         model: PreTrainedModel = AutoModel.from_pretrained(folder, config=config, dtype=torch.float32, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError) as error:
-        raise SettingError(f"{name}: cannot be loaded as an encoder ({str(error).splitlines()[0]})") from error
+        raise SettingError(f"{name}: cannot be loaded as an encoder ({str(error).partition(chr(10))[0]})") from error
     model.train()  # from_pretrained returns evaluation mode, and Lightning leaves it there
     return model
 

@@ -64,7 +64,7 @@ class TaggingHeads(nn.Module):
         return cast("TaggingHead", self.heads[tag_key(corpus, layer)])
 
     def loss(self, units: Tensor, mask: Tensor, corpora: Sequence[str], tags: Mapping[str, Tensor]) -> Tensor:
-        """Negative log-likelihood of all rows of tags, per unit.
+        """Negative log-likelihood of all rows of tags, summed.
 
         Shape:
             - units: ``(B, W, H)``; mask: ``(B, W)``; corpora: ``B`` names.
@@ -76,7 +76,11 @@ class TaggingHeads(nn.Module):
             for layer in self.layers[corpus]:
                 head = self.head(corpus, layer)
                 total = total + head.crf(head.linear(units[rows]), tags[tag_key(corpus, layer)][rows], mask[rows])
-        return total / mask.sum()
+        for corpus in self.layers.keys() - set(corpora):
+            for layer in self.layers[corpus]:
+                # Every parameter needs a gradient on every rank, or distributed training stops.
+                total = total + 0.0 * torch.stack([p.sum() for p in self.head(corpus, layer).parameters() if p.requires_grad]).sum()
+        return total
 
     def decode(self, units: Tensor, mask: Tensor, corpora: Sequence[str]) -> list[dict[str, list[str]]]:
         """Layer -> tags, for every row."""

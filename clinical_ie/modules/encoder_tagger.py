@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from clinical_ie.data.collation import Batch
+from clinical_ie.errors import SettingError
 from clinical_ie.models.backbones import load_encoder, parameter_groups
 from clinical_ie.models.tagging_heads import Decoder, TaggingHeads
 from clinical_ie.modules.schedules import Schedule, warmed_up
@@ -86,15 +87,17 @@ class EncoderTagger(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss per unit."""
-        loss = self.heads.loss(self.units(batch), batch["unit_mask"], batch["corpora"], batch["tags"])
+        total = self.heads.loss(self.units(batch), batch["unit_mask"], batch["corpora"], batch["tags"])
+        # By the mean number of units over ranks: the average of all ranks' gradients is then that of the mean over all units.
+        loss = total / self.trainer.strategy.reduce(batch["unit_mask"].sum().float(), reduce_op="mean")
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["corpora"]))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> tags by layer; and the loss."""
         units = self.units(batch)
-        loss = self.heads.loss(units, batch["unit_mask"], batch["corpora"], batch["tags"])
-        self.log("dev/loss", loss, batch_size=len(batch["corpora"]), sync_dist=True)
+        loss = self.heads.loss(units, batch["unit_mask"], batch["corpora"], batch["tags"]) / batch["unit_mask"].sum()
+        self.log("dev/loss", loss, batch_size=int(batch["unit_mask"].sum()), sync_dist=True)
         return self._outputs(units, batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
@@ -108,6 +111,17 @@ class EncoderTagger(pl.LightningModule):
     def _outputs(self, units: Tensor, batch: Batch) -> dict[str, Any]:
         rows = self.heads.decode(units, batch["unit_mask"], batch["corpora"])
         return dict(zip(batch["example_ids"], rows, strict=True))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights whose tags mean something else.
+
+        Raises:
+            SettingError: The checkpoint was trained for other corpora, layers or types, or another order of them.
+        """
+        saved = {name: Schema.from_dict(schema).layers for name, schema in checkpoint["hyper_parameters"]["schemas"].items()}
+        ours = {name: schema.layers for name, schema in self.schemas.items()}
+        if saved != ours or [list(layers.items()) for layers in saved.values()] != [list(layers.items()) for layers in ours.values()]:
+            raise SettingError(f"the checkpoint was trained for {saved}, but the data has {ours}; use the run's own config.yaml")
 
     def configure_optimizers(self) -> Any:
         """AdamW with layer-wise rates, stepped by the schedule."""

@@ -19,8 +19,8 @@ def show_run(results: Results, console: Console | None = None) -> None:
                 console.print(_table(f"{corpus}, {split}, {entry['rules']}, {entry['documents']} documents", entry))
                 _say_losses(entry, console)
     cost = results.run
-    if cost:
-        speed = cost.get("subwords_per_second")
+    if "epochs" in cost:
+        speed = cost["subwords_per_second"] or 0
         console.print(
             f"{cost['epochs']} epochs, {cost['steps']} steps, {cost['seconds']:.0f} s; {speed:,.0f} real sub-words/s in training;"
             f" {cost['parameters'] / 1e6:.1f} M parameters; {cost['precision']}; seed {cost['seed']}",
@@ -72,8 +72,6 @@ def _say_losses(entry: dict[str, Any], console: Console) -> None:
             highlight=False,
         )
     if left_out := entry.get("left_out_by_flat_view"):
-        console.print(
-            f"[yellow]the flat view leaves out {sum(left_out.values())} overlapping gold mentions of all splits read[/]", highlight=False
-        )
+        console.print(f"[yellow]the flat view leaves out {sum(left_out.values())} overlapping gold mentions[/]", highlight=False)
     if entry["missing"]:
         console.print(f"[bold yellow]{entry['missing']} documents have no prediction[/]")

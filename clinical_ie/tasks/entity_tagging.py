@@ -43,7 +43,7 @@ class EntityTagging(Task[TaggingExample]):
             and are counted.
     """
 
-    def __init__(self, window: int = 256, overlap: int = 32) -> None:
+    def __init__(self, window: int = 256, overlap: int = 16) -> None:
         self.window, self.overlap = window, overlap
 
     def examples(self, document: Document, source: Source, coverage: Coverage | None = None) -> list[TaggingExample]:
@@ -54,7 +54,11 @@ class EntityTagging(Task[TaggingExample]):
         budget = self.window - len(encoder.prefix) - len(encoder.suffix)
         preferred = starts_of(cut_points(document.text), [start for start, _ in offsets])
         cuts = windows(len(ids), budget, self.overlap, preferred)
-        rows = self._rows(document, source, units, [(cut.core_first, cut.core_last, cut.last) for cut in cuts], unit_of, coverage)
+        reach = [len(units)] * len(units)
+        for cut in cuts:
+            left, right = _unit_range(unit_of, firsts, cut.core_first, cut.core_last)
+            reach[left:right] = [_unit_range(unit_of, firsts, cut.first, cut.last)[1]] * (right - left)
+        rows = self._rows(document, source, units, reach, coverage)
         found = []
         for number, cut in enumerate(cuts):
             left, right = _unit_range(unit_of, firsts, cut.first, cut.last)
@@ -83,12 +87,16 @@ class EntityTagging(Task[TaggingExample]):
     def annotations(self, document: Document, examples: Sequence[TaggingExample], outputs: Mapping[str, TagRows]) -> Document:
         """A document with the mentions that each window owns."""
         spans: set[tuple[str, int, int]] = set()
+        ends: dict[str, int] = {}
         for example in examples:
             first_owned, last_owned = example.owned
-            for row in outputs[example.id].values():
+            for layer, row in outputs[example.id].items():
                 for name, first, last in bio.decode(row):
-                    if first_owned <= first < last_owned:
-                        spans.add((name, example.units[first][0], example.units[last - 1][1]))
+                    start, end = example.units[first][0], example.units[last - 1][1]
+                    # Behind a seam the window before may have reported a mention that reaches this far; a layer stays flat.
+                    if first_owned <= first < last_owned and start >= ends.get(layer, 0):
+                        spans.add((name, start, end))
+                        ends[layer] = end
         ordered = sorted(spans, key=lambda mention: (mention[1], -mention[2], mention[0]))
         entities = [Entity(f"T{rank}", name, Span.of(start, end)) for rank, (name, start, end) in enumerate(ordered, 1)]
         return Document(document.id, document.text, tuple(entities))
@@ -98,17 +106,18 @@ class EntityTagging(Task[TaggingExample]):
         document: Document,
         source: Source,
         units: Sequence[Fragment],
-        cuts: Sequence[tuple[int, int, int]],
-        unit_of: Sequence[int],
+        reach: Sequence[int],
         coverage: Coverage | None,
     ) -> dict[str, list[bio.Mention]]:
-        """Layer -> mentions by unit that do not overlap; what cannot be said is counted, each mention once."""
+        """Layer -> mentions by unit that do not overlap; what cannot be said is counted, each mention once.
+
+        `reach` is, for every unit, one past the last unit that the window which owns it can see.
+        """
         coverage = Coverage() if coverage is None else coverage
         layer_of = {entity.name: entity.layer for entity in source.schema.entities}
         rows: dict[str, list[bio.Mention]] = {layer: [] for layer in source.schema.layers}
         ends = dict.fromkeys(rows, 0)
         starts = [start for start, _ in units]
-        reach = _reaches(cuts, unit_of, len(units))
         for entity in sorted(document.entities, key=lambda entity: (entity.start, -entity.end)):
             if entity.type not in layer_of:
                 continue
@@ -172,14 +181,3 @@ def _unit_range(unit_of: Sequence[int], firsts: Sequence[int], first: int, last:
     if right < count and firsts[right] < last:
         right += 1
     return left, right
-
-
-def _reaches(cuts: Sequence[tuple[int, int, int]], unit_of: Sequence[int], count: int) -> list[int]:
-    """For every unit, one past the last unit that the window which owns it can see."""
-    reach = [count] * count
-    for core_first, core_last, last in cuts:
-        if last >= len(unit_of) or not count:
-            continue
-        for index in range(core_first, core_last):
-            reach[min(unit_of[index], count - 1)] = unit_of[last]
-    return reach

@@ -52,7 +52,7 @@ def test_another_folder_is_refused_by_name(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=tmp_path.name):
         CORPORA[name](str(tmp_path)).read("train")
     with pytest.raises(InputError, match="missing"):
-        CORPORA[name](str(tmp_path / "missing"))
+        CORPORA[name](str(tmp_path / "missing")).read("train")
 
 
 def test_i2b2_2010() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -68,7 +69,10 @@ def test_interrupt_and_go_on(
     assert main(arguments("fit", run, f"--ckpt_path={run}/checkpoints/last.ckpt")) == 0
     assert steps_of(run) == total
     assert same(weights(run), weights(finished_run))
-    assert (run / "results.json").exists()
+    one, two = (json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in (run, finished_run))
+    assert one["splits"] == two["splits"], "the same checkpoint was the best"
+    assert one["run"]["training_subwords"] == two["run"]["training_subwords"], "the cost of both legs is counted"
+    assert one["run"]["resumed"]
 
 
 def test_a_crash_loses_only_the_epoch(arguments: Arguments, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

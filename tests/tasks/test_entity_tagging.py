@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -131,3 +132,37 @@ def test_empty_notes_give_empty_documents(text: str) -> None:
     task = EntityTagging(window=40, overlap=8)
     document = Document("d", text)
     assert task.annotations(document, task.examples(document, SOURCE), {}) == document
+
+
+@settings(max_examples=150)
+@given(st.lists(st.sampled_from(["ab", "abcdefgh", "x", "5mg", "end.\n"]), min_size=20, max_size=80), st.integers(0, 10_000))
+def test_what_is_lost_is_exactly_what_is_counted(words: list[str], seed: int) -> None:
+    """Mentions of any length, longer than the overlap too."""
+    import random
+
+    dice = random.Random(seed)
+    text, spans = flat_words(words)
+    entities, at = [], 0
+    while at < len(spans):
+        last = min(at + dice.randint(0, 14), len(spans) - 1)
+        if dice.random() < 0.6:
+            entities.append(Entity(f"T{len(entities)}", "A", Span.of(spans[at][0], len(text[: spans[last][1]].rstrip()))))
+        at = last + 1
+    document = Document("d", text, tuple(entities))
+    found, coverage, _ = there_and_back(EntityTagging(window=32, overlap=6), document)
+    gold = {(e.type, e.start, e.end) for e in entities}
+    assert len(gold - found) == sum(coverage.unrepresentable.values())
+
+
+def test_a_layer_stays_flat_at_a_seam() -> None:
+    document = Document("d", "word " * 100)
+    task = EntityTagging(window=40, overlap=8)
+    examples = task.examples(document, SOURCE)
+    assert len(examples) > 2
+    everything = {example.id: {"one": ["B-A"] + ["I-A"] * (len(example.units) - 1)} for example in examples}
+    # the second window sees everything as one mention that begins before its core; make it begin inside instead
+    second = examples[1]
+    first_owned = second.owned[0]
+    everything[second.id]["one"][first_owned] = "B-A"
+    spans = [(e.start, e.end) for e in task.annotations(document, examples, everything).entities]
+    assert all(one[1] <= other[0] for one, other in pairwise(spans))

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from clinical_ie.corpora import BratFolder
+from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.errors import FileFormatError, SettingError
+from clinical_ie.tasks.entity_tagging import EntityTagging
+
+SCHEMA = {"entities": ["Drug"]}
+
+
+def corpus(folder: Path, *, broken: bool) -> BratFolder:
+    for rank in range(5):
+        (folder / f"{rank}.txt").write_text("gave aspirin or heparin", encoding="utf-8")
+        lines = ["T1\tDrug 5 12\taspirin", "T2\tDrug 5 12;16 23\taspirin heparin"]
+        if broken:
+            lines.append("T3\tDrug nowhere\taspirin")
+        (folder / f"{rank}.ann").write_text("\n".join(lines), encoding="utf-8")
+    return BratFolder(str(folder), SCHEMA)
+
+
+def test_what_was_read_and_lost_is_said(tiny_bert: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = ExtractionDataModule([corpus(tmp_path, broken=True)], EntityTagging(), tiny_bert, lenient=True)
+    with caplog.at_level(logging.INFO, logger="clinical_ie"):
+        data.setup("fit")
+    said = caplog.text
+    assert "6 mentions, 3 of them cannot be expressed (3 discontinuous)" in said
+    assert "5 x malformed-record while reading" in said
+    assert "aspirin" not in said
+
+
+def test_broken_files_stop_a_run(tiny_bert: str, tmp_path: Path) -> None:
+    data = ExtractionDataModule([corpus(tmp_path, broken=True)], EntityTagging(), tiny_bert)
+    with pytest.raises(FileFormatError, match=r"0\.ann:3: not a mention; expected"):
+        data.setup("fit")
+
+
+def test_without_texts_there_is_nothing_to_predict_on(tiny_bert: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    data = ExtractionDataModule([corpus(tmp_path, broken=False)], EntityTagging(), tiny_bert, texts=str(tmp_path / "empty"))
+    with pytest.raises(SettingError, match=r"no \.txt file"):
+        data.setup("predict")
+
+
+def test_tags_are_as_wide_as_units_whichever_corpus_is_longest(tiny_bert: str) -> None:
+    from clinical_ie.corpora import Demo
+    from clinical_ie.data.collation import TaggingCollator
+    from clinical_ie.data.tokenization import Subwords
+    from clinical_ie.document import Document
+    from clinical_ie.schema import Schema
+    from clinical_ie.tasks.task import Source
+
+    schemas = {"demo": Demo().schema, "other": Schema.from_dict(SCHEMA)}
+    encoder = Subwords(tiny_bert)
+    texts = {"demo": "aspirin", "other": "gave aspirin or heparin to him"}
+    examples = [EntityTagging().examples(Document("d", text), Source(name, schemas[name], encoder))[0] for name, text in texts.items()]
+    batch = TaggingCollator(encoder.pad_id, schemas)(examples)
+    assert {tuple(tags.shape) for tags in batch["tags"].values()} == {tuple(batch["unit_mask"].shape)}

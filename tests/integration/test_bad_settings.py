@@ -1,0 +1,75 @@
+"""What cannot work is refused with exit code 2 and a sentence, before or instead of a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clinical_ie.cli import main
+from clinical_ie.formats import brat
+from clinical_ie.formats.jsonl import read
+
+Arguments = Callable[..., list[str]]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--data.task.window=1024"], "512 positions only"),
+        (["--ckpt_path=nowhere/last.ckpt"], "no such checkpoint"),
+        (["--model.init_args.backbone=./nowhere"], "no such folder"),
+        (["--data.corpora.init_args.root=/nowhere"], "no such folder"),
+        (["--evaluation.rules=nonsense"], "no rule set"),
+        (["--trainer.limit_test_batches=1", "--trainer.max_epochs=1", "--data.eval_batch_budget=100"], "half annotated"),
+    ],
+)
+def test_refused(more: list[str], message: str, arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments("fit", tmp_path / "run", *more)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_directory_is_wanted(arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [part for part in arguments("fit", tmp_path) if not part.startswith("--run_dir")]
+    assert main(given) == 2
+    assert "--run_dir is missing" in capsys.readouterr().err
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert main(arguments("fit", tmp_path / "file")) == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_weights_for_other_types_are_refused(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fewer = "--data.corpora.init_args.entity_types=[Drug, Dosage]"
+    assert main(["test", "-c", str(finished_run / "config.yaml"), fewer]) == 2
+    assert "trained for" in capsys.readouterr().err
+
+
+def test_types_that_the_schema_does_not_declare_stop_a_run(
+    arguments: Arguments, small_corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    brat.write(read(Path(small_corpus) / "train.jsonl"), tmp_path / "notes")
+    given = [part for part in arguments("fit", tmp_path / "run") if "demo.yaml" not in part and "corpora.init_args" not in part]
+    given = [part for place, part in enumerate(given) if not (part == "-c" and given[place + 1] == "-c")]
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        f"data:\n  corpora+:\n    - class_path: clinical_ie.corpora.BratFolder\n      init_args:\n        root: {tmp_path / 'notes'}\n"
+        "        schema: {entities: [Drug, Dosage]}\n",
+        encoding="utf-8",
+    )
+    assert main([*given, "-c", str(own)]) == 2
+    assert "which the schema does not declare" in capsys.readouterr().err
+
+
+def test_a_new_prediction_takes_the_place_of_the_old(finished_run: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.txt").write_text("Started aspirin.", encoding="utf-8")
+        assert main(["predict", "-c", str(finished_run / "config.yaml"), f"--data.texts={tmp_path / name}"]) == 0
+    assert {path.stem for path in (finished_run / "predictions" / "predict" / "demo").iterdir()} == {"two"}
+
+
+def test_predicting_needs_no_corpus(finished_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("Started aspirin.", encoding="utf-8")
+    given = ["predict", "-c", str(finished_run / "config.yaml"), f"--data.texts={tmp_path}", "--data.corpora.init_args.root=/nowhere"]
+    assert main(given) == 0
