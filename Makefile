@@ -43,7 +43,7 @@ format: $(READY)
 
 $(PEERS)/.ready:
 	$(PYTHON) -m venv $(PEERS)/bioc && $(PEERS)/bioc/bin/python -m pip install --quiet bioc==2.1
-	$(PYTHON) -m venv $(PEERS)/edsnlp && $(PEERS)/edsnlp/bin/python -m pip install --quiet edsnlp
+	$(PYTHON) -m venv $(PEERS)/edsnlp && $(PEERS)/edsnlp/bin/python -m pip install --quiet edsnlp==0.23.0
 	touch $@
 
 bench: $(READY) $(PEERS)/.ready

@@ -58,7 +58,7 @@ def test_another_folder_is_refused_by_name(name: str, tmp_path: Path) -> None:
 def test_i2b2_2010() -> None:
     corpus = I2b2Concepts2010(str(ASSETS / "i2b2_2010"), dev_share=0.0)
     beth, partners = corpus.read("train")
-    assert (beth.id, partners.id) == ("record-13", "018636330_DH")
+    assert (beth.id, partners.id) == ("record-13", "000000001_DH")
     assert words(beth) == [("problem", "chest pain"), ("test", "An EKG"), ("problem", "atrial fibrillation")]
     assert links(beth) == {("TeRP", "An EKG", "atrial fibrillation")}
     assert values(beth) == {"chest pain": "absent", "atrial fibrillation": "present"}
