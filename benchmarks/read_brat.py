@@ -39,7 +39,7 @@ for path in sorted(Path(sys.argv[1]).glob("*.ann")):
 seconds = time.perf_counter() - begun
 held = {"entities": sum(len(d.entities) for d in documents), "relations": sum(len(d.relations) for d in documents),
         "events": sum(len(d.events) for d in documents),
-        "discontinuous": sum(len(list(e.range)) > 1 for d in documents for e in d.entities)}
+        "discontinuous": sum(len(e.locations) > 1 for d in documents for e in d.entities)}
 print(json.dumps([seconds, held]))
 """
 _EDSNLP = """

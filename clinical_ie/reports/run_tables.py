@@ -41,20 +41,10 @@ def _table(title: str, entry: dict[str, Any]) -> Table:
         table.add_row(name, f"{row['precision']:.3f}", f"{row['recall']:.3f}", f"{row['f1']:.3f}", f"{other['f1']:.3f}", f"{gold:,}")
     table.add_section()
     micro = strict["micro"]
-    intervals = entry["intervals"]
-
-    def with_interval(value: float, key: str) -> str:
-        interval = intervals.get(key)
-        return f"{value:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]" if interval else f"{value:.3f}"
-
-    table.add_row(
-        "micro [95 % interval]",
-        f"{micro['precision']:.3f}",
-        f"{micro['recall']:.3f}",
-        with_interval(micro["f1"], "entities/strict"),
-        with_interval(lenient["micro"]["f1"], "entities/lenient"),
-        f"{micro['tp'] + micro['fn']:,}",
-    )
+    scores = [f"{micro[name]:.3f}" for name in ("precision", "recall", "f1")]
+    table.add_row("micro", *scores, f"{lenient['micro']['f1']:.3f}", f"{micro['tp'] + micro['fn']:,}")
+    ends = [entry["intervals"][f"entities/{mode}"] for mode in ("strict", "lenient")]
+    table.add_row("95 % interval", "", "", *(f"{interval['low']:.3f}-{interval['high']:.3f}" for interval in ends), "")
     macro = strict["macro"]
     cells = (f"{macro['precision']:.3f}", f"{macro['recall']:.3f}", f"{macro['f1']:.3f}", f"{lenient['macro']['f1']:.3f}")
     table.add_row("macro", *cells, "")
