@@ -38,7 +38,6 @@ class Corpus(ABC):
     declared: ClassVar[Schema]
     licence: ClassVar[str]
     citation: ClassVar[str]
-    event_roles_are_relations: ClassVar[bool] = True
     dev_share: ClassVar[float] = 0.1
     test_share: ClassVar[float] = 0.2
 
