@@ -7,7 +7,7 @@ schema decodes alone and a rare type has its place before it is first seen.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from clinical_ie.errors import SettingError
@@ -30,16 +30,22 @@ class EntityType:
 
 @dataclass(frozen=True, slots=True)
 class RelationType:
-    """A relation, or the role of an event's argument, with its legal heads and tails (`ANY` for all)."""
+    """A relation, or (`argument`) the role of an event's argument, with its legal heads and tails (`ANY` for all)."""
 
     name: str
     definition: str = ""
     heads: tuple[str, ...] = ANY
     tails: tuple[str, ...] = ANY
+    argument: bool = False
 
     def allows(self, head: str, tail: str) -> bool:
         """Whether a head and a tail of these types may stand in this relation."""
         return (not self.heads or head in self.heads) and (not self.tails or tail in self.tails)
+
+
+def arguments(*roles: RelationType) -> tuple[RelationType, ...]:
+    """The same types as roles of events' arguments."""
+    return tuple(replace(role, argument=True) for role in roles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,7 @@ class Schema:
             if entity.name in keep
         )
         relations = tuple(
-            RelationType(relation.name, relation.definition, heads, tails)
+            RelationType(relation.name, relation.definition, heads, tails, relation.argument)
             for relation in self.relations
             for heads in [tuple(name for name in relation.heads if name in keep)]
             for tails in [tuple(name for name in relation.tails if name in keep)]

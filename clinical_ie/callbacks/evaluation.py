@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from clinical_ie.callbacks.metrics import EntityScore
+from clinical_ie.callbacks.metrics import TypeScore
 from clinical_ie.callbacks.outputs import OutputCallback, Stage
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.document import Document
@@ -22,7 +22,8 @@ from clinical_ie.scoring.score import score
 class Evaluation(OutputCallback):
     """Logs development scores after each validation and writes ``results.json`` after a test.
 
-    ``dev/strict_f1`` is the mean over corpora; ``dev/CORPUS/...`` holds precision, recall and F1, strict and
+    ``dev/strict_f1`` is that of what the task finds, mentions or links, and the mean over corpora;
+    ``dev/CORPUS/...`` holds precision, recall and F1, strict and
     lenient, over all types and for each.
 
     Args:
@@ -34,7 +35,7 @@ class Evaluation(OutputCallback):
     def __init__(self, run_dir: str | None = None, rules: str = "strict-one-to-one", interval_samples: int = 1000) -> None:
         super().__init__()
         self.run_dir, self.rules, self.interval_samples = run_dir, rule_set(rules), interval_samples
-        self.metrics: dict[str, EntityScore] = {}
+        self.metrics: dict[str, TypeScore] = {}
 
     def on_validation_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -54,13 +55,14 @@ class Evaluation(OutputCallback):
         values: dict[str, float] = {}
         for corpus, documents in predicted.items():
             gold = data.documents["dev"][corpus]
-            metric = self.metrics.setdefault(corpus, EntityScore(data.schema_of(corpus))).to(pl_module.device)
+            metric = self.metrics.setdefault(corpus, TypeScore(data.task.finds, data.schema_of(corpus))).to(pl_module.device)
             metric.reset()
             rules = rule_set("strict-one-to-one")
             for one, other in list(zip(gold, documents, strict=True))[trainer.global_rank :: trainer.world_size]:
                 metric.update(rules.count(one, other))
             values |= {f"dev/{corpus}/{name}": value for name, value in metric.compute().items()}
-            self._figure(trainer, corpus, gold, documents)
+            if data.task.finds == "entities":
+                self._figure(trainer, corpus, gold, documents)
         for name in ("strict_f1", "strict_precision", "strict_recall", "lenient_f1"):
             values[f"dev/{name}"] = sum(values[f"dev/{corpus}/{name}"] for corpus in predicted) / len(predicted)
         shown = {"dev/strict_f1"}
@@ -89,8 +91,9 @@ class Evaluation(OutputCallback):
         results = Results.load(path)
         for corpus, documents in predicted.items():
             result = score(data.documents[stage][corpus], documents, self.rules)
-            coverage = data.coverage[stage][corpus].to_dict()
+            on_gold = data.mentions is None
+            coverage = data.coverage[stage][corpus].to_dict() if on_gold else None
             left_out = data.left_out[stage, corpus]
-            results.add(stage, corpus, result, coverage=coverage, left_out=left_out, samples=self.interval_samples)
+            results.add(stage, corpus, result, finds=data.task.finds, coverage=coverage, left_out=left_out, samples=self.interval_samples)
         results.run["findings"] = dict(sorted(data.findings.counts().items()))
         results.write(path)

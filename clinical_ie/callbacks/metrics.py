@@ -10,43 +10,48 @@ from torchmetrics import Metric
 
 from clinical_ie.schema import Schema
 from clinical_ie.scoring.counts import MODES, Counts, DocumentCounts, total
+from clinical_ie.scoring.score import Kind
 
 _FIELDS = ("tp", "fp", "fn")
 
 
-class EntityScore(Metric):
-    """Counts of mentions per type, strict and lenient.
+class TypeScore(Metric):
+    """Counts of mentions or links per type, strict and lenient.
 
     Args:
-        schema: Its entity types are the rows of the states; a type that it does not know cannot be predicted.
+        kind: What is counted.
+        schema: Its types are the rows of the states; one more stands for types that it does not know, which only gold can have.
 
     Shape:
-        - states: ``(types, 3)``, true positives, false positives, false negatives.
+        - states: ``(types + 1, 3)``, true positives, false positives, false negatives.
     """
 
     full_state_update = False
     strict: Tensor
     lenient: Tensor
 
-    def __init__(self, schema: Schema, **options: Any) -> None:
+    def __init__(self, kind: Kind, schema: Schema, **options: Any) -> None:
         super().__init__(**options)
-        self.types = schema.entity_names
+        self.kind: Kind = kind
+        self.types = schema.entity_names if kind == "entities" else tuple(dict.fromkeys(relation.name for relation in schema.relations))
         for mode in MODES:
-            self.add_state(mode, torch.zeros(len(self.types), len(_FIELDS), dtype=torch.long), dist_reduce_fx="sum")
+            self.add_state(mode, torch.zeros(len(self.types) + 1, len(_FIELDS), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, document: DocumentCounts) -> None:
         """Add what the pure scoring functions counted in one document."""
         for mode in MODES:
             state = getattr(self, mode)
-            for name, counts in document.entities[mode].items():
-                state[self.types.index(name)] += torch.tensor([counts.tp, counts.fp, counts.fn], device=state.device)
+            for name, counts in getattr(document, self.kind)[mode].items():
+                state[self.types.index(name) if name in self.types else -1] += torch.tensor(
+                    [counts.tp, counts.fp, counts.fn], device=state.device
+                )
 
     def compute(self) -> dict[str, float]:
         """``strict_f1``, ``strict_precision``, ... and the same per type behind ``types/TYPE/``."""
         found: dict[str, float] = {}
         for mode in MODES:
             rows = [Counts(*row) for row in getattr(self, mode).tolist()]
-            for prefix, counts in [("", total(rows)), *((f"types/{name}/", row) for name, row in zip(self.types, rows, strict=True))]:
+            for prefix, counts in [("", total(rows)), *((f"types/{name}/", row) for name, row in zip(self.types, rows[:-1], strict=True))]:
                 found[f"{prefix}{mode}_precision"] = counts.precision
                 found[f"{prefix}{mode}_recall"] = counts.recall
                 found[f"{prefix}{mode}_f1"] = counts.f1

@@ -53,6 +53,9 @@ class OutputCallback(pl.Callback):
                 raise SettingError(f"{part}: no output for {example.id}; limit_*_batches would leave documents half annotated")
             examples.setdefault((example.corpus, example.document_id), []).append(example)
         return {
-            corpus: [data.task.annotations(document, examples.get((corpus, document.id), []), outputs) for document in documents]
-            for corpus, documents in data.documents[part].items()
+            corpus: [
+                data.task.annotations(document, examples.get((corpus, document.id), []), outputs, data.schema_of(corpus))
+                for document in documents
+            ]
+            for corpus, documents in data.inputs[part].items()
         }

@@ -36,7 +36,7 @@ from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.errors import SettingError
 from clinical_ie.files import write_text
-from clinical_ie.models.folders import locate
+from clinical_ie.models.folders import load_config, locate
 from clinical_ie.reports.results import Results
 from clinical_ie.strategies.checkpoint_files import WholeCheckpoints
 
@@ -88,10 +88,18 @@ class TrainingCLI(LightningCLI):
             )
 
     def after_instantiate_classes(self) -> None:
-        """Hold the window of the data against the positions of the model."""
+        """Hold the task of the data against the model, and its window against the model's positions."""
+        takes = getattr(self.model, "takes", None)
+        if takes is not None and not isinstance(self.datamodule.task, takes):
+            raise SettingError(
+                f"{type(self.model).__name__} does not do {type(self.datamodule.task).__name__}; give model and task from one configs/task file"
+            )
+        decision = getattr(self.datamodule.task, "decision", None)
+        if decision != getattr(self.model, "decision", None):
+            raise SettingError(f"data.task decides {decision}, but the model {getattr(self.model, 'decision', None)}; give both the same")
         name = getattr(self.model, "backbone_name", None)
         if name is not None:
-            most = getattr(transformers.AutoConfig.from_pretrained(locate(name)), "max_position_embeddings", None)
+            most = getattr(load_config(locate(name)), "max_position_embeddings", None)
             if most and self.datamodule.task.window > most:
                 raise SettingError(f"data.task.window is {self.datamodule.task.window}, but {name} has {most} positions only")
 
@@ -197,7 +205,7 @@ def _data_fingerprint(data: ExtractionDataModule) -> str:
     digest = hashlib.sha256()
     for part in ("train", "dev"):
         for example in data.examples.get(part, []):
-            digest.update(repr((example.id, example.input_ids, sorted(example.tags.items()))).encode())
+            digest.update(repr(example).encode())
     return digest.hexdigest()[:16]
 
 

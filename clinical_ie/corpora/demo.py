@@ -8,7 +8,7 @@ from clinical_ie.corpora.corpus import SPLITS, Corpus, Split, entity_types
 from clinical_ie.document import Document
 from clinical_ie.formats import jsonl
 from clinical_ie.formats.findings import Findings
-from clinical_ie.schema import AttributeType, RelationType, Schema
+from clinical_ie.schema import AttributeType, RelationType, Schema, arguments
 
 _CONCEPTS = {
     "Problem": "A disease, symptom, finding or reaction of the patient or, if so asserted, of a relative.",
@@ -40,16 +40,18 @@ class Demo(Corpus):
             RelationType("Dosage", "The dosage of the drug.", ("Dosage",), _DRUG),
             RelationType("Route", "The route of the drug.", ("Route",), _DRUG),
             RelationType("Frequency", "How often the drug is taken.", ("Frequency",), _DRUG),
-            RelationType("Frequency", "How often it is done.", tuple(_TRIGGERS), ("Frequency",)),
             RelationType("Duration", "How long the drug is taken, or the problem lasts.", ("Duration",), ("Drug", "Problem")),
             RelationType("Reason", "The problem is why the drug is given.", _PROBLEM, _DRUG),
             RelationType("ADE", "The problem is an adverse event of the drug.", _PROBLEM, _DRUG),
             RelationType("ResultOf", "The result of the test.", ("Result",), _TEST),
             RelationType("Reveals", "The test reveals the problem.", _TEST, _PROBLEM),
             RelationType("LocatedAt", "Where the problem is.", _PROBLEM, ("Anatomy",)),
-            RelationType("Status", "Current, past or none.", tuple(_TRIGGERS), ("Status",)),
-            RelationType("Amount", "How much.", ("Tobacco", "Alcohol"), ("Amount",)),
-            RelationType("Type", "What kind of work.", ("Employment",), ("Occupation",)),
+            *arguments(
+                RelationType("Frequency", "How often it is done.", tuple(_TRIGGERS), ("Frequency",)),
+                RelationType("Status", "Current, past or none.", tuple(_TRIGGERS), ("Status",)),
+                RelationType("Amount", "How much.", ("Tobacco", "Alcohol"), ("Amount",)),
+                RelationType("Type", "What kind of work.", ("Employment",), ("Occupation",)),
+            ),
         ),
         (
             AttributeType("Assertion", "Other than present.", ("absent", "possible", "family", "hypothetical"), _PROBLEM),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clinical_ie.corpora.corpus import BratCorpus, Split, entity_types
-from clinical_ie.schema import AttributeType, RelationType, Schema
+from clinical_ie.schema import AttributeType, RelationType, Schema, arguments
 
 _CONCEPTS = {
     "Age": "The age of the patient.",
@@ -83,7 +83,7 @@ _RELATIONS = (
     RelationType("Treatment-For", "The head treats the tail.", tails=("Condition", "Coreference", "Observation")),
     RelationType("Using", "The head is done with the tail.", tails=_TREATMENTS),
 )
-_ROLES = (
+_ROLES = arguments(
     RelationType("Acuteness", "Acute or chronic.", _CLINICAL, ("Acuteness",)),
     RelationType("Asserted", "What is asserted.", ("Assertion",)),
     RelationType("Class", "The class of a drug.", ("Drug",), _COMPARISON),

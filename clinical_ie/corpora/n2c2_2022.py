@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clinical_ie.corpora.corpus import SPLITS, BratCorpus, Split, entity_types, require
-from clinical_ie.schema import AttributeType, RelationType, Schema
+from clinical_ie.schema import AttributeType, RelationType, Schema, arguments
 
 _TRIGGERS = {
     "Alcohol": "Use of alcohol.",
@@ -38,7 +38,7 @@ class N2c2SocialHistory2022(BratCorpus):
     citation = "Lybarger K et al. The 2022 n2c2/UW shared task on extracting social determinants of health. JAMIA 30:1367 (2023)"
     declared = Schema(
         entity_types({"triggers": _TRIGGERS, "labelled": _LABELLED, "arguments": _SPANS}),
-        (
+        arguments(
             RelationType("Status", "Status of the event.", (*_SUBSTANCES, "LivingStatus", "Employment"), ("StatusTime", "StatusEmploy")),
             RelationType("StatusTime", "Status of the event.", (*_SUBSTANCES, "LivingStatus"), ("StatusTime",)),
             RelationType("StatusEmploy", "Kind of employment.", ("Employment",), ("StatusEmploy",)),

@@ -8,7 +8,7 @@ from clinical_ie.corpora.corpus import SPLITS, Corpus, Split, entity_types, requ
 from clinical_ie.document import Document
 from clinical_ie.formats import phee
 from clinical_ie.formats.findings import Findings
-from clinical_ie.schema import AttributeType, RelationType, Schema
+from clinical_ie.schema import AttributeType, RelationType, Schema, arguments
 
 _TRIGGERS = {
     "Adverse_event": "What says that a treatment did harm.",
@@ -61,7 +61,7 @@ class Phee(Corpus):
                 "cues": _CUES,
             }
         ),
-        (
+        arguments(
             *(RelationType(name, text, _EVENTS, (name,)) for name, text in _ROLES.items()),
             RelationType("Treatment.Combination", "Drugs given together.", _EVENTS, ("Treatment.Combination",)),
             RelationType("Combination.Drug", "A drug of the combination.", ("Treatment.Combination",), ("Combination.Drug",)),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clinical_ie.corpora.corpus import SPLITS, BratCorpus, Split, entity_types
 from clinical_ie.errors import InputError
-from clinical_ie.schema import AttributeType, RelationType, Schema
+from clinical_ie.schema import AttributeType, RelationType, Schema, arguments
 
 _TRIGGERS = {
     "Tobacco": "Use of tobacco: what shows that it is spoken of.",
@@ -57,7 +57,7 @@ class UWSocialHistory(BratCorpus):
     citation = "Yetisgen M, Vanderwende L. Automatic identification of substance abuse from social history in clinical text. AIME 2017"
     declared = Schema(
         entity_types({"triggers": _TRIGGERS, "family": _FAMILY, "status": _STATUS, "manner": _MANNER, "arguments": _ARGUMENTS}),
-        (
+        arguments(
             RelationType("Status", "Current, past, future or none.", _NOT_FAMILY, ("StatusTime",)),
             RelationType("Type", "What kind.", _ALL, ("Type", "StatusTime")),
             RelationType("Time", "When, or since when.", _ALL, ("Time",)),

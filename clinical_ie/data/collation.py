@@ -1,20 +1,26 @@
 """Examples to tensors.
 
-Shape legend: ``B`` rows, ``L`` sub-words, ``W`` units.
+Shape legend: ``B`` rows, ``L`` sub-words, ``W`` units, ``M`` mentions, ``P`` pairs,
+``K`` labels, ``Q`` queries, ``G`` gold spans.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from clinical_ie.errors import SettingError
 from clinical_ie.models.tagging_heads import tag_key
 from clinical_ie.schema import Schema
 from clinical_ie.tasks import bio
-from clinical_ie.tasks.entity_tagging import TaggingExample
+from clinical_ie.tasks.entity_tagging import EntityTagging, TaggingExample
+from clinical_ie.tasks.links import LinkLabels
+from clinical_ie.tasks.reading_comprehension import EntityReading, ReadingExample, RelationReading
+from clinical_ie.tasks.relation_classification import MARKERS, PairExample, RelationClassification
+from clinical_ie.tasks.task import Task
 
 Batch = dict[str, Any]
 
@@ -69,3 +75,141 @@ class TaggingCollator:
             return [0] * len(example.positions)  # as wide as the others, whichever corpus has the longest row
         ranks = self.ranks[corpus, layer]
         return [ranks[tag] for tag in example.tags[layer]]
+
+
+class PairCollator:
+    """Batches for `clinical_ie.modules.EncoderRelationClassifier`.
+
+    Args:
+        pad_id: Fills up ``input_ids``.
+        schemas: Corpus -> schema; the ranks of markers follow from their order, as in the model.
+    """
+
+    def __init__(self, pad_id: int, schemas: Mapping[str, Schema]) -> None:
+        self.pad_id = pad_id
+        self.counts = {corpus: len(LinkLabels(schema)) for corpus, schema in schemas.items()}
+        self.marker_shift: dict[str, int] = {}
+        shift = 0
+        for corpus, schema in schemas.items():
+            self.marker_shift[corpus] = shift
+            shift += len(MARKERS) * len(schema.entities)
+
+    def __call__(self, examples: Sequence[PairExample]) -> Batch:
+        """One batch.
+
+        Shape:
+            - input_ids, attention_mask, position_ids: ``(B, L)``
+            - marks: ``(M, 2)``, places of markers; mention_rows, types: ``(M,)``
+            - pairs: ``(P, 2)``, head and tail among the mentions; distances: ``(P, 2)``
+            - pairs_of: corpus -> places of its pairs; labels: corpus -> ``(its pairs, K)``
+        """
+        rows, marks, types, pairs, distances, keys = [], [], [], [], [], []
+        places: dict[str, list[int]] = {}
+        gold: dict[str, list[tuple[int, ...]]] = {}
+        for row, example in enumerate(examples):
+            base = len(rows)
+            rows += [row] * len(example.mentions)
+            marks += example.marks
+            types += example.types
+            places.setdefault(example.corpus, []).extend(range(len(pairs), len(pairs) + len(example.pairs)))
+            gold.setdefault(example.corpus, []).extend(example.labels)
+            pairs += [(base + head, base + tail) for head, tail in example.pairs]
+            distances += example.distances
+            keys += [(row, rank) for rank in range(len(example.pairs))]
+        return {
+            "input_ids": padded([self._shifted(example) for example in examples], self.pad_id),
+            "attention_mask": padded([[1] * example.length for example in examples], 0),
+            "position_ids": padded([example.position_ids for example in examples], 0),
+            "levitated": any(example.position_ids[-1] != example.length - 1 for example in examples),
+            "mention_rows": torch.tensor(rows),
+            "marks": torch.tensor(marks),
+            "types": torch.tensor(types),
+            "pairs": torch.tensor(pairs),
+            "distances": torch.tensor(distances),
+            "pairs_of": {corpus: torch.tensor(found) for corpus, found in places.items()},
+            "labels": {corpus: _multi_hot(found, self.counts[corpus]) for corpus, found in gold.items()},
+            "pair_keys": keys,
+            "corpora": [example.corpus for example in examples],
+            "example_ids": [example.id for example in examples],
+        }
+
+    def _shifted(self, example: PairExample) -> list[int]:
+        shift = self.marker_shift[example.corpus]
+        return [number if number >= 0 else number - shift for number in example.input_ids]
+
+
+def _multi_hot(ranks: Sequence[Sequence[int]], count: int) -> Tensor:
+    hot = torch.zeros(len(ranks), count, dtype=torch.bool)
+    for row, found in enumerate(ranks):
+        hot[row, list(found)] = True
+    return hot
+
+
+class ReadingCollator:
+    """Batches for `clinical_ie.modules.EncoderReader`.
+
+    Args:
+        pad_id: Fills up ``input_ids``.
+    """
+
+    def __init__(self, pad_id: int) -> None:
+        self.pad_id = pad_id
+
+    def __call__(self, examples: Sequence[ReadingExample]) -> Batch:
+        """One batch.
+
+        Shape:
+            - input_ids, attention_mask, position_ids: ``(B, L)``
+            - unit_positions, unit_mask: ``(B, W)``; query_positions, query_mask: ``(B, Q)``
+            - spans: ``(G, 4)``: row, query, first word, last word (included)
+            - asked_ids, asked_mask: ``(U, L)``, the different queries of the batch; query_asked: ``(B, Q)``, which of them; filled_ids, filled_mask:
+              ``(B, Q, F)``; these where queries are packed.
+        """
+        spans = [
+            (row, query, first, last - 1)
+            for row, example in enumerate(examples)
+            for query, answers in enumerate(example.spans)
+            for first, last in answers
+        ]
+        return {
+            **(self._packed(examples) if examples[0].asked else {}),
+            "input_ids": padded([example.input_ids for example in examples], self.pad_id),
+            "attention_mask": padded([[1] * example.length for example in examples], 0),
+            "position_ids": padded([example.position_ids for example in examples], 0),
+            "levitated": any(example.position_ids != tuple(range(example.length)) for example in examples),
+            "unit_positions": padded([example.positions for example in examples], 0),
+            "unit_mask": padded([[1] * len(example.positions) for example in examples], 0).bool(),
+            "query_positions": padded([example.queries for example in examples], 0),
+            "query_mask": padded([[1] * len(example.queries) for example in examples], 0).bool(),
+            "spans": torch.tensor(spans, dtype=torch.long).reshape(-1, 4),
+            "corpora": [example.corpus for example in examples],
+            "example_ids": [example.id for example in examples],
+        }
+
+    def _packed(self, examples: Sequence[ReadingExample]) -> Batch:
+        different = {asked: rank for rank, asked in enumerate(dict.fromkeys(asked for example in examples for asked in example.asked))}
+        widest = max(len(example.asked) for example in examples)
+        filled = [ids for example in examples for ids in (*example.filled, *([()] * (widest - len(example.filled))))]
+        shape = (len(examples), widest, -1)
+        return {
+            "asked_ids": padded(list(different), self.pad_id),
+            "asked_mask": padded([[1] * len(asked) for asked in different], 0),
+            "query_asked": padded([[different[asked] for asked in example.asked] for example in examples], 0),
+            "filled_ids": padded(filled, 0).reshape(shape) if any(filled) else None,
+            "filled_mask": padded([[1] * len(ids) for ids in filled], 0).reshape(shape) if any(filled) else None,
+        }
+
+
+def collator_for(task: Task, pad_id: int, schemas: Mapping[str, Schema]) -> Callable[[Sequence[Any]], Batch]:  # type: ignore[type-arg]
+    """What makes batches of a task's examples.
+
+    Raises:
+        SettingError: No batches are known for this task.
+    """
+    if isinstance(task, EntityTagging):
+        return TaggingCollator(pad_id, schemas)
+    if isinstance(task, RelationClassification):
+        return PairCollator(pad_id, schemas)
+    if isinstance(task, EntityReading | RelationReading):
+        return ReadingCollator(pad_id)
+    raise SettingError(f"no batches are known for {type(task).__name__}")

@@ -17,15 +17,15 @@ from torch.utils.data import DataLoader
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.views import keep
 from clinical_ie.data.batching import BudgetBatchSampler
-from clinical_ie.data.collation import Batch, TaggingCollator
+from clinical_ie.data.collation import Batch, collator_for
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.files import read_text
+from clinical_ie.formats import brat, jsonl
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import Schema
-from clinical_ie.tasks.entity_tagging import EntityTagging, TaggingExample
-from clinical_ie.tasks.task import Coverage, Source
+from clinical_ie.tasks.task import Coverage, Example, Source, Task
 
 _LOG = logging.getLogger(__name__)
 Part = Literal["train", "dev", "test", "predict"]
@@ -43,6 +43,8 @@ class ExtractionDataModule(pl.LightningDataModule):
         eval_batch_budget: Most sub-words of a batch elsewhere.
         seed: Order of training batches.
         texts: A folder of ``.txt`` files for ``predict``; without it, predictions are made for the test split.
+        mentions: Where a task needs mentions, those that another model found: a folder of its ``predictions``, with
+            ``CORPUS.jsonl`` or BRAT files in ``CORPUS``. Without it gold mentions are taken.
         workers: Processes that make batches; 0 makes them in the main process, which is fastest for short notes.
         lenient: Mend and count broken records instead of stopping at the first.
     """
@@ -50,13 +52,14 @@ class ExtractionDataModule(pl.LightningDataModule):
     def __init__(
         self,
         corpora: list[Corpus],
-        task: EntityTagging,
+        task: Task,  # type: ignore[type-arg]
         tokenizer: str,
         *,
         batch_budget: int = 2048,
         eval_batch_budget: int = 8192,
         seed: int = 0,
         texts: str | None = None,
+        mentions: str | None = None,
         workers: int = 0,
         lenient: bool = False,
     ) -> None:
@@ -67,9 +70,12 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.corpora = {corpus.name: corpus for corpus in corpora}
         self.task, self.tokenizer = task, tokenizer
         self.batch_budget, self.eval_batch_budget = batch_budget, eval_batch_budget
-        self.seed, self.texts, self.workers = seed, texts, workers
+        self.seed, self.texts, self.mentions, self.workers = seed, texts, mentions, workers
+        if mentions is not None and not task.needs_mentions:
+            raise SettingError(f"data.mentions is {mentions}, but {type(task).__name__} starts from text alone")
         self.documents: dict[Part, dict[str, list[Document]]] = {}
-        self.examples: dict[Part, list[TaggingExample]] = {}
+        self.inputs: dict[Part, dict[str, list[Document]]] = {}
+        self.examples: dict[Part, list[Example]] = {}
         self.coverage: dict[Part, dict[str, Coverage]] = {}
         self.findings = Findings(strict=not lenient)
         self._encoder: Subwords | None = None
@@ -96,23 +102,55 @@ class ExtractionDataModule(pl.LightningDataModule):
                 self._prepare(part)
 
     def _prepare(self, part: Part) -> None:
-        self.documents[part] = {}
+        self.documents[part], self.inputs[part], self.coverage[part] = {}, {}, {}
         self.examples[part] = []
-        self.coverage[part] = {}
         for name, corpus in self.corpora.items():
             before = Counter(corpus.view.left_out)
             documents = self._declared(corpus, self._read(corpus, part))
             self.left_out[part, name] = dict(Counter(corpus.view.left_out) - before)
             source = Source(name, corpus.schema, self.encoder)
-            coverage = Coverage()
+            coverage = Coverage(of="links" if self.task.finds == "relations" else "mentions")
             self.documents[part][name] = documents
+            inputs = self.inputs[part][name] = self._with_mentions(corpus, part, documents)
             self.coverage[part][name] = coverage
-            for document in documents:
-                self.examples[part] += self.task.examples(document, source, coverage)
+            for document in inputs:
+                self.examples[part] += self.task.examples(document, source, coverage, training=part == "train")
         self._tell(part)
         needed = part != "dev" or (self.trainer is not None and self.trainer.state.fn == "validate")
         if needed and not self.examples[part]:
             raise SettingError(f"there are no examples for {part}; does the corpus have documents in that split?")
+
+    def _with_mentions(self, corpus: Corpus, part: Part, documents: list[Document]) -> list[Document]:
+        """What the task starts from: the documents, or the same texts with the mentions that another model found.
+
+        Raises:
+            SettingError: Mentions are needed and there are none, or they are of other texts.
+        """
+        if not self.task.needs_mentions:
+            return documents
+        if self.mentions is None:
+            if part == "predict":
+                raise SettingError(
+                    f"{type(self.task).__name__} needs mentions to link: give --data.mentions, the predictions of an entity model"
+                    " (RUN/predictions/predict)"
+                )
+            return documents
+        if part in ("train", "dev"):
+            return documents
+        folder = Path(self.mentions)
+        lines, notes = folder / f"{corpus.name}.jsonl", folder / corpus.name
+        if not lines.exists() and not notes.exists():
+            raise SettingError(f"{folder}: neither {lines.name} nor a folder {notes.name} with predicted mentions")
+        read = jsonl.read(lines, self.findings) if lines.exists() else brat.read(notes, self.findings)
+        found = {document.id: document for document in read}
+        inputs = []
+        for document in documents:
+            other = found.get(document.id)
+            if other is None or other.text != document.text:
+                what = "no such document" if other is None else "another text"
+                raise SettingError(f"{folder}: {what} for {document.id} of {corpus.name}; predict its mentions on the same notes first")
+            inputs.append(Document(document.id, document.text, other.entities))
+        return self._declared(corpus, inputs)
 
     def _declared(self, corpus: Corpus, documents: list[Document]) -> list[Document]:
         """The documents without types that the schema does not declare; no model could ever find those.
@@ -139,11 +177,15 @@ class ExtractionDataModule(pl.LightningDataModule):
     def _tell(self, part: Part) -> None:
         """Say what was read, what was mended and what no tag can express: counts, never text."""
         for name, coverage in self.coverage[part].items():
+            if part == "predict" or (self.mentions is not None and part == "test"):
+                _LOG.info(f"{part}: {name}, {len(self.documents[part][name])} documents")
+                continue
             lost = sum(coverage.unrepresentable.values())
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(coverage.unrepresentable.items()))
             _LOG.info(
-                f"{part}: {name}, {len(self.documents[part][name])} documents, {coverage.mentions} mentions"
-                + (f", {lost} of them cannot be expressed ({reasons})" if lost else "")
+                f"{part}: {name}, {len(self.documents[part][name])} documents, {coverage.gold} {coverage.of}"
+                + (f", {lost} of them cannot be expressed ({reasons}), recall can reach {coverage.recall_ceiling:.3f}" if lost else "")
+                + (f"; {coverage.candidates:,} candidate pairs" if coverage.candidates else "")
             )
         told = self.findings.counts()
         for code, count in sorted((told - self._told).items()):
@@ -188,7 +230,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         return DataLoader(
             _Listed(examples),
             batch_sampler=sampler,
-            collate_fn=TaggingCollator(self.encoder.pad_id, schemas),
+            collate_fn=collator_for(self.task, self.encoder.pad_id, schemas),
             num_workers=min(self.workers, os.cpu_count() or 1),
             # a generator of its own, or every pass would draw from the global one and a resumed run would differ
             generator=torch.Generator().manual_seed(self.seed),
@@ -207,10 +249,10 @@ class ExtractionDataModule(pl.LightningDataModule):
 
 
 class _Listed(torch.utils.data.Dataset[Any]):
-    def __init__(self, examples: Sequence[TaggingExample]) -> None:
+    def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = examples
 
-    def __getitem__(self, index: int) -> TaggingExample:
+    def __getitem__(self, index: int) -> Example:
         return self.examples[index]
 
     def __len__(self) -> int:

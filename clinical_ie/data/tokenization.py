@@ -4,27 +4,43 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from clinical_ie.document import Fragment
 from clinical_ie.errors import SettingError
-from clinical_ie.models.folders import locate
+from clinical_ie.models.folders import load_config, locate
 
 
 @lru_cache(maxsize=4)
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """A fast tokenizer.
+    """A fast tokenizer; where a BERT folder does not say whether it lower-cases, the vocabulary does.
 
     Raises:
         SettingError: Nothing there, or only a slow one, which cannot tell offsets.
     """
+    folder = locate(name)
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
+        config = load_config(folder)
+    except (OSError, ValueError):
+        config = None  # a tokenizer may come without a model
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+        silent = isinstance(tokenizer, BertTokenizer) and "do_lower_case" not in get_tokenizer_config(folder)
+        if silent and _is_cased(tokenizer):
+            tokenizer = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False, do_lower_case=False)
     except (OSError, ValueError) as error:
         raise SettingError(f"{name}: no tokenizer can be loaded ({str(error).partition(chr(10))[0]})") from error
     if not tokenizer.is_fast:
         raise SettingError(f"{name}: only a slow tokenizer, which has no character offsets; expected a tokenizer.json or vocab.txt")
     return tokenizer
+
+
+def _is_cased(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether more than a stray entry of the vocabulary would be lost by lower-casing."""
+    added = tokenizer.get_added_vocab()
+    words = [entry for entry in tokenizer.get_vocab() if entry not in added and not entry.startswith("[")]
+    return sum(entry != entry.lower() for entry in words) > len(words) // 100
 
 
 class Subwords:

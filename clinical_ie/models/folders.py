@@ -9,10 +9,15 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clinical_ie.errors import SettingError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 _PACKAGE = "package:"
+_BERT_KEYS = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "type_vocab_size"}
 
 
 def locate(name: str) -> str:
@@ -36,3 +41,19 @@ def locate(name: str) -> str:
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise SettingError(f"{name}: no such folder; expected a local folder, a hub name or package:NAME/FOLDER")
     return name
+
+
+def load_config(folder: str) -> PreTrainedConfig:
+    """The configuration in a folder or on the hub; one of before architectures had names (SpanBERT's) is a BERT's.
+
+    Raises:
+        OSError: Nothing there.
+        ValueError: No architecture that transformers knows.
+    """
+    from transformers import AutoConfig, BertConfig, PreTrainedConfig
+
+    values, _ = PreTrainedConfig.get_config_dict(folder)
+    if "model_type" not in values and values.keys() >= _BERT_KEYS:
+        return BertConfig.from_dict(values)
+    config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return config

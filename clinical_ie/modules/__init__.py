@@ -1,5 +1,7 @@
 """LightningModules: a batch in, one output for each example out. They never see documents."""
 
+from clinical_ie.modules.encoder_reader import EncoderReader
+from clinical_ie.modules.encoder_relation_classifier import EncoderRelationClassifier
 from clinical_ie.modules.encoder_tagger import EncoderTagger
 
-__all__ = ["EncoderTagger"]
+__all__ = ["EncoderReader", "EncoderRelationClassifier", "EncoderTagger"]

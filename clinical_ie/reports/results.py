@@ -10,7 +10,7 @@ from typing import Any
 from clinical_ie.errors import FileFormatError
 from clinical_ie.files import read_text, write_text
 from clinical_ie.scoring.counts import MODES
-from clinical_ie.scoring.score import KINDS, Score
+from clinical_ie.scoring.score import KINDS, Kind, Score
 from clinical_ie.scoring.significance import bootstrap_f1
 
 
@@ -37,10 +37,21 @@ class Results:
             raise FileFormatError(path, 0, "not a results file", expected="{splits, run}") from None
 
     def add(
-        self, split: str, corpus: str, score: Score, *, coverage: dict[str, Any], left_out: dict[str, int], samples: int = 1000
+        self,
+        split: str,
+        corpus: str,
+        score: Score,
+        *,
+        finds: Kind,
+        coverage: dict[str, Any] | None,
+        left_out: dict[str, int],
+        samples: int = 1000,
     ) -> None:
-        """Put in a score with bootstrap intervals of its micro F1 and the counts of every document."""
-        entry = {**score.to_dict(), "coverage": coverage, "left_out_by_flat_view": dict(sorted(left_out.items()))}
+        """Put in a score with bootstrap intervals of its micro F1 and the counts of every document.
+
+        `finds` is what the model is there for: a tagger's results say nothing of relations.
+        """
+        entry = {**score.to_dict(), "finds": finds, "coverage": coverage, "left_out_by_flat_view": dict(sorted(left_out.items()))}
         entry["intervals"], entry["per_document"] = {}, {}
         for kind in KINDS if score.macro_over != "rows" else ():
             for mode in MODES:

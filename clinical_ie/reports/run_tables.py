@@ -6,58 +6,95 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from clinical_ie.reports.results import Results
+from clinical_ie.scoring.score import KINDS
 
 
 def show_run(results: Results, console: Console | None = None) -> None:
-    """One table for each split and corpus, and what the run cost."""
+    """One table for each split, corpus and kind of annotation, and what the run cost."""
     console = console or Console()
     for split, corpora in results.splits.items():
         for corpus, entry in corpora.items():
-            if "entities" in entry:
-                console.print(_table(f"{corpus}, {split}, {entry['rules']}, {entry['documents']} documents", entry))
-                _say_losses(entry, console)
+            head = f"{corpus}, {split}, {entry['rules']}, {entry['documents']} documents"
+            if "events" in entry:
+                console.print(_event_table(head, entry))
+            # gold mentions held against themselves tell nothing, and a tagger's relations neither
+            wanted = KINDS if entry["finds"] == "relations" and entry.get("relation_setting") == "end to end" else (entry["finds"],)
+            for kind in [kind for kind in wanted if kind in entry and entry[kind]["strict"]["types"]]:
+                title = head if kind == "entities" else f"{head}, relations {_setting(entry)}"
+                console.print(_table(title, entry, kind))
+            _say_losses(entry, console)
     cost = results.run
     if "epochs" in cost:
         speed = cost["subwords_per_second"] or 0
         console.print(
             f"{cost['epochs']} epochs, {cost['steps']} steps, {cost['seconds']:.0f} s; {speed:,.0f} real sub-words/s in training;"
-            f" {cost['parameters'] / 1e6:.1f} M parameters; {cost['precision']}; seed {cost['seed']}",
+            f" {cost['parameters'] / 1e6:.1f} M parameters, {100 * cost['trainable_parameters'] / cost['parameters']:.2f} % trained;"
+            f" {cost['precision']}; seed {cost['seed']}",
             highlight=False,
         )
 
 
-def _table(title: str, entry: dict[str, Any]) -> Table:
-    table = Table(title=title, title_justify="left")
+def _setting(entry: dict[str, Any]) -> str:
+    return "on gold entities" if entry["relation_setting"] == "gold entities" else "end to end"
+
+
+def _table(title: str, entry: dict[str, Any], kind: str) -> Table:
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("type")
     for name in ("P", "R", "strict F1", "lenient F1"):
         table.add_column(name, justify="right")
     table.add_column("gold", justify="right")
-    strict, lenient = entry["entities"]["strict"], entry["entities"]["lenient"]
+    strict, lenient = entry[kind]["strict"], entry[kind]["lenient"]
     for name, row in strict["types"].items():
         other = lenient["types"].get(name, {"f1": 0.0})
         gold = row["tp"] + row["fn"]
-        table.add_row(name, f"{row['precision']:.3f}", f"{row['recall']:.3f}", f"{row['f1']:.3f}", f"{other['f1']:.3f}", f"{gold:,}")
+        cells = (f"{row['precision']:.3f}", f"{row['recall']:.3f}", f"{row['f1']:.3f}", f"{other['f1']:.3f}", f"{gold:,}")
+        table.add_row(Text(name), *cells)
     table.add_section()
     micro = strict["micro"]
     scores = [f"{micro[name]:.3f}" for name in ("precision", "recall", "f1")]
     table.add_row("micro", *scores, f"{lenient['micro']['f1']:.3f}", f"{micro['tp'] + micro['fn']:,}")
-    ends = [entry["intervals"][f"entities/{mode}"] for mode in ("strict", "lenient")]
+    ends = [entry["intervals"][f"{kind}/{mode}"] for mode in ("strict", "lenient")]
     table.add_row("95 % interval", "", "", *(f"{interval['low']:.3f}-{interval['high']:.3f}" for interval in ends), "")
     macro = strict["macro"]
-    cells = (f"{macro['precision']:.3f}", f"{macro['recall']:.3f}", f"{macro['f1']:.3f}", f"{lenient['macro']['f1']:.3f}")
-    table.add_row("macro", *cells, "")
+    cells = (f"{macro['precision']:.3f}", f"{macro['recall']:.3f}", f"{macro['f1']:.3f}", f"{lenient['macro']['f1']:.3f}", "")
+    table.add_row("macro", *cells)
+    return table
+
+
+def _event_table(title: str, entry: dict[str, Any]) -> Table:
+    """Rows of event rules, subtypes of an argument together."""
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column("event")
+    table.add_column("argument")
+    for name in ("P", "R", "F1", "gold"):
+        table.add_column(name, justify="right")
+    sums: dict[tuple[str, str], list[int]] = {}
+    for row in entry["events"]:
+        total = sums.setdefault((row["event"], row["argument"]), [0, 0, 0])
+        for place, name in enumerate(("gold", "predicted", "tp")):
+            total[place] += row[name]
+    for (event, argument), (gold, predicted, tp) in sums.items():
+        precision, recall = tp / predicted if predicted else 0.0, tp / gold if gold else 0.0
+        f1 = 2 * tp / (gold + predicted) if gold + predicted else 0.0
+        table.add_row(Text(event), Text(argument), f"{precision:.3f}", f"{recall:.3f}", f"{f1:.3f}", f"{gold:,}")
+    table.add_section()
+    whole = entry["overall"]
+    cells = (f"{whole['precision']:.3f}", f"{whole['recall']:.3f}", f"{whole['f1']:.3f}", f"{whole['tp'] + whole['fn']:,}")
+    table.add_row("overall", "", *cells)
     return table
 
 
 def _say_losses(entry: dict[str, Any], console: Console) -> None:
-    coverage = entry["coverage"]
-    lost = coverage["unrepresentable"]
-    if lost:
+    coverage = entry.get("coverage")
+    if coverage is not None and coverage["unrepresentable"]:
+        lost = coverage["unrepresentable"]
         reasons = ", ".join(f"{count} {reason}" for reason, count in lost.items())
         console.print(
-            f"[yellow]{sum(lost.values())} of {coverage['mentions']} gold mentions cannot be expressed as tags[/] ({reasons});"
+            f"[yellow]{sum(lost.values())} of {coverage['gold']} gold {coverage['of']} cannot be expressed[/] ({reasons});"
             f" recall can reach {coverage['recall_ceiling']:.3f}",
             highlight=False,
         )

@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clinical_ie.document import Document, Entity, Fragment, Span
+from clinical_ie.schema import Schema
 from clinical_ie.segmentation.sentences import cut_points
 from clinical_ie.segmentation.windows import starts_of, windows
 from clinical_ie.tasks import bio
 from clinical_ie.tasks.task import Coverage, Example, Source, Task
+from clinical_ie.tasks.units import unit_range, units_of
 
 TagRows = Mapping[str, Sequence[str]]
 """Layer -> one tag for each unit of the example."""
@@ -46,23 +48,25 @@ class EntityTagging(Task[TaggingExample]):
     def __init__(self, window: int = 256, overlap: int = 16) -> None:
         self.window, self.overlap = window, overlap
 
-    def examples(self, document: Document, source: Source, coverage: Coverage | None = None) -> list[TaggingExample]:
+    def examples(
+        self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False
+    ) -> list[TaggingExample]:
         """The windows of a document with its gold tags."""
         encoder = source.encoder
         ids, offsets = encoder.encode(document.text)
-        units, firsts, unit_of = _units(document.text, offsets)
+        units, firsts, unit_of = units_of(document.text, offsets)
         budget = self.window - len(encoder.prefix) - len(encoder.suffix)
         preferred = starts_of(cut_points(document.text), [start for start, _ in offsets])
         cuts = windows(len(ids), budget, self.overlap, preferred)
         reach = [len(units)] * len(units)
         for cut in cuts:
-            left, right = _unit_range(unit_of, firsts, cut.core_first, cut.core_last)
-            reach[left:right] = [_unit_range(unit_of, firsts, cut.first, cut.last)[1]] * (right - left)
+            left, right = unit_range(unit_of, firsts, cut.core_first, cut.core_last)
+            reach[left:right] = [unit_range(unit_of, firsts, cut.first, cut.last)[1]] * (right - left)
         rows = self._rows(document, source, units, reach, coverage)
         found = []
         for number, cut in enumerate(cuts):
-            left, right = _unit_range(unit_of, firsts, cut.first, cut.last)
-            core = _unit_range(unit_of, firsts, cut.core_first, cut.core_last)
+            left, right = unit_range(unit_of, firsts, cut.first, cut.last)
+            core = unit_range(unit_of, firsts, cut.core_first, cut.core_last)
             if left == right:
                 continue  # nothing but white space
             shift = len(encoder.prefix) - cut.first
@@ -84,7 +88,9 @@ class EntityTagging(Task[TaggingExample]):
             )
         return found
 
-    def annotations(self, document: Document, examples: Sequence[TaggingExample], outputs: Mapping[str, TagRows]) -> Document:
+    def annotations(
+        self, document: Document, examples: Sequence[TaggingExample], outputs: Mapping[str, TagRows], schema: Schema
+    ) -> Document:
         """A document with the mentions that each window owns."""
         spans: set[tuple[str, int, int]] = set()
         ends: dict[str, int] = {}
@@ -121,7 +127,7 @@ class EntityTagging(Task[TaggingExample]):
         for entity in sorted(document.entities, key=lambda entity: (entity.start, -entity.end)):
             if entity.type not in layer_of:
                 continue
-            coverage.mentions += 1
+            coverage.gold += 1
             if entity.span.discontinuous:
                 coverage.unrepresentable["discontinuous"] += 1
                 continue
@@ -143,41 +149,3 @@ class EntityTagging(Task[TaggingExample]):
             rows[layer].append((entity.type, first, last))
             ends[layer] = last
         return rows
-
-
-def _units(text: str, offsets: Sequence[Fragment]) -> tuple[list[Fragment], list[int], list[int]]:
-    """Units, the first sub-word of each, and the unit of each sub-word (the next one's for white space)."""
-    units: list[Fragment] = []
-    firsts: list[int] = []
-    unit_of: list[int] = []
-    for index, (start, end) in enumerate(offsets):
-        while start < end and text[start].isspace():
-            start += 1
-        while start < end and text[end - 1].isspace():
-            end -= 1
-        if start >= end:
-            unit_of.append(len(units))
-            continue
-        if units and start <= units[-1][1] and (start < units[-1][1] or _one_word(text[start - 1], text[start])):
-            units[-1] = (units[-1][0], max(end, units[-1][1]))
-        else:
-            units.append((start, end))
-            firsts.append(index)
-        unit_of.append(len(units) - 1)
-    return units, firsts, unit_of
-
-
-def _one_word(before: str, after: str) -> bool:
-    return (before.isalpha() and after.isalpha()) or (before.isdecimal() and after.isdecimal())
-
-
-def _unit_range(unit_of: Sequence[int], firsts: Sequence[int], first: int, last: int) -> tuple[int, int]:
-    """Units whose first sub-word lies in ``[first, last)``."""
-    count = len(firsts)
-    left = unit_of[first] if first < len(unit_of) else count
-    if left < count and firsts[left] < first:
-        left += 1
-    right = unit_of[last] if last < len(unit_of) else count
-    if right < count and firsts[right] < last:
-        right += 1
-    return left, right

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from clinical_ie.document import Document, Fragment
 from clinical_ie.schema import Schema
@@ -53,20 +53,27 @@ class Example:
 
 @dataclass(slots=True)
 class Coverage:
-    """How many gold annotations examples can express, and why not the others."""
+    """How many gold annotations examples can express, and why not the others.
 
-    mentions: int = 0
+    `of` is what is counted: mentions, or links (relations and event arguments). `candidates` are the
+    places where a model is asked.
+    """
+
+    of: str = "mentions"
+    gold: int = 0
     unrepresentable: Counter[str] = field(default_factory=Counter)
+    candidates: int = 0
 
     @property
     def recall_ceiling(self) -> float:
         """The best recall that a perfect model can reach; 1 where there is nothing to find."""
-        return 1 - sum(self.unrepresentable.values()) / self.mentions if self.mentions else 1.0
+        return 1 - sum(self.unrepresentable.values()) / self.gold if self.gold else 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain counts."""
         reasons = dict(sorted(self.unrepresentable.items()))
-        return {"mentions": self.mentions, "unrepresentable": reasons, "recall_ceiling": self.recall_ceiling}
+        found = {"of": self.of, "gold": self.gold, "unrepresentable": reasons, "recall_ceiling": self.recall_ceiling}
+        return {**found, "candidates": self.candidates} if self.candidates else found
 
 
 E = TypeVar("E", bound=Example)
@@ -75,18 +82,34 @@ Output = Any
 
 
 class Task(ABC, Generic[E]):
-    """Makes examples of documents and annotations of outputs; both sides of a task stand in one class."""
+    """Makes examples of documents and annotations of outputs; both sides of a task stand in one class.
+
+    `finds` is what a model of this task is chosen by. A task that `needs_mentions` starts from documents whose
+    entities are known: gold ones, or those that another model has found.
+    """
+
+    finds: ClassVar[Literal["entities", "relations"]] = "entities"
+    needs_mentions: ClassVar[bool] = False
+    window: int
 
     @abstractmethod
-    def examples(self, document: Document, source: Source, coverage: Coverage | None = None) -> list[E]:
-        """The inputs that a document gives, with gold answers; `coverage` counts what cannot be expressed."""
-
-    @abstractmethod
-    def annotations(self, document: Document, examples: Sequence[E], outputs: Mapping[str, Output]) -> Document:
-        """A new document with what the model found in the text of `document`.
+    def examples(self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False) -> list[E]:
+        """The inputs that a document gives, with gold answers.
 
         Args:
-            document: Only its id and text are used.
+            document: A text with what is known of it.
+            source: Corpus, schema and tokenizer.
+            coverage: Counts what cannot be expressed.
+            training: Whether the examples are to learn from, so that some of what is not there may be left out.
+        """
+
+    @abstractmethod
+    def annotations(self, document: Document, examples: Sequence[E], outputs: Mapping[str, Output], schema: Schema) -> Document:
+        """A new document with what the model found in `document`.
+
+        Args:
+            document: Its id and text are used, and its entities where the task needs mentions; nothing else.
             examples: What `examples` gave for it.
             outputs: Example id -> output.
+            schema: That of its corpus.
         """

@@ -1,0 +1,29 @@
+"""Averaged weights, for evaluation and for the checkpoint that is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+class MovingAverage(EMAWeightAveraging):
+    """Exponential moving average of the weights.
+
+    Lightning's own goes through buffers too, where it truncates integers (a BERT's position ids come out as 0, 1, 2, 2, 4, ...), and
+    rounds weights that never change; this one leaves both alone.
+
+    Args:
+        decay: How much of the average an update keeps.
+        update_every_n_steps: Steps between two updates; each walks over all weights, which costs as much as a short step.
+        update_starting_at_step: The first step that counts.
+    """
+
+    def __init__(self, decay: float = 0.999, update_every_n_steps: int = 1, update_starting_at_step: int | None = None) -> None:
+        super().__init__(
+            decay=decay, use_buffers=False, update_every_n_steps=update_every_n_steps, update_starting_at_step=update_starting_at_step
+        )
+        options: dict[str, Any] = self._kwargs
+        del options["avg_fn"]
+        options["multi_avg_fn"] = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]

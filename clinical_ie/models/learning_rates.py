@@ -1,0 +1,52 @@
+"""Learning rates by depth and by kind of parameter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from torch import nn
+
+from clinical_ie.models.encoder import Encoder
+
+_LAYER = re.compile(r"(?:^|\.)(?:layer|layers|h|block)\.(\d+)\.")
+
+
+def depth_of(name: str, layers: int) -> int:
+    """How far a parameter lies from the input: 0 for embeddings, ``layers`` + 1 for what stands above all layers."""
+    match = _LAYER.search(name)
+    if match:
+        return int(match[1]) + 1
+    return 0 if "embed" in name else layers + 1
+
+
+def parameter_groups(
+    encoder: Encoder,
+    heads: nn.Module,
+    *,
+    learning_rate: float,
+    head_learning_rate: float,
+    adapter_learning_rate: float,
+    layer_decay: float,
+    weight_decay: float,
+) -> Iterator[dict[str, object]]:
+    """Optimizer groups: each layer's rate is its upper neighbour's times `layer_decay`; biases and norms do not decay.
+
+    Reference: layer-wise decay as in Howard & Ruder, Universal language model fine-tuning (ACL 2018).
+    """
+    layers = int(getattr(encoder.base.config, "num_hidden_layers", 0))
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in encoder.named_parameters():
+        if parameter.requires_grad:
+            if name in encoder.adapters:
+                rate = adapter_learning_rate
+            elif name.startswith("markers."):
+                rate = head_learning_rate
+            else:
+                rate = learning_rate * layer_decay ** (layers + 1 - depth_of(name, layers))
+            groups.setdefault((rate, weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+    for parameter in heads.parameters():
+        if parameter.requires_grad:
+            groups.setdefault((head_learning_rate, weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+    for (rate, decay), parameters in groups.items():
+        yield {"params": parameters, "lr": rate, "weight_decay": decay}

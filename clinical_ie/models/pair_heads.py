@@ -1,0 +1,150 @@
+"""Labels of ordered pairs of mentions, from the hidden states of their markers.
+
+Shape legend: ``B`` rows, ``L`` sub-words and markers, ``H`` hidden, ``M`` mentions of the batch, ``P`` pairs, ``K`` labels,
+``D`` width of the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Pooling = Literal["cls", "starts", "ends"]
+_BUCKETS = 8
+_FORBIDDEN = -1e4
+
+
+class PairHead(nn.Module):
+    """Scores of all labels of a corpus for each pair.
+
+    A linear layer on the concatenated vectors (the study's head), or a hidden layer between. Either way the layer on
+    the concatenation is a sum of one product for each of its parts, so it is computed once for a mention and not again for each of its pairs.
+
+    Args:
+        hidden: Width of the encoder.
+        labels: Labels of the corpus; column 0 of the result is "unrelated".
+        legal: ``legal[i][j]`` are the ranks of the labels that a pair of entity types ``i``, ``j`` may have.
+        pooling: ``[CLS]`` alone, with the start markers, or with the end markers too.
+        width: Of the hidden layer; none when 0.
+        dropout: On the encoder's vectors and on the hidden layer.
+    """
+
+    legal: Tensor
+
+    def __init__(
+        self, hidden: int, labels: Sequence[str], legal: Sequence[Sequence[Sequence[int]]], pooling: Pooling, width: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.labels = list(labels)
+        self.parts = {"cls": 0, "starts": 1, "ends": 2}[pooling]
+        columns = len(self.labels) + 1
+        mask = torch.zeros(len(legal), len(legal), columns, dtype=torch.bool)
+        mask[..., 0] = True
+        for i, row in enumerate(legal):
+            for j, ranks in enumerate(row):
+                mask[i, j, [rank + 1 for rank in ranks]] = True
+        self.register_buffer("legal", mask, persistent=False)
+        wide = width or columns
+        self.dropout = nn.Dropout(dropout)
+        self.cls = nn.Linear(hidden, wide)
+        self.head = nn.Linear(hidden * self.parts, wide, bias=False) if self.parts else None
+        self.tail = nn.Linear(hidden * self.parts, wide, bias=False) if self.parts else None
+        self.subwords = nn.Embedding(2 * _BUCKETS + 1, wide)
+        self.between = nn.Embedding(2 * _BUCKETS + 1, wide)
+        self.output = nn.Linear(wide, columns) if width else None
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+        for linear in (self.cls, self.output):
+            if linear is not None:
+                nn.init.zeros_(linear.bias)
+
+    def forward(self, hidden: Tensor, marks: Tensor, rows: Tensor, types: Tensor, pairs: Tensor, distances: Tensor) -> Tensor:
+        """Scores, very low for labels that the types rule out.
+
+        Shape:
+            - hidden: ``(B, L, H)``; rows: ``(M,)``, the row of each mention; marks: ``(M, 2)``, its two markers.
+            - types: ``(M,)``; pairs: ``(P, 2)``, mentions; distances: ``(P, 2)``, in sub-words and in mentions.
+            - result: ``(P, K + 1)``
+        """
+        head, tail = pairs.unbind(1)
+        total = self.cls(self.dropout(hidden[:, 0]))[rows[head]]
+        total = total + self.subwords(bucket(distances[:, 0])) + self.between(bucket(distances[:, 1]))
+        if self.head is not None and self.tail is not None:
+            mentions = self.dropout(hidden[rows.unsqueeze(1), marks[:, : self.parts]].flatten(1))
+            total = total + self.head(mentions)[head] + self.tail(mentions)[tail]
+        if self.output is not None:
+            total = self.output(self.dropout(nn.functional.gelu(total)))
+        return total.float().masked_fill(~self.legal[types[head], types[tail]], _FORBIDDEN)
+
+
+def bucket(distance: Tensor) -> Tensor:
+    """Signed distances in powers of two: 0, 1, 2-3, 4-7, ... and the same to the left.
+
+    Example:
+        >>> bucket(torch.tensor([0, 1, 2, 3, 4, -1, -500])).tolist()
+        [8, 9, 10, 10, 11, 7, 0]
+    """
+    size = torch.floor(torch.log2(distance.abs().clamp_min(1).double())).long() + 1
+    return distance.sign() * size.clamp_max(_BUCKETS) + _BUCKETS
+
+
+def pair_loss(
+    scores: Tensor, labels: Tensor, legal: Tensor, decision: str, *, weights: Tensor | None = None, focal_gamma: float = 0.0
+) -> Tensor:
+    """Loss of every pair.
+
+    Args:
+        scores: From `PairHead`.
+        labels: Gold, without column 0.
+        legal: What the types allow, column 0 included.
+        decision: ``multi_class`` is cross-entropy over all columns, ``multi_label`` binary cross-entropy over each legal label,
+            ``binary`` that of being related at all, told by column 0 alone.
+        weights: Of each column.
+        focal_gamma: How much the loss of what is easy is turned down; 0 is plain cross-entropy.
+
+    Shape:
+        - scores, legal: ``(P, K + 1)``; labels: ``(P, K)``; result: ``(P,)``
+
+    Reference: focal loss as in Lin et al., Focal loss for dense object detection (ICCV 2017), without their alpha.
+    """
+    weights = scores.new_ones(scores.shape[1]) if weights is None else weights
+    related = labels.any(1)
+    if decision == "multi_class":
+        target = torch.where(related, labels.float().argmax(1) + 1, 0)
+        loss = nn.functional.cross_entropy(scores, target, reduction="none")
+        factor = weights[target]
+        return factor * _focused(loss, focal_gamma)
+    if decision == "binary":
+        loss = nn.functional.binary_cross_entropy_with_logits(-scores[:, 0], related.float(), reduction="none")
+        column = torch.where(related, labels.float().argmax(1) + 1, 0)
+        return weights[column] * _focused(loss, focal_gamma)
+    loss = nn.functional.binary_cross_entropy_with_logits(scores[:, 1:], labels.float(), reduction="none")
+    factors = torch.where(labels, weights[1:], weights[0]) * legal[:, 1:]
+    return (factors * _focused(loss, focal_gamma)).sum(1)
+
+
+def _focused(loss: Tensor, gamma: float) -> Tensor:
+    return loss if gamma == 0 else (1 - torch.exp(-loss)) ** gamma * loss
+
+
+def pair_labels(scores: Tensor, legal: Tensor, decision: str) -> list[list[tuple[int, float]]]:
+    """Ranks of the labels that stand, with their scores.
+
+    Under ``binary`` it is the first label that the types allow.
+    """
+    if decision == "multi_class":
+        best = scores.argmax(1)
+        value = scores.gather(1, best.unsqueeze(1)).squeeze(1) - scores[:, 0]
+        return [[(label - 1, score)] if label else [] for label, score in zip(best.tolist(), value.tolist(), strict=True)]
+    if decision == "binary":
+        first = legal[:, 1:].float().argmax(1)
+        return [[(label, -score)] if score < 0 else [] for label, score in zip(first.tolist(), scores[:, 0].tolist(), strict=True)]
+    found: list[list[tuple[int, float]]] = [[] for _ in range(scores.shape[0])]
+    kept = (scores[:, 1:] > 0).nonzero().tolist()
+    for pair, label in kept:
+        found[pair].append((label, float(scores[pair, label + 1])))
+    return found

@@ -1,0 +1,143 @@
+"""An encoder that answers queries with spans of its context.
+
+Shape legend: ``B`` rows, ``Q`` queries, ``W`` words, ``C`` candidate spans.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from clinical_ie.data.collation import Batch
+from clinical_ie.data.tokenization import Subwords
+from clinical_ie.errors import SettingError
+from clinical_ie.models.encoder import ties_positions
+from clinical_ie.models.reading_heads import ReadingHeads
+from clinical_ie.modules.encoder_module import EncoderModule
+from clinical_ie.schema import Schema
+
+_bce = torch.nn.functional.binary_cross_entropy_with_logits
+
+
+class EncoderReader(EncoderModule):
+    """Reading comprehension for mentions, relations and arguments of events; it knows no types, only queries.
+
+    Args:
+        backbone: Hub name, local folder, or ``package:NAME/FOLDER``.
+        schemas: Corpus -> schema as plain data; the command line links it to the data.
+        width: Of the space in which queries and words meet.
+        longest: Most words of an answer.
+        match_weight: Of the match head's loss beside those of the start and end heads (the study has 0.1).
+        options: Those of `EncoderModule`.
+    """
+
+    heads: ReadingHeads
+
+    def __init__(
+        self, backbone: str, schemas: dict[str, Any], *, width: int = 256, longest: int = 40, match_weight: float = 0.1, **options: Any
+    ) -> None:
+        super().__init__(backbone, schemas, **options)
+        self.width, self.longest, self.match_weight = width, longest, match_weight
+
+    def configure_model(self) -> None:
+        """Load the encoder and make the heads."""
+        super().configure_model()
+        self.has_absolute_positions = ties_positions(self.encoder.base)
+
+    def markers(self) -> list[list[int]]:
+        """The marker of a query, beginning as what opens an input."""
+        subwords = Subwords(self.backbone_name)
+        return [subwords.prefix or subwords.suffix or [0]]
+
+    def make_heads(self, hidden: int) -> ReadingHeads:
+        """One set of heads for all queries."""
+        return ReadingHeads(hidden, self.width, self.dropout, self.longest)
+
+    def meaning(self, schemas: dict[str, Schema]) -> Any:
+        """Nothing: queries come with the data, so weights fit any schema."""
+        return "queries"
+
+    def _read(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Words, start scores, end scores, queries for the match head."""
+        if batch["levitated"] and not self.has_absolute_positions:
+            raise SettingError(f"{self.backbone_name} has no absolute positions that queries could share; set data.task.encoding to single")
+        hidden = self.encoder(batch["input_ids"], batch["attention_mask"], batch["position_ids"], self._asked(batch))
+        rows = torch.arange(hidden.shape[0], device=hidden.device).unsqueeze(1)
+        words, queries = hidden[rows, batch["unit_positions"]], hidden[rows, batch["query_positions"]]
+        starts, ends, match_query = self.heads.edges(queries, words)
+        return words, starts, ends, match_query
+
+    def _asked(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Rows, places and vectors of packed queries: the mean of their words and of the head's, and what the encoder says of the query."""
+        if "asked_ids" not in batch:
+            return None
+        mask = batch["asked_mask"].unsqueeze(2)
+        hidden = self.encoder(batch["asked_ids"], batch["asked_mask"])
+        said = self.heads.meaning(_mean(hidden, mask))
+        vectors = (_mean(self.encoder.words(batch["asked_ids"]), mask) + said)[batch["query_asked"]]
+        if batch["filled_ids"] is not None:
+            vectors = vectors + _mean(self.encoder.words(batch["filled_ids"]), batch["filled_mask"].unsqueeze(3))
+        rows, places = batch["query_mask"].nonzero(as_tuple=True)
+        return rows, batch["query_positions"][rows, places], vectors[rows, places]
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """Mean over words and queries of the start and end losses, and over candidates of the match loss."""
+        words, starts, ends, match_query = self._read(batch)
+        mask = batch["query_mask"].unsqueeze(2) & batch["unit_mask"].unsqueeze(1)
+        gold_starts, gold_ends = torch.zeros_like(mask), torch.zeros_like(mask)
+        row, query, first, last = batch["spans"].unbind(1)
+        gold_starts[row, query, first] = True
+        gold_ends[row, query, last] = True
+        share = 1 / batch["units_times_queries"]
+        loss = (_bce(starts, gold_starts.float(), reduction="none") + _bce(ends, gold_ends.float(), reduction="none")) * mask
+        total = loss.sum() * share
+        candidates = self.heads.candidates(((starts.detach() > 0) | gold_starts) & mask, ((ends.detach() > 0) | gold_ends) & mask)
+        codes = _codes(candidates, mask.shape)
+        gold = torch.isin(codes, _codes(batch["spans"], mask.shape)).float()
+        scores = self.heads.matches(match_query, words, candidates)
+        return total + self.match_weight * (_bce(scores, gold, reduction="sum") / max(1, len(gold)))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss."""
+        number = (batch["query_mask"].sum(1) * batch["unit_mask"].sum(1)).sum().float()
+        # By the mean over ranks: the average of all ranks' gradients is then that of the mean over all words and queries.
+        batch["units_times_queries"] = self.trainer.strategy.reduce(number, reduce_op="mean")
+        loss = self._loss(batch)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["example_ids"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Example id -> spans by query."""
+        return self._outputs(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Example id -> spans by query."""
+        return self._outputs(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Example id -> spans by query."""
+        return self._outputs(batch)
+
+    def _outputs(self, batch: Batch) -> dict[str, Any]:
+        words, starts, ends, match_query = self._read(batch)
+        mask = batch["query_mask"].unsqueeze(2) & batch["unit_mask"].unsqueeze(1)
+        candidates = self.heads.candidates((starts > 0) & mask, (ends > 0) & mask)
+        scores = self.heads.matches(match_query, words, candidates)
+        found: dict[str, list[tuple[int, int, int, float]]] = {name: [] for name in batch["example_ids"]}
+        for (row, query, first, last), score in zip(candidates[scores > 0].tolist(), scores[scores > 0].tolist(), strict=True):
+            found[batch["example_ids"][row]].append((query, first, last + 1, score))
+        return cast("dict[str, Any]", found)
+
+
+def _codes(spans: Tensor, shape: torch.Size) -> Tensor:
+    """One number for each (row, query, first, last)."""
+    _, queries, words = shape
+    row, query, first, last = spans.unbind(1)
+    return ((row * queries + query) * words + first) * words + last
+
+
+def _mean(vectors: Tensor, mask: Tensor) -> Tensor:
+    """Over the places that the mask has, the last but one dimension; 0 where it has none."""
+    return (vectors * mask).sum(-2) / mask.sum(-2).clamp_min(1)

@@ -1,0 +1,158 @@
+"""An encoder with heads for pairs of mentions.
+
+Shape legend: ``B`` rows, ``L`` sub-words and markers, ``P`` pairs, ``K`` labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from clinical_ie.data.collation import Batch
+from clinical_ie.data.tokenization import Subwords
+from clinical_ie.errors import SettingError
+from clinical_ie.models.encoder import ties_positions
+from clinical_ie.models.pair_heads import PairHead, Pooling, pair_labels, pair_loss
+from clinical_ie.modules.encoder_module import EncoderModule
+from clinical_ie.schema import Schema
+from clinical_ie.tasks.links import LinkLabels
+from clinical_ie.tasks.relation_classification import MARKERS, Decision
+
+
+class EncoderRelationClassifier(EncoderModule):
+    """Relations, arguments of events and their values, as labels of pairs of mentions.
+
+    Args:
+        backbone: Hub name, local folder, or ``package:NAME/FOLDER``.
+        schemas: Corpus -> schema as plain data; the command line links it to the data.
+        decision: The task's: one label of all, any number, or related or not.
+        pooling: Vectors of a pair: ``[CLS]`` alone, with the start markers, or with the end markers too.
+        width: Of a hidden layer above them; a linear head (the study's) when 0.
+        class_weights: Label (``none`` for unrelated pairs) -> weight in the loss, 1 where nothing is said.
+        focal_gamma: Focal loss turns down what is easy; 0 is plain cross-entropy.
+        options: Those of `EncoderModule`.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        schemas: dict[str, Any],
+        *,
+        decision: Decision = "multi_class",
+        pooling: Pooling = "ends",
+        width: int = 256,
+        class_weights: dict[str, float] | None = None,
+        focal_gamma: float = 0.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(backbone, schemas, **options)
+        self.decision: Decision = decision
+        self.pooling: Pooling = pooling
+        self.width, self.class_weights, self.focal_gamma = width, dict(class_weights or {}), focal_gamma
+        self.labels = {corpus: LinkLabels(schema) for corpus, schema in self.schemas.items()}
+        for corpus, labels in self.labels.items():
+            if not len(labels):
+                raise SettingError(f"the schema of {corpus} declares no relations; there is nothing to classify")
+        known = {"none", *(name for labels in self.labels.values() for name in labels.names)}
+        if unknown := sorted(set(self.class_weights) - known):
+            raise SettingError(f"class_weights names {unknown}; the labels are {sorted(known)}")
+
+    def configure_model(self) -> None:
+        """Load the encoder and make the heads.
+
+        Raises:
+            SettingError: The backbone has no absolute positions that levitated markers could share.
+        """
+        super().configure_model()
+        self.has_absolute_positions = ties_positions(self.encoder.base)
+
+    def markers(self) -> list[list[int]]:
+        """Typed markers, each beginning as the name of its type."""
+        subwords = Subwords(self.backbone_name)
+        named = [subwords.encode(name.replace("_", " ").replace("-", " "))[0] for _, name in self._types()]
+        unknown = subwords.prefix or [0]
+        return [ids or unknown for ids in named for _ in MARKERS]
+
+    def _types(self) -> Iterator[tuple[str, str]]:
+        return ((corpus, name) for corpus, schema in self.schemas.items() for name in schema.entity_names)
+
+    def make_heads(self, hidden: int) -> nn.Module:
+        """A head for each corpus."""
+        heads = {}
+        for corpus, labels in self.labels.items():
+            names = self.schemas[corpus].entity_names
+            legal = [[labels.legal(head, tail) for tail in names] for head in names]
+            heads[corpus.replace(".", "_")] = PairHead(hidden, labels.names, legal, self.pooling, self.width, self.dropout)
+        return nn.ModuleDict(heads)
+
+    def meaning(self, schemas: dict[str, Schema]) -> Any:
+        """Entity types (their markers) and labels of each corpus, in their order."""
+        return {name: [list(schema.entity_names), list(LinkLabels(schema).names)] for name, schema in schemas.items()}
+
+    def scores(self, batch: Batch) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
+        """Corpus, places of its pairs in the batch, their scores, and what their types allow.
+
+        Raises:
+            SettingError: The batch has levitated markers and the backbone no absolute positions.
+        """
+        if batch["levitated"] and not self.has_absolute_positions:
+            raise SettingError(f"{self.backbone_name} has no absolute positions that markers could share; set data.task.encoding to pair")
+        hidden = self.encoder(batch["input_ids"], batch["attention_mask"], batch["position_ids"])
+        for corpus, places in batch["pairs_of"].items():
+            head = cast("PairHead", cast("nn.ModuleDict", self.heads)[corpus.replace(".", "_")])
+            pairs = batch["pairs"][places]
+            types = batch["types"]
+            scores = head(hidden, batch["marks"], batch["mention_rows"], types, pairs, batch["distances"][places])
+            yield corpus, places, scores, head.legal[types[pairs[:, 0]], types[pairs[:, 1]]]
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, int]:
+        """Summed over pairs; and their number."""
+        total = torch.zeros((), device=batch["input_ids"].device)
+        for corpus, _, scores, legal in self.scores(batch):
+            columns = ["none", *self.labels[corpus].names]
+            weights = scores.new_tensor([self.class_weights.get(name, 1.0) for name in columns]) if self.class_weights else None
+            loss = pair_loss(scores, batch["labels"][corpus], legal, self.decision, weights=weights, focal_gamma=self.focal_gamma)
+            total = total + loss.sum()
+        absent = [
+            head
+            for corpus, head in cast("nn.ModuleDict", self.heads).items()
+            if corpus not in {c.replace(".", "_") for c in batch["pairs_of"]}
+        ]
+        for head in absent:  # every parameter needs a gradient on every rank, or distributed training stops
+            total = total + 0.0 * torch.stack([parameter.sum() for parameter in head.parameters()]).sum()
+        return total, int(batch["pairs"].shape[0])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss per pair."""
+        total, count = self._loss(batch)
+        # By the mean number of pairs over ranks: the average of all ranks' gradients is then that of the mean over all pairs.
+        number = torch.tensor(float(count), device=total.device)
+        loss = total / self.trainer.strategy.reduce(number, reduce_op="mean")
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["example_ids"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Example id -> labels by pair; and the loss."""
+        total, count = self._loss(batch)
+        self.log("dev/loss", total / count, batch_size=count, sync_dist=True)
+        return self._outputs(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Example id -> labels by pair."""
+        return self._outputs(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Example id -> labels by pair."""
+        return self._outputs(batch)
+
+    def _outputs(self, batch: Batch) -> dict[str, Any]:
+        found: dict[str, dict[int, list[tuple[int, float]]]] = {name: {} for name in batch["example_ids"]}
+        for _, places, scores, legal in self.scores(batch):
+            for place, labels in zip(places.tolist(), pair_labels(scores, legal, self.decision), strict=True):
+                if labels:
+                    row, rank = batch["pair_keys"][place]
+                    found[batch["example_ids"][row]][rank] = labels
+        return found

@@ -1,0 +1,119 @@
+"""Links between mentions: relations, arguments of events, and the values of labelled arguments, in one set of labels.
+
+A labelled argument (SHAC's ``StatusTime``) is a link whose label holds the value of its tail: ``Status=current``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from clinical_ie.document import Attribute, Document, Entity, Event, Relation, bare_role
+from clinical_ie.schema import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLabel:
+    """A relation type or role, with the value of its tail where that has one."""
+
+    relation: str
+    attribute: str | None = None
+    value: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As it is shown: ``Type`` or ``Status=current``."""
+        return self.relation if self.value is None else f"{self.relation}={self.value}"
+
+
+class LinkLabels:
+    """All labels of a schema, in declared order, and where each may stand.
+
+    Args:
+        schema: Declares relations, arguments and the values of their tails.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        found: dict[LinkLabel, None] = {}
+        for relation in schema.relations:
+            found[LinkLabel(relation.name)] = None
+            if relation.argument:
+                for attribute in schema.attributes:
+                    if attribute.values and (not relation.tails or set(attribute.targets) & set(relation.tails)):
+                        found.update(dict.fromkeys(LinkLabel(relation.name, attribute.name, value) for value in attribute.values))
+        self.labels = tuple(found)
+        self.names = tuple(label.name for label in self.labels)
+        self._rank = {label: rank for rank, label in enumerate(self.labels)}
+        self._legal: dict[tuple[str, str], tuple[int, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def legal(self, head: str, tail: str) -> tuple[int, ...]:
+        """Ranks of the labels that a pair of these types may have."""
+        if (head, tail) not in self._legal:
+            targets = {attribute.name: attribute.targets for attribute in self.schema.attributes}
+            self._legal[head, tail] = tuple(
+                rank
+                for rank, label in enumerate(self.labels)
+                if self.schema.allows(label.relation, head, tail)
+                and (label.attribute is None or not targets[label.attribute] or tail in targets[label.attribute])
+            )
+        return self._legal[head, tail]
+
+    def gold(self, document: Document) -> Iterator[tuple[Entity, Entity, int | None]]:
+        """Head, tail and rank of every annotated link; the rank is None where the schema does not allow it."""
+        values = document.values()
+        for _, name, head, tail in document.links():
+            label = LinkLabel(name)
+            for attribute, value in values.get(tail.id, {}).items():
+                if (valued := LinkLabel(name, attribute, value)) in self._rank:
+                    label = valued
+                    break
+            rank = self._rank.get(label)
+            yield head, tail, rank if rank is not None and rank in self.legal(head.type, tail.type) else None
+
+
+def linked(document: Document, links: Iterable[tuple[str, str, LinkLabel, float]], schema: Schema) -> Document:
+    """The entities of a document with links between them: relations, events with arguments, values of arguments.
+
+    Every entity whose type triggers events becomes one event. Where links disagree on the value of their common
+    tail, that of the highest score stands.
+
+    Args:
+        document: Its entities are kept, nothing else.
+        links: Ids of head and tail, label, score.
+        schema: Says what is an argument and what triggers events.
+    """
+    types = {entity.id: entity.type for entity in document.entities}
+    triggers = {entity.id: f"E{rank}" for rank, entity in enumerate((e for e in document.entities if e.type in schema.events), 1)}
+    roles = {relation.name: relation for relation in schema.relations if relation.argument}
+    relations: list[Relation] = []
+    arguments: dict[str, list[tuple[str, str]]] = {head: [] for head in triggers}
+    values: dict[tuple[str, str], tuple[float, str]] = {}
+    for head, tail, label, score in links:
+        place = triggers.get(tail, tail)
+        if head in triggers and label.relation in roles:
+            if (label.relation, place) not in arguments[head]:
+                arguments[head].append((label.relation, place))
+        else:
+            relations.append(Relation(f"R{len(relations) + 1}", label.relation, triggers.get(head, head), place))
+        if label.attribute is not None and label.value is not None:
+            values[tail, label.attribute] = max(values.get((tail, label.attribute), (float("-inf"), "")), (score, label.value))
+    events = [Event(triggers[head], types[head], head, _numbered(found)) for head, found in arguments.items()]
+    attributes = [
+        Attribute(f"A{rank}", attribute, tail, value) for rank, ((tail, attribute), (_, value)) in enumerate(sorted(values.items()), 1)
+    ]
+    return Document(document.id, document.text, document.entities, tuple(relations), tuple(events), tuple(attributes))
+
+
+def _numbered(arguments: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Repeated roles with BRAT's numbers: ``Amount``, ``Amount2``."""
+    seen: Counter[str] = Counter()
+    found = []
+    for role, target in arguments:
+        seen[role] += 1
+        found.append((role if seen[role] == 1 else f"{bare_role(role)}{seen[role]}", target))
+    return tuple(found)

@@ -1,0 +1,321 @@
+"""Relations and event arguments as labels of ordered pairs of mentions.
+
+Candidates are all ordered pairs of mentions whose types may be linked and that lie within a distance of each other. Two
+ways to show them to an encoder:
+
+``shared``: a window is encoded once, with two *levitated* markers for each mention behind its text. A marker takes the
+position of the mention's first or last sub-word, so overlapping and nested mentions do not disturb each other or
+the text, and every pair of the window is read off the same pass.
+
+``pair``: one pass for each candidate, with typed markers around its head and tail inside the text.
+
+Reference: Zhong & Chen, A frustratingly easy approach for entity and relation extraction (NAACL 2021), for typed markers;
+Ye et al., Packed levitated marker for entity and relation extraction (ACL 2022), for levitated ones. We let all
+mentions of a window see each other and the text see them.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from clinical_ie.document import Document, Entity
+from clinical_ie.errors import SettingError
+from clinical_ie.schema import Schema
+from clinical_ie.segmentation.sentences import cut_points, sentences
+from clinical_ie.segmentation.windows import starts_of, windows
+from clinical_ie.tasks.links import LinkLabels, linked
+from clinical_ie.tasks.task import Coverage, Example, Source, Task
+
+Encoding = Literal["shared", "pair"]
+Decision = Literal["multi_class", "multi_label", "binary"]
+MARKERS = ("head start", "head end", "tail start", "tail end")
+"""Markers of one entity type. Under ``shared`` a mention may be head and tail, and only the first two are used."""
+
+PairOutput = Mapping[int, Sequence[tuple[int, float]]]
+"""Place of a pair in its example -> ranks and scores of the labels found; pairs without any are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairExample(Example):
+    """A window with marked mentions and the pairs to label.
+
+    Ids below zero in `input_ids` are markers: ``-1 - (4 * rank of the entity type + rank in MARKERS)``. `marks` are the
+    places of each mention's two markers in the input, `heads` and `tails` the two places of each pair under ``pair``.
+    """
+
+    position_ids: tuple[int, ...]
+    mentions: tuple[str, ...]
+    types: tuple[int, ...]
+    marks: tuple[tuple[int, int], ...]
+    pairs: tuple[tuple[int, int], ...]
+    distances: tuple[tuple[int, int], ...]
+    labels: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mention:
+    entity: Entity
+    type: int
+    first: int
+    last: int
+    sentence: int
+
+
+class RelationClassification(Task[PairExample]):
+    """Labels of pairs of mentions.
+
+    Args:
+        encoding: One pass for a window with all its pairs, or one for each pair.
+        decision: At most one label of all (``multi_class``), any number (``multi_label``), or related or not, where
+            the types of the pair imply the label (``binary``).
+        sentences: Greatest distance of head and tail in sentences (0: the same one); no limit when None.
+        subwords: Greatest distance of their starts in sub-words; no limit when None.
+        window: Most sub-words of text in an input; levitated markers come on top.
+        overlap: Sub-words of context on each side of a window, under ``shared``.
+        negatives: Share of unrelated pairs that training sees.
+        seed: Of that choice.
+    """
+
+    finds: ClassVar[Literal["entities", "relations"]] = "relations"
+    needs_mentions: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        encoding: Encoding = "shared",
+        decision: Decision = "multi_class",
+        *,
+        sentences: int | None = 1,
+        subwords: int | None = None,
+        window: int = 256,
+        overlap: int = 64,
+        negatives: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        if not 0 <= negatives <= 1:
+            raise SettingError(f"negatives is {negatives}; expected a share between 0 and 1")
+        self.encoding: Encoding = encoding
+        self.decision: Decision = decision
+        self.sentences, self.subwords, self.window, self.overlap = sentences, subwords, window, overlap
+        self.negatives, self.seed = negatives, seed
+
+    def examples(
+        self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False
+    ) -> list[PairExample]:
+        """Windows with their pairs, or one example for each pair."""
+        coverage = Coverage() if coverage is None else coverage
+        coverage.of = "links"
+        labels = LinkLabels(source.schema)
+        ids, offsets = source.encoder.encode(document.text)
+        mentions = self._mentions(document, source, offsets)
+        pairs = list(self._candidates(mentions, labels))
+        gold = self._gold(document, mentions, set(pairs), labels, coverage)
+        budget = self.window - len(source.encoder.prefix) - len(source.encoder.suffix)
+        if self.encoding == "pair":
+            budget -= len(MARKERS)
+        lost = [pair for pair in pairs if _extent(mentions, pair)[1] - _extent(mentions, pair)[0] > budget]
+        for pair in lost:
+            coverage.unrepresentable["no window holds both"] += len(gold.get(pair, ()))
+        if lost:
+            gone = set(lost)
+            pairs = [pair for pair in pairs if pair not in gone]
+        coverage.candidates += len(pairs)
+        if training and self.negatives < 1:
+            draw = random.Random(f"{self.seed}/{document.id}")
+            pairs = [pair for pair in pairs if pair in gold or draw.random() < self.negatives]
+        coverage.unrepresentable = +coverage.unrepresentable
+        make = self._shared if self.encoding == "shared" else self._single
+        return list(make(document, source, ids, offsets, mentions, pairs, gold, budget))
+
+    def annotations(
+        self, document: Document, examples: Sequence[PairExample], outputs: Mapping[str, PairOutput], schema: Schema
+    ) -> Document:
+        """The document's entities with the links between them."""
+        labels = LinkLabels(schema)
+        found = []
+        for example in examples:
+            for place, named in outputs[example.id].items():
+                head, tail = (example.mentions[index] for index in example.pairs[place])
+                found += [(head, tail, labels.labels[rank], score) for rank, score in named]
+        order = {entity.id: rank for rank, entity in enumerate(document.entities)}
+        return linked(document, sorted(found, key=lambda link: (order[link[0]], order[link[1]], link[2].name)), schema)
+
+    def _mentions(self, document: Document, source: Source, offsets: Sequence[tuple[int, int]]) -> list[_Mention]:
+        """Mentions in text order with their sub-words and sentence."""
+        types = {name: rank for rank, name in enumerate(source.schema.entity_names)}
+        ends = [end for _, end in offsets]
+        starts = [start for start, _ in offsets]
+        sentence_starts = [start for start, _ in sentences(document.text)]
+        found = []
+        for entity in document.entities:
+            first = bisect_right(ends, entity.start)
+            last = max(bisect_left(starts, entity.end), first + 1)
+            if entity.type in types and first < len(ends):
+                found.append(_Mention(entity, types[entity.type], first, last, bisect_right(sentence_starts, entity.start)))
+        return sorted(found, key=lambda mention: (mention.first, -mention.last, mention.entity.type))
+
+    def _candidates(self, mentions: Sequence[_Mention], labels: LinkLabels) -> Iterator[tuple[int, int]]:
+        for place, one in enumerate(mentions):
+            for after in range(place + 1, len(mentions)):
+                other = mentions[after]
+                if self.sentences is not None and other.sentence - one.sentence > self.sentences:
+                    break
+                if self.subwords is not None and other.first - one.first > self.subwords:
+                    break
+                if labels.legal(one.entity.type, other.entity.type):
+                    yield place, after
+                if labels.legal(other.entity.type, one.entity.type):
+                    yield after, place
+
+    def _gold(
+        self,
+        document: Document,
+        mentions: Sequence[_Mention],
+        pairs: set[tuple[int, int]],
+        labels: LinkLabels,
+        coverage: Coverage,
+    ) -> dict[tuple[int, int], list[int]]:
+        """Pair -> ranks of its labels, as many as the decision can give."""
+        place_of = {mention.entity.id: place for place, mention in enumerate(mentions)}
+        gold: dict[tuple[int, int], list[int]] = {}
+        for head, tail, rank in labels.gold(document):
+            coverage.gold += 1
+            pair = place_of.get(head.id, -1), place_of.get(tail.id, -1)
+            known = gold.get(pair, [])
+            if rank is None:
+                coverage.unrepresentable["the schema does not allow it"] += 1
+            elif pair not in pairs:
+                coverage.unrepresentable["farther apart than the distance" if head.id != tail.id else "links a mention to itself"] += 1
+            elif rank in known:
+                coverage.unrepresentable["annotated twice"] += 1
+            elif known and self.decision != "multi_label":
+                coverage.unrepresentable["second label of its pair"] += 1
+            elif self.decision == "binary" and rank != labels.legal(head.type, tail.type)[0]:
+                coverage.unrepresentable["not the label that the types imply"] += 1
+                gold[pair] = [labels.legal(head.type, tail.type)[0]]
+            else:
+                gold.setdefault(pair, []).append(rank)
+        return gold
+
+    def _shared(
+        self,
+        document: Document,
+        source: Source,
+        ids: Sequence[int],
+        offsets: Sequence[tuple[int, int]],
+        mentions: Sequence[_Mention],
+        pairs: Sequence[tuple[int, int]],
+        gold: Mapping[tuple[int, int], list[int]],
+        budget: int,
+    ) -> Iterator[PairExample]:
+        """One example for each window that owns a pair; the window with most context around a pair owns it."""
+        preferred = starts_of(cut_points(document.text), [start for start, _ in offsets])
+        cuts = [(cut.first, cut.last) for cut in windows(len(ids), budget, min(self.overlap, (budget - 1) // 2), preferred)]
+        owned: dict[tuple[int, int], list[tuple[int, int]]] = {cut: [] for cut in cuts}
+        for pair in pairs:
+            left, right = _extent(mentions, pair)
+            fitting = [cut for cut in owned if cut[0] <= left and right <= cut[1]]
+            if not fitting:
+                first = max(0, min(left - (budget - (right - left)) // 2, len(ids) - budget))
+                fitting = [(first, min(len(ids), first + budget))]
+            best = max(fitting, key=lambda cut: (_margin(cut, left, right, len(ids)), -cut[0]))
+            owned.setdefault(best, []).append(pair)
+        prefix, suffix = source.encoder.prefix, source.encoder.suffix
+        for number, ((first, last), inside) in enumerate(sorted(owned.items())):
+            if not inside:
+                continue
+            shown = [place for place, mention in enumerate(mentions) if first <= mention.first and mention.last <= last]
+            index = {place: rank for rank, place in enumerate(shown)}
+            shift = len(prefix) - first
+            text = [*prefix, *ids[first:last], *suffix]
+            marks, marker_ids, marker_positions = [], [], []
+            for place in shown:
+                mention = mentions[place]
+                marks.append((len(text) + len(marker_ids), len(text) + len(marker_ids) + 1))
+                marker_ids += [-1 - len(MARKERS) * mention.type, -2 - len(MARKERS) * mention.type]
+                marker_positions += [mention.first + shift, mention.last - 1 + shift]
+            yield PairExample(
+                f"{source.corpus}/{document.id}#{number}",
+                document.id,
+                source.corpus,
+                (*text, *marker_ids),
+                (*range(len(text)), *marker_positions),
+                tuple(mentions[place].entity.id for place in shown),
+                tuple(mentions[place].type for place in shown),
+                tuple(marks),
+                tuple((index[head], index[tail]) for head, tail in inside),
+                tuple(_distance(mentions, pair) for pair in inside),
+                tuple(tuple(gold.get(pair, ())) for pair in inside),
+            )
+
+    def _single(
+        self,
+        document: Document,
+        source: Source,
+        ids: Sequence[int],
+        offsets: Sequence[tuple[int, int]],
+        mentions: Sequence[_Mention],
+        pairs: Sequence[tuple[int, int]],
+        gold: Mapping[tuple[int, int], list[int]],
+        budget: int,
+    ) -> Iterator[PairExample]:
+        """One example for each pair: its sentences with the markers in the text, cut to the window around the pair."""
+        sentence_firsts = starts_of([start for start, _ in sentences(document.text)], [start for start, _ in offsets])
+        prefix, suffix = source.encoder.prefix, source.encoder.suffix
+        for number, pair in enumerate(pairs):
+            left, right = _extent(mentions, pair)
+            place = bisect_right(sentence_firsts, left) - 1
+            first = sentence_firsts[place] if place >= 0 else 0
+            place = bisect_left(sentence_firsts, right)
+            last = sentence_firsts[place] if place < len(sentence_firsts) else len(ids)
+            if last - first > budget:
+                first = max(first, left - (budget - (right - left)) // 2)
+                last = min(last, first + budget)
+            # what opens later stands closer to its mention, what closes later stands farther away
+            inserted: list[tuple[int, int, int, int]] = []
+            for role, mention in enumerate(mentions[index] for index in pair):
+                inserted.append((mention.first, 1, -mention.last, 2 * role))
+                inserted.append((mention.last, 0, -mention.first, 2 * role + 1))
+            row: list[int] = [*prefix]
+            places = [0, 0, 0, 0]
+            at = first
+            for where, _, _, kind in sorted(inserted):
+                row += ids[at:where]
+                at = where
+                places[kind] = len(row)
+                row.append(-1 - len(MARKERS) * mentions[pair[kind // 2]].type - kind)
+            row += [*ids[at:last], *suffix]
+            yield PairExample(
+                f"{source.corpus}/{document.id}#{number}",
+                document.id,
+                source.corpus,
+                tuple(row),
+                tuple(range(len(row))),
+                tuple(mentions[index].entity.id for index in pair),
+                tuple(mentions[index].type for index in pair),
+                ((places[0], places[1]), (places[2], places[3])),
+                ((0, 1),),
+                (_distance(mentions, pair),),
+                (tuple(gold.get(pair, ())),),
+            )
+
+
+def _extent(mentions: Sequence[_Mention], pair: tuple[int, int]) -> tuple[int, int]:
+    one, other = mentions[pair[0]], mentions[pair[1]]
+    return min(one.first, other.first), max(one.last, other.last)
+
+
+def _margin(cut: tuple[int, int], left: int, right: int, count: int) -> int:
+    """Sub-words of context on the poorer side; an end of the note is as good as any context."""
+    before = count if cut[0] == 0 else left - cut[0]
+    after = count if cut[1] == count else cut[1] - right
+    return min(before, after)
+
+
+def _distance(mentions: Sequence[_Mention], pair: tuple[int, int]) -> tuple[int, int]:
+    """Signed distance of the tail from the head, in sub-words and in mentions."""
+    head, tail = mentions[pair[0]], mentions[pair[1]]
+    return tail.first - head.first, pair[1] - pair[0]
