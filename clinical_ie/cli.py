@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("training", "score a run's best checkpoint on the development split"),
     "test": ("training", "score a run's best checkpoint on the test split"),
     "predict": ("training", "annotate texts with a run's best checkpoint"),
+    "pipeline": ("pipeline", "train an entity and a relation model as one run, or annotate texts with both"),
     "corpus": ("corpus", "check, describe and convert corpora"),
     "score": ("score", "compare predicted with gold annotations under official rules"),
     "demo": ("demo", "train and test on the embedded corpus, in a few minutes"),

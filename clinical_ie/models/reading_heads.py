@@ -32,9 +32,10 @@ class ReadingHeads(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.longest = longest
         self.query = nn.Linear(hidden, 3 * width)
-        self.meaning = nn.Linear(hidden, hidden)
-        nn.init.zeros_(self.meaning.weight)  # markers begin as the words of their queries
-        nn.init.zeros_(self.meaning.bias)
+        self.marker = nn.Linear(hidden, hidden)
+        nn.init.zeros_(self.marker.weight)  # markers begin as the words of their queries
+        nn.init.zeros_(self.marker.bias)
+        self.asked = nn.Linear(hidden, hidden)
         self.starts = nn.Linear(hidden, width)
         self.ends = nn.Linear(hidden, width)
         self.first = nn.Linear(hidden, width)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clinical_ie.data.collation import Batch
 from clinical_ie.data.tokenization import Subwords
@@ -63,24 +63,30 @@ class EncoderReader(EncoderModule):
         """Words, start scores, end scores, queries for the match head."""
         if batch["levitated"] and not self.has_absolute_positions:
             raise SettingError(f"{self.backbone_name} has no absolute positions that queries could share; set data.task.encoding to single")
-        hidden = self.encoder(batch["input_ids"], batch["attention_mask"], batch["position_ids"], self._asked(batch))
+        added, asked = self._asked(batch) if "asked_ids" in batch else (None, None)
+        hidden = self.encoder(batch["input_ids"], batch["attention_mask"], batch["position_ids"], added)
         rows = torch.arange(hidden.shape[0], device=hidden.device).unsqueeze(1)
         words, queries = hidden[rows, batch["unit_positions"]], hidden[rows, batch["query_positions"]]
+        queries = queries if asked is None else queries + asked
         starts, ends, match_query = self.heads.edges(queries, words)
         return words, starts, ends, match_query
 
-    def _asked(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Rows, places and vectors of packed queries: the mean of their words and of the head's, and what the encoder says of the query."""
-        if "asked_ids" not in batch:
-            return None
+    def _asked(self, batch: Batch) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        """What enters at the markers of packed queries (rows, places, vectors), and what the encoder says of each query alone.
+
+        A marker enters as the mean of its query's words and its head's, as long as a word's vector is on average, and what a layer makes of
+        the query's encoding.
+        """
         mask = batch["asked_mask"].unsqueeze(2)
-        hidden = self.encoder(batch["asked_ids"], batch["asked_mask"])
-        said = self.heads.meaning(_mean(hidden, mask))
-        vectors = (_mean(self.encoder.words(batch["asked_ids"]), mask) + said)[batch["query_asked"]]
+        said = _mean(self.encoder(batch["asked_ids"], batch["asked_mask"]), mask)
+        vocabulary = self.encoder.words(batch["asked_ids"])
+        words = _mean(vocabulary, mask)[batch["query_asked"]]
         if batch["filled_ids"] is not None:
-            vectors = vectors + _mean(self.encoder.words(batch["filled_ids"]), batch["filled_mask"].unsqueeze(3))
+            words = words + _mean(self.encoder.words(batch["filled_ids"]), batch["filled_mask"].unsqueeze(3))
+        usual = (vocabulary.norm(dim=2) * batch["asked_mask"]).sum() / batch["asked_mask"].sum()
+        vectors = nn.functional.normalize(words, dim=2) * usual.detach() + self.heads.marker(said)[batch["query_asked"]]
         rows, places = batch["query_mask"].nonzero(as_tuple=True)
-        return rows, batch["query_positions"][rows, places], vectors[rows, places]
+        return (rows, batch["query_positions"][rows, places], vectors[rows, places]), self.heads.asked(said)[batch["query_asked"]]
 
     def _loss(self, batch: Batch) -> Tensor:
         """Mean over words and queries of the start and end losses, and over candidates of the match loss."""

@@ -1,0 +1,151 @@
+"""``clinical-ie pipeline``: an entity model and a relation model as one run.
+
+A recipe names, for each stage, the configuration files of an ordinary run, or the folder of a run that exists. The
+stages are trained one after the other in folders of their own; then the relation model links what the entity model found. Every step
+is an ordinary command in a process of its own, so any strategy works, and the same command goes on where an interrupted one stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clinical_ie.commands.demo import configurations
+from clinical_ie.errors import FileFormatError, RunError, SettingError
+from clinical_ie.files import read_text, write_text
+from clinical_ie.reports.results import Results
+from clinical_ie.reports.run_tables import show_run
+
+STAGES = ("entities", "relations")
+_BEST, _LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train what is not trained yet, join, score; or annotate texts."""
+    parser = argparse.ArgumentParser(
+        prog="clinical-ie pipeline",
+        description="Train an entity model and a relation model, score them on gold entities and end to end; or annotate texts with both.",
+        epilog="An option for a stage is one of `clinical-ie fit`, such as --both=--data.corpora.init_args.root=/data/notes",
+    )
+    parser.add_argument("recipe", nargs="?", help="YAML: stage -> list of configuration files, or the folder of a finished run")
+    parser.add_argument("--run_dir", required=True, help="where everything goes")
+    parser.add_argument("--texts", help="annotate the .txt files of this folder with a finished pipeline, and train nothing")
+    for name in (*STAGES, "both"):
+        parser.add_argument(f"--{name}", action="append", default=[], metavar="OPTION", help=f"an option for {name}; repeatable")
+    options = parser.parse_args(arguments[1:])
+    run_dir = Path(options.run_dir)
+    more = {stage: [*options.both, *getattr(options, stage)] for stage in STAGES}
+    if options.texts:
+        return _annotate(run_dir, options.texts)
+    if options.recipe is None:
+        raise SettingError("give a recipe to train, or --texts FOLDER to annotate with a finished pipeline")
+    given = read_recipe(options.recipe)
+    folders = {stage: _stage(stage, given[stage], run_dir, more[stage]) for stage in STAGES}
+    write_text(run_dir / "config.yaml", yaml.safe_dump({stage: str(folder) for stage, folder in folders.items()}))
+    (run_dir / "results.json").unlink(missing_ok=True)
+    print("\nEnd to end: relations between predicted entities", flush=True)
+    _command(
+        "test",
+        *("-c", str(folders["relations"] / "config.yaml")),
+        *(f"--run_dir={run_dir}", f"--ckpt_path={folders['relations'] / _BEST}", f"--data.mentions={folders['entities']}/predictions/test"),
+        *(option for option in more["relations"] if option.startswith("--trainer.")),
+    )
+    if int(os.environ.get("SLURM_PROCID", "0")) == 0:
+        show_run(_join(run_dir, folders))
+        print(f"Annotated notes: {run_dir}/predictions/test/\nResults:         {run_dir}/results.json")
+    return 0
+
+
+def read_recipe(path: str) -> dict[str, list[str] | str]:
+    """Stage -> paths of configuration files, or the folder of a run.
+
+    Raises:
+        FileFormatError: Not both stages and nothing else.
+        SettingError: A configuration file or folder does not exist.
+    """
+    data = yaml.safe_load(read_text(path))
+    if not isinstance(data, dict) or set(data) != set(STAGES) or not all(isinstance(value, list | str) for value in data.values()):
+        raise FileFormatError(path, 0, "not a recipe", expected="entities and relations, each a list of files or the folder of a run")
+    found: dict[str, list[str] | str] = {}
+    for stage, value in data.items():
+        if isinstance(value, str):
+            if not (Path(value) / _BEST).exists():
+                raise SettingError(f"{path}: {stage} names {value}, where there is no finished run ({_BEST})")
+            found[stage] = value
+            continue
+        files = []
+        for name in value:
+            own = Path(name) if Path(name).is_file() else configurations() / f"{name}.yaml"
+            if not own.is_file():
+                raise SettingError(
+                    f"{path}: {stage} names {name}, which is neither a file nor one of the configurations in {configurations()}"
+                )
+            files.append(str(own))
+        found[stage] = files
+    return found
+
+
+def _stage(stage: str, given: list[str] | str, run_dir: Path, more: Sequence[str]) -> Path:
+    """The folder of a trained stage."""
+    if isinstance(given, str):
+        return Path(given)
+    folder = run_dir / stage
+    done = Results.load(folder / "results.json")
+    if (folder / _BEST).exists() and "test" in done.splits:
+        print(f"{stage}: {folder} is trained already", flush=True)
+        return folder
+    print(f"\nTraining {stage}; the run goes to {folder}", flush=True)
+    chain = [part for file in given for part in ("-c", file)]
+    resumed = [f"--ckpt_path={folder / _LAST}"] if (folder / _LAST).exists() else []
+    _command("fit", *chain, *more, f"--run_dir={folder}", *resumed)
+    return folder
+
+
+def _join(run_dir: Path, folders: dict[str, Path]) -> Results:
+    """One table of results: the relation model on gold entities, and both models on text alone."""
+    results = Results.load(run_dir / "results.json")
+    stages = {stage: Results.load(folder / "results.json") for stage, folder in folders.items()}
+    joined = Results(
+        {"test on gold entities": stages["relations"].splits["test"], "test": results.splits["test"]},
+        {"stages": {stage: found.run for stage, found in stages.items()}, **results.run},
+    )
+    joined.write(run_dir / "results.json")
+    return joined
+
+
+def _annotate(run_dir: Path, texts: str) -> int:
+    config = run_dir / "config.yaml"
+    data: Any = yaml.safe_load(read_text(config))
+    if not isinstance(data, dict) or set(data) != set(STAGES):
+        raise FileFormatError(
+            config, 0, "not the configuration of a pipeline", expected="the --run_dir of a finished `clinical-ie pipeline`"
+        )
+    entities, relations = (Path(data[stage]) for stage in STAGES)
+    shared = (f"--data.texts={texts}",)
+    # mentions on their own texts stand beside the pipeline, so that a stage that serves others is left alone
+    found = run_dir / "mentions"
+    _command("predict", "-c", str(entities / "config.yaml"), f"--run_dir={found}", f"--ckpt_path={entities / _BEST}", *shared)
+    mentions = f"--data.mentions={found}/predictions/predict"
+    _command("predict", "-c", str(relations / "config.yaml"), f"--run_dir={run_dir}", f"--ckpt_path={relations / _BEST}", *shared, mentions)
+    print(f"Annotated notes: {run_dir}/predictions/predict/")
+    return 0
+
+
+def _command(*arguments: str) -> None:
+    """Run one of our commands.
+
+    Raises:
+        RunError: It failed; it has said why.
+    """
+    code = subprocess.run([sys.executable, "-m", "clinical_ie", *arguments], check=False).returncode
+    if code == 2:
+        raise SettingError(f"`clinical-ie {arguments[0]}` refused its input (see above)")
+    if code:
+        raise RunError(f"`clinical-ie {arguments[0]}` stopped with exit code {code}; the same pipeline command goes on from there")
