@@ -180,6 +180,8 @@ class TrainingCLI(LightningCLI):
             "subwords_per_second": round(throughput.all_ranks_real / throughput.total_seconds, 1) if throughput.total_seconds else None,
             "parameters": parameters,
             "trainable_parameters": trainable,
+            "checkpoint_model_bytes": _model_bytes(self._best()),
+            "peak_memory_bytes": _peak_memory(),
             "precision": str(trainer.precision),
             "devices": trainer.world_size,
             "machine": f"{platform.machine()}, {os.cpu_count()} cores"
@@ -207,6 +209,22 @@ def _data_fingerprint(data: ExtractionDataModule) -> str:
         for example in data.examples.get(part, []):
             digest.update(repr(example).encode())
     return digest.hexdigest()[:16]
+
+
+def _model_bytes(checkpoint: Path) -> int:
+    """What of a checkpoint is the model, without optimizer and other state."""
+    state = torch.load(checkpoint, weights_only=True, map_location="meta")["state_dict"]
+    return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+
+
+def _peak_memory() -> int:
+    """Most bytes that this process has held: on the GPU where there is one, else resident."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _commit() -> str | None:

@@ -103,7 +103,12 @@ class PairCollator:
             - pairs: ``(P, 2)``, head and tail among the mentions; distances: ``(P, 2)``
             - pairs_of: corpus -> places of its pairs; labels: corpus -> ``(its pairs, K)``
         """
-        rows, marks, types, pairs, distances, keys = [], [], [], [], [], []
+        rows: list[int] = []
+        types: list[int] = []
+        marks: list[tuple[int, int]] = []
+        pairs: list[tuple[int, int]] = []
+        distances: list[tuple[int, int]] = []
+        keys: list[tuple[int, int]] = []
         places: dict[str, list[int]] = {}
         gold: dict[str, list[tuple[int, ...]]] = {}
         for row, example in enumerate(examples):

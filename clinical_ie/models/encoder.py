@@ -56,7 +56,9 @@ class Encoder(nn.Module):
                     "prefix tuning works through cached keys, which gradient checkpointing recomputes; switch one of them off"
                 )
             # the reentrant kind gives no gradients to adapters above a frozen embedding (transformers issue #42489)
-            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            base.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
+                gradient_checkpointing_kwargs={"use_reentrant": False}
+            )
         self.model: PreTrainedModel | PeftModel = base if peft is None else _adapted(base, peft, name)
         for parameter in own:
             parameter.requires_grad_(not self.freeze)
@@ -64,14 +66,14 @@ class Encoder(nn.Module):
         self.model.train()
         self.markers = nn.Embedding(max(1, len(markers)), self.hidden) if markers else None
         if self.markers is not None:
-            words = base.get_input_embeddings().weight.detach()
+            words = cast("nn.Embedding", base.get_input_embeddings()).weight.detach()
             for rank, ids in enumerate(markers):
                 self.markers.weight.data[rank] = words[list(ids)].mean(0) + 0.1 * words.std() * torch.randn(self.hidden)
 
     @property
     def base(self) -> PreTrainedModel:
         """The backbone inside the adapters."""
-        return cast("PreTrainedModel", self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model)
+        return cast("PreTrainedModel", cast("Any", self.model).get_base_model() if isinstance(self.model, PeftModel) else self.model)
 
     def words(self, input_ids: Tensor) -> Tensor:
         """Vectors of the vocabulary, before any context.
@@ -132,7 +134,7 @@ class Encoder(nn.Module):
         if position_ids is None:
             position_ids = (torch.arange(width, device=embeds.device) + self._first_position).expand(rows, width)
         mask = torch.cat([attention_mask.new_ones(rows, count), attention_mask], 1)
-        found: Any = model.get_prompt(batch_size=rows)
+        found: Any = cast("Any", model).get_prompt(batch_size=rows)
         if prompt.peft_type == "PREFIX_TUNING":
             return cast("Tensor", self.base(inputs_embeds=embeds, attention_mask=mask, position_ids=position_ids, past_key_values=found)[0])
         virtual = torch.arange(count, device=embeds.device) + self._first_position
@@ -143,7 +145,7 @@ class Encoder(nn.Module):
 
 def _adapted(base: PreTrainedModel, peft: PeftConfig, name: str) -> PeftModel:
     try:
-        return cast("PeftModel", get_peft_model(base, peft))  # type: ignore[arg-type]
+        return cast("PeftModel", get_peft_model(base, peft))
     except (ValueError, TypeError) as error:
         raise SettingError(f"{type(peft).__name__} does not fit {name}: {str(error).partition(chr(10))[0]}") from error
 

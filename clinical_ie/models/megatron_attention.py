@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from transformers.models.megatron_bert.modeling_megatron_bert import MegatronBertSelfAttention
 
 
-class FusedMegatronSelfAttention(MegatronBertSelfAttention):  # type: ignore[misc]
+class FusedMegatronSelfAttention(MegatronBertSelfAttention):
     """Self-attention through torch's ``scaled_dot_product_attention``; attention weights or a second input take the old road."""
 
-    def forward(
+    def forward(  # type: ignore[override]  # their annotation counts one result, their code gives two
         self,
         hidden_states: Tensor,
         attention_mask: Tensor | None = None,
@@ -30,10 +30,10 @@ class FusedMegatronSelfAttention(MegatronBertSelfAttention):  # type: ignore[mis
             - hidden_states: ``(B, L, H)``; attention_mask: added to scores, ``(B, 1, L, L)``.
         """
         if output_attentions or encoder_hidden_states is not None:
-            found: tuple[Tensor, Tensor] = super().forward(
+            found: Any = super().forward(
                 hidden_states, attention_mask, encoder_hidden_states, past_key_values, output_attentions, **options
             )
-            return found
+            return found[0], found[1]
         rows, width, _ = hidden_states.shape
         shape = (rows, width, self.num_attention_heads, self.attention_head_size)
         query, key, value = (layer(hidden_states).view(shape).transpose(1, 2) for layer in (self.query, self.key, self.value))

@@ -78,7 +78,8 @@ class PairHead(nn.Module):
             total = total + self.head(mentions)[head] + self.tail(mentions)[tail]
         if self.output is not None:
             total = self.output(self.dropout(nn.functional.gelu(total)))
-        return total.float().masked_fill(~self.legal[types[head], types[tail]], _FORBIDDEN)
+        found: Tensor = total.float().masked_fill(~self.legal[types[head], types[tail]], _FORBIDDEN)
+        return found
 
 
 def bucket(distance: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class EncoderModule(pl.LightningModule):
         self.layer_decay, self.weight_decay = layer_decay, weight_decay
         self.schedule: Schedule = schedule
         self.warmup_share, self.dropout, self.backbone_dropout = warmup_share, dropout, backbone_dropout
-        self.peft, self.freeze, self.gradient_checkpointing = peft, freeze, gradient_checkpointing
+        self.peft, self.frozen_base, self.gradient_checkpointing = peft, freeze, gradient_checkpointing
         self.encoder: Encoder
         self.heads: torch.nn.Module
 
@@ -74,7 +74,7 @@ class EncoderModule(pl.LightningModule):
         self.encoder = Encoder(
             self.backbone_name,
             peft=self.peft,
-            freeze=self.freeze,
+            freeze=self.frozen_base,
             dropout=self.backbone_dropout,
             gradient_checkpointing=self.gradient_checkpointing,
             markers=self.markers(),

@@ -30,16 +30,25 @@ class EncoderReader(EncoderModule):
         width: Of the space in which queries and words meet.
         longest: Most words of an answer.
         match_weight: Of the match head's loss beside those of the start and end heads (the study has 0.1).
+        positive_weight: Of words that start or end an answer, beside 1 for those that do not.
         options: Those of `EncoderModule`.
     """
 
     heads: ReadingHeads
 
     def __init__(
-        self, backbone: str, schemas: dict[str, Any], *, width: int = 256, longest: int = 40, match_weight: float = 0.1, **options: Any
+        self,
+        backbone: str,
+        schemas: dict[str, Any],
+        *,
+        width: int = 256,
+        longest: int = 40,
+        match_weight: float = 0.1,
+        positive_weight: float = 1.0,
+        **options: Any,
     ) -> None:
         super().__init__(backbone, schemas, **options)
-        self.width, self.longest, self.match_weight = width, longest, match_weight
+        self.width, self.longest, self.match_weight, self.positive_weight = width, longest, match_weight, positive_weight
 
     def configure_model(self) -> None:
         """Load the encoder and make the heads."""
@@ -97,13 +106,17 @@ class EncoderReader(EncoderModule):
         gold_starts[row, query, first] = True
         gold_ends[row, query, last] = True
         share = 1 / batch["units_times_queries"]
-        loss = (_bce(starts, gold_starts.float(), reduction="none") + _bce(ends, gold_ends.float(), reduction="none")) * mask
+        weight = starts.new_tensor(self.positive_weight)
+        loss = mask * sum(
+            _bce(scores, gold.float(), reduction="none", pos_weight=weight) for scores, gold in ((starts, gold_starts), (ends, gold_ends))
+        )
         total = loss.sum() * share
         candidates = self.heads.candidates(((starts.detach() > 0) | gold_starts) & mask, ((ends.detach() > 0) | gold_ends) & mask)
         codes = _codes(candidates, mask.shape)
         gold = torch.isin(codes, _codes(batch["spans"], mask.shape)).float()
         scores = self.heads.matches(match_query, words, candidates)
-        return total + self.match_weight * (_bce(scores, gold, reduction="sum") / max(1, len(gold)))
+        found: Tensor = total + self.match_weight * (_bce(scores, gold, reduction="sum") / max(1, len(gold)))
+        return found
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss."""

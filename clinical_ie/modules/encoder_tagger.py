@@ -49,7 +49,8 @@ class EncoderTagger(EncoderModule):
         """
         hidden = self.encoder(batch["input_ids"], batch["attention_mask"])
         positions = batch["unit_positions"].unsqueeze(2).expand(-1, -1, hidden.shape[2])
-        return hidden.gather(1, positions)
+        found: Tensor = hidden.gather(1, positions)
+        return found
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss per unit."""

@@ -199,7 +199,7 @@ class EntityReading(_Reading):
         ids, offsets = source.encoder.encode(document.text)
         pages, units, firsts = self._pages(document, ids, offsets, self._budget(source, queries))
         answers = self._answers(document, source.schema, pages, units, coverage)
-        found = []
+        found: list[ReadingExample] = []
         for number, page in enumerate(pages):
             asked = [
                 (query, [span for span in answers[query.key[0]] if page.left <= span[0] and span[1] <= page.right]) for query in queries
@@ -279,7 +279,7 @@ class RelationReading(_Reading):
         starts = [start for start, _ in units]
         words = {entity.id: words_of(entity.span, units) for entity in document.entities}
         gold = self._gold(document, labels, words, pages, coverage)
-        found = []
+        found: list[ReadingExample] = []
         for number, page in enumerate(pages):
             asked = [
                 (query, gold.get(query.key, []))

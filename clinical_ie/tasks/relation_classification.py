@@ -231,7 +231,9 @@ class RelationClassification(Task[PairExample]):
             index = {place: rank for rank, place in enumerate(shown)}
             shift = len(prefix) - first
             text = [*prefix, *ids[first:last], *suffix]
-            marks, marker_ids, marker_positions = [], [], []
+            marks: list[tuple[int, int]] = []
+            marker_ids: list[int] = []
+            marker_positions: list[int] = []
             for place in shown:
                 mention = mentions[place]
                 marks.append((len(text) + len(marker_ids), len(text) + len(marker_ids) + 1))

@@ -3,24 +3,59 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from peft import LoraConfig
 from torch import nn
 
 from clinical_ie.errors import SettingError
-from clinical_ie.models.backbones import depth_of, load_encoder, parameter_groups
+from clinical_ie.models.backbones import load_encoder
+from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.folders import locate
+from clinical_ie.models.learning_rates import depth_of, parameter_groups
+
+
+RATES = {"learning_rate": 1.0, "head_learning_rate": 7.0, "adapter_learning_rate": 5.0, "layer_decay": 0.5, "weight_decay": 0.1}
+
+
+def options_of(encoder: Encoder, head: nn.Module) -> dict[str, tuple[float, float]]:
+    """Parameter -> learning rate and weight decay; each must be in one group."""
+    named = [*encoder.named_parameters(), *((f"head.{name}", p) for name, p in head.named_parameters())]
+    groups = list(parameter_groups(encoder, head, **RATES))
+    found = {}
+    for name, parameter in named:
+        mine = [group for group in groups if any(parameter is other for other in group["params"])]  # type: ignore[attr-defined]
+        assert len(mine) == int(parameter.requires_grad), name
+        if mine:
+            found[name] = (mine[0]["lr"], mine[0]["weight_decay"])
+    assert sum(len(group["params"]) for group in groups) == len(found)  # type: ignore[arg-type]
+    return found  # type: ignore[return-value]
 
 
 def test_layerwise_rates(tiny_bert: str) -> None:
-    encoder = load_encoder(tiny_bert)
+    encoder, head = Encoder(tiny_bert, markers=[[5]]), nn.Linear(48, 3)
+    found = options_of(encoder, head)
+    assert found["model.embeddings.word_embeddings.weight"] == (pytest.approx(0.5**3), 0.1)
+    assert found["model.embeddings.LayerNorm.weight"] == (pytest.approx(0.5**3), 0.0)
+    assert found["model.encoder.layer.0.attention.self.query.weight"] == (pytest.approx(0.5**2), 0.1)
+    assert found["model.encoder.layer.1.attention.self.query.bias"] == (pytest.approx(0.5), 0.0)
+    assert found["markers.weight"] == (7.0, 0.1)
+    assert (found["head.weight"], found["head.bias"]) == ((7.0, 0.1), (7.0, 0.0))
+    assert len(found) == len(list(encoder.parameters())) + 2
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")
+def test_rates_of_adapters_and_of_what_is_frozen(tiny_bert: str) -> None:
+    def lora() -> LoraConfig:
+        return LoraConfig(task_type="FEATURE_EXTRACTION", r=2, target_modules=["query"])
+
     head = nn.Linear(48, 3)
-    groups = list(parameter_groups(encoder, head, learning_rate=1.0, head_learning_rate=7.0, layer_decay=0.5, weight_decay=0.1))
-    rates = {name: next(g["lr"] for g in groups if any(p is q for q in g["params"])) for name, p in encoder.named_parameters()}  # type: ignore[attr-defined]
-    assert rates["embeddings.word_embeddings.weight"] == pytest.approx(0.5**3)
-    assert rates["encoder.layer.0.attention.self.query.weight"] == pytest.approx(0.5**2)
-    assert rates["encoder.layer.1.attention.self.query.weight"] == pytest.approx(0.5)
-    decays = {name: next(g["weight_decay"] for g in groups if any(p is q for q in g["params"])) for name, p in head.named_parameters()}  # type: ignore[attr-defined]
-    assert decays == {"weight": 0.1, "bias": 0.0}
-    assert sum(len(g["params"]) for g in groups) == len(list(encoder.parameters())) + 2  # type: ignore[arg-type]
+    frozen = options_of(Encoder(tiny_bert, peft=lora()), head)
+    assert {rate for name, (rate, _) in frozen.items() if not name.startswith("head.")} == {5.0}
+    assert len(frozen) == 2 * 2 + 2
+    both = options_of(Encoder(tiny_bert, peft=lora(), freeze=False), head)
+    assert {rate for name, (rate, _) in both.items() if "lora_" in name} == {5.0}
+    assert both["model.base_model.model.encoder.layer.1.attention.self.query.base_layer.weight"] == (pytest.approx(0.5), 0.1)
+    assert both["model.base_model.model.embeddings.word_embeddings.weight"] == (pytest.approx(0.5**3), 0.1)
+    assert {*options_of(Encoder(tiny_bert, freeze=True), head)} == {"head.weight", "head.bias"}
 
 
 def test_depth() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import pytest
@@ -15,6 +16,7 @@ from clinical_ie.document import Document, Entity, Span
 from clinical_ie.errors import SettingError
 from clinical_ie.formats import brat
 from clinical_ie.modules import EncoderTagger
+from clinical_ie.schema import Schema
 from clinical_ie.scoring.rules import StrictOneToOne
 from clinical_ie.scoring.score import score
 from clinical_ie.tasks.entity_tagging import EntityTagging
@@ -63,9 +65,11 @@ def f1(model: EncoderTagger, data: ExtractionDataModule, name: str) -> float:
     with torch.no_grad():
         for batch in data.test_dataloader():
             outputs |= model.predict_step(batch, 0)
-    gold = data.documents["test"][name]
+    gold, schema = data.documents["test"][name], data.schema_of(name)
     predicted = [
-        data.task.annotations(document, [e for e in data.examples["test"] if (e.corpus, e.document_id) == (name, document.id)], outputs)  # type: ignore[arg-type]
+        data.task.annotations(
+            document, [e for e in data.examples["test"] if (e.corpus, e.document_id) == (name, document.id)], outputs, schema
+        )
         for document in gold
     ]
     return score(gold, predicted, StrictOneToOne()).micro("entities", "strict").f1
@@ -112,10 +116,27 @@ def test_outputs_do_not_depend_on_the_batch(tiny_bert: str) -> None:
 
 def test_the_checkpoint_names_its_labels(tiny_bert: str) -> None:
     model = EncoderTagger(tiny_bert, {"demo": Demo().schema.to_dict()})
-    again = EncoderTagger(**dict(model.hparams))
+    model.configure_model()
+    checkpoint: dict[str, Any] = {"state_dict": model.state_dict()}
+    model.on_save_checkpoint(checkpoint)
+    again = EncoderTagger(tiny_bert, checkpoint["schemas"])
     again.configure_model()
+    again.on_load_checkpoint(checkpoint)
+    again.load_state_dict(checkpoint["state_dict"])
     assert again.schemas["demo"] == Demo().schema
     assert "B-Drug" in again.heads.head("demo", "concepts").labels
+
+
+def test_a_checkpoint_for_other_types_is_refused(tiny_bert: str) -> None:
+    model = EncoderTagger(tiny_bert, {"demo": Demo().schema.to_dict()})
+    model.configure_model()
+    checkpoint: dict[str, Any] = {"state_dict": model.state_dict()}
+    model.on_save_checkpoint(checkpoint)
+    turned = Schema(tuple(reversed(Demo().schema.entities)))
+    other = EncoderTagger(tiny_bert, {"demo": turned.to_dict()})
+    other.configure_model()
+    with pytest.raises(SettingError, match="trained for"):
+        other.on_load_checkpoint(checkpoint)
 
 
 def test_names_of_corpora_must_differ(tiny_bert: str) -> None:
