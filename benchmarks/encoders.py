@@ -56,7 +56,7 @@ def run(name: str, seed: int, corpora: Path, runs: Path) -> Path:
     else:
         files = ("base", *FITS[name], "strategy/single")
         chain = [part for file in files for part in ("-c", str(REPOSITORY / "configs" / f"{file}.yaml"))]
-        command += ["fit", *chain, *shared, f"--data.corpora.init_args.root={corpora / FOLDERS['uw']}"]
+        command += ["fit", *chain, *shared, *(["--trainer.max_epochs=5"] if "experiment/uw_layers" in FITS[name] else []), f"--data.corpora.init_args.root={corpora / FOLDERS['uw']}"]
         last = folder / "checkpoints" / "last.ckpt"
         command += [f"--ckpt_path={last}"] if last.exists() else []
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}

@@ -8,9 +8,11 @@ import pytest
 import yaml
 
 from clinical_ie.cli import main
+from clinical_ie.commands.pipeline import read_recipe
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-FILES = sorted(CONFIGS.rglob("*.yaml"))
+RECIPES = sorted((CONFIGS / "pipeline").glob("*.yaml"))
+FILES = sorted(set(CONFIGS.rglob("*.yaml")) - set(RECIPES))
 CHAIN = ("base", "task/entity_tagging", "model/minilm", "data/demo")
 
 
@@ -20,7 +22,8 @@ def chain(*last: Path) -> list[str]:
 
 
 def test_there_are_files() -> None:
-    assert len(FILES) >= 20
+    assert len(FILES) >= 45
+    assert len(RECIPES) >= 4
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(CONFIGS)))
@@ -47,3 +50,27 @@ def test_a_misspelt_key_is_refused(file: Path, tmp_path: Path, capsys: pytest.Ca
         main(chain(wrong))
     assert stopped.value.code == 2
     assert "mispelt_key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("stage", ["entities", "relations"])
+def test_a_recipe_names_chains_that_parse(file: Path, stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = read_recipe(str(file))[stage]
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", *(part for name in given for part in ("-c", name)), "--run_dir=unused", "--print_config"])
+    assert stopped.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    task = printed["data"]["task"]["class_path"].rpartition(".")[2]
+    assert task in (("EntityTagging", "EntityReading") if stage == "entities" else ("RelationClassification", "RelationReading"))
+    assert len(printed["data"]["corpora"]) == 1
+
+
+@pytest.mark.parametrize("method", sorted(path.stem for path in (CONFIGS / "peft").glob("*.yaml")))
+@pytest.mark.parametrize("task", sorted(path.stem for path in (CONFIGS / "task").glob("*.yaml")))
+def test_every_way_of_tuning_fits_every_task(task: str, method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("base", f"task/{task}", "model/minilm", f"peft/{method}", "data/demo")
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", *(part for name in names for part in ("-c", str(CONFIGS / f"{name}.yaml"))), "--run_dir=unused", "--print_config"])
+    assert stopped.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]
+    assert (printed["peft"] is None) == (method in ("full", "frozen"))

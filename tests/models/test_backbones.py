@@ -12,7 +12,6 @@ from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.folders import locate
 from clinical_ie.models.learning_rates import depth_of, parameter_groups
 
-
 RATES = {"learning_rate": 1.0, "head_learning_rate": 7.0, "adapter_learning_rate": 5.0, "layer_decay": 0.5, "weight_decay": 0.1}
 
 

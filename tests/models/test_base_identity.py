@@ -55,7 +55,7 @@ def test_half_precision_and_scalars_can_be_hashed() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.config = nn.Module()
-            self.half = nn.Parameter(torch.ones(3, 2, dtype=torch.bfloat16).t())
+            self.narrow = nn.Parameter(torch.ones(3, 2, dtype=torch.bfloat16).t())
             self.register_buffer("count", torch.tensor(3))
             self.register_buffer("nothing", torch.zeros(0, 4))
 

@@ -1,0 +1,101 @@
+"""The moving average of the weights, and what it must leave alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from clinical_ie.callbacks.averaging import MovingAverage
+from clinical_ie.models.backbones import load_encoder
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers"),
+    pytest.mark.filterwarnings("ignore:The number of training batches"),
+    pytest.mark.filterwarnings("ignore:Found .* module.s. in eval mode"),
+]
+
+
+class Small(pl.LightningModule):
+    """A BERT whose lower half is frozen, a norm with buffers of both kinds, and a head."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.encoder = load_encoder(folder)
+        for name, parameter in self.encoder.named_parameters():
+            parameter.requires_grad_("layer.1" in name)
+        # values that rounding would show, as a sum of nine and one tenths does
+        torch.manual_seed(0)
+        for parameter in self.encoder.parameters():
+            nn.init.normal_(parameter, std=0.3)
+        self.norm = nn.BatchNorm1d(48)
+        self.head = nn.Linear(48, 1)
+        self.register_buffer("places", torch.arange(600))
+        self.history: list[Tensor] = []
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        hidden = self.encoder(batch)[0].flatten(0, 1)
+        loss: Tensor = self.head(self.norm(hidden)).pow(2).mean()
+        return loss
+
+    def on_before_zero_grad(self, optimizer: Any) -> None:
+        self.history.append(self.head.weight.detach().clone())
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD([p for p in self.parameters() if p.requires_grad], lr=0.1)
+
+
+def trained(folder: str, where: Path, callback: pl.Callback, steps: int = 6) -> Small:
+    model = Small(folder)
+    ids = torch.randint(5, 900, (8, 7), generator=torch.Generator().manual_seed(0))
+    trainer = pl.Trainer(
+        max_epochs=2, limit_train_batches=steps // 2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=where, callbacks=[callback],
+    )  # fmt: skip
+    trainer.fit(model, DataLoader(ids, batch_size=2))  # type: ignore[arg-type]
+    return model
+
+
+def untouched(model: Small, before: Small) -> tuple[list[str], list[str]]:
+    """Names of frozen weights and of integer buffers that are not what they were."""
+    frozen = [
+        n for (n, p), q in zip(model.named_parameters(), before.parameters(), strict=True) if not p.requires_grad and not torch.equal(p, q)
+    ]
+    pairs = zip(model.named_buffers(), before.buffers(), strict=True)
+    return frozen, [n for (n, b), c in pairs if not b.is_floating_point() and "tracked" not in n and not torch.equal(b, c)]
+
+
+def test_integers_and_frozen_weights_stay(tiny_bert: str, tmp_path: Path) -> None:
+    model = trained(tiny_bert, tmp_path, MovingAverage(0.9))
+    assert untouched(model, Small(tiny_bert)) == ([], [])
+    assert int(model.norm.num_batches_tracked) == 6, "buffers are those of the last step"
+    assert model.encoder.embeddings.position_ids[0].tolist() == list(range(512))
+
+
+def test_lightnings_own_still_corrupts_them(tiny_bert: str, tmp_path: Path) -> None:
+    """When this fails, Lightning has mended it and ours can go."""
+    frozen, integers = untouched(trained(tiny_bert, tmp_path, EMAWeightAveraging(decay=0.9)), Small(tiny_bert))
+    assert "places" in integers
+    assert frozen
+
+
+@pytest.mark.parametrize(("every", "start"), [(1, None), (2, None), (1, 2), (2, 3)])
+def test_the_average_by_hand(every: int, start: int | None, tiny_bert: str, tmp_path: Path) -> None:
+    model = trained(tiny_bert, tmp_path, MovingAverage(0.75, every, start))
+    assert len(model.history) == 6
+    # what Lightning hands to `on_before_zero_grad` is the state before the step; the last state is not among it
+    raw = trained(tiny_bert, tmp_path, pl.Callback())
+    states = [*raw.history[1:], raw.head.weight.detach()]
+    average = None
+    for step, state in enumerate(states):
+        if (start is None or step >= start) and step % every == 0:
+            average = state if average is None else 0.75 * average + 0.25 * state
+    assert average is not None
+    torch.testing.assert_close(model.head.weight.detach(), average, rtol=1e-5, atol=1e-7)
+    assert not torch.allclose(average, states[-1], rtol=1e-3), "it is not the last state"

@@ -1,0 +1,146 @@
+"""An entity and a relation model as one run: trained, scored on gold and predicted entities, resumed, and used on texts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clinical_ie.cli import main
+from clinical_ie.corpora import Demo
+from clinical_ie.formats import brat, jsonl
+from clinical_ie.scoring.rules import rule_set
+from clinical_ie.scoring.score import score
+
+
+def options(tiny_bert: str, small_corpus: str) -> list[str]:
+    given = [
+        f"--data.corpora.init_args.root={small_corpus}",
+        f"--model.init_args.backbone={tiny_bert}",
+        "--model.init_args.learning_rate=5e-3",
+        "--model.init_args.head_learning_rate=2e-2",
+        "--data.batch_budget=512",
+        "--data.task.init_args.window=96",
+        "--data.task.init_args.overlap=16",
+        "--trainer.precision=32-true",
+        "--trainer.accelerator=cpu",
+        "--trainer.enable_progress_bar=false",
+    ]
+    return [*(f"--both={option}" for option in given), "--entities=--trainer.max_epochs=4", "--relations=--trainer.max_epochs=3"]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
+    common = ["strategy/single", "data/demo"]
+    stages = {"entities": ["base", "task/entity_tagging", *common], "relations": ["base", "task/relation_classification", *common]}
+    path.write_text(yaml.safe_dump(stages), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Path, tiny_bert: str, small_corpus: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline") / "run"
+    assert main(["pipeline", str(recipe), f"--run_dir={folder}", *options(tiny_bert, small_corpus)]) == 0
+    return folder
+
+
+def test_both_settings_stand_in_one_table(finished: Path, small_corpus: str) -> None:
+    results = json.loads((finished / "results.json").read_text(encoding="utf-8"))
+    gold, end_to_end = results["splits"]["test on gold entities"]["demo"], results["splits"]["test"]["demo"]
+    assert (gold["relation_setting"], end_to_end["relation_setting"]) == ("gold entities", "end to end")
+    assert gold["relations"]["strict"]["micro"]["f1"] > end_to_end["relations"]["strict"]["micro"]["f1"]
+    assert end_to_end["entities"]["strict"]["micro"]["f1"] < 1 == gold["entities"]["strict"]["micro"]["f1"]
+    assert end_to_end["coverage"] is None
+    assert set(results["run"]["stages"]) == {"entities", "relations"}
+    documents = jsonl.read(Path(small_corpus) / "test.jsonl")
+    found = score(documents, jsonl.read(finished / "predictions" / "test" / "demo.jsonl"), rule_set("strict-one-to-one")).to_dict()
+    assert found["relations"] == end_to_end["relations"]
+    assert found["entities"] == end_to_end["entities"]
+
+
+def test_the_entities_are_those_that_the_entity_model_found(finished: Path) -> None:
+    one = jsonl.read(finished / "entities" / "predictions" / "test" / "demo.jsonl")
+    two = jsonl.read(finished / "predictions" / "test" / "demo.jsonl")
+    assert [document.entities for document in one] == [document.entities for document in two]
+    assert any(document.relations for document in two)
+
+
+def test_a_finished_stage_is_not_trained_again(
+    finished: Path, recipe: Path, tiny_bert: str, small_corpus: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = (finished / "entities" / "checkpoints" / "best.ckpt").stat().st_mtime_ns
+    results = (finished / "results.json").read_text(encoding="utf-8")
+    assert main(["pipeline", str(recipe), f"--run_dir={finished}", *options(tiny_bert, small_corpus)]) == 0
+    assert (finished / "entities" / "checkpoints" / "best.ckpt").stat().st_mtime_ns == before
+    assert "trained already" in capfd.readouterr().out
+    again = json.loads((finished / "results.json").read_text(encoding="utf-8"))
+    assert again["splits"] == json.loads(results)["splits"]
+
+
+def test_texts_come_out_with_links(finished: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "notes"
+    brat.write([type(document)(document.id, document.text) for document in Demo().read("test")[:3]], texts)
+    assert main(["pipeline", f"--run_dir={finished}", f"--texts={texts}"]) == 0
+    written = brat.read(finished / "predictions" / "predict" / "demo")
+    assert [document.id for document in written] == sorted(document.id for document in Demo().read("test")[:3])
+    assert sum(len(document.entities) for document in written) > 0
+
+
+def test_runs_that_exist_can_be_joined(finished: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "joined.yaml"
+    recipe.write_text(yaml.safe_dump({stage: str(finished / stage) for stage in ("entities", "relations")}), encoding="utf-8")
+    assert main(["pipeline", str(recipe), f"--run_dir={tmp_path / 'joined'}", "--both=--trainer.enable_progress_bar=false"]) == 0
+    one, two = (json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"] for folder in (finished, tmp_path / "joined"))
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("entities: [base]\n", "not a recipe"),
+        ("- base\n", "not a recipe"),
+        ("entities: [base]\nrelations: [no_such_file]\n", "neither a file nor one of the configurations"),
+        ("entities: /nowhere\nrelations: [base]\n", "no finished run"),
+    ],
+)
+def test_bad_recipes_are_refused(text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "bad.yaml"
+    recipe.write_text(text, encoding="utf-8")
+    assert main(["pipeline", str(recipe), f"--run_dir={tmp_path / 'run'}"]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_neither_recipe_nor_texts(tmp_path: Path) -> None:
+    assert main(["pipeline", f"--run_dir={tmp_path}"]) == 2
+
+
+def test_mentions_of_other_notes_are_refused(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "mentions"
+    documents = jsonl.read(finished / "entities" / "predictions" / "test" / "demo.jsonl")
+    jsonl.write(documents[:-1], other / "demo.jsonl")
+    given = ["test", "-c", str(finished / "relations" / "config.yaml"), f"--run_dir={tmp_path / 'run'}"]
+    given += [f"--ckpt_path={finished / 'relations' / 'checkpoints' / 'best.ckpt'}"]
+    assert main([*given, f"--data.mentions={other}"]) == 2
+    said = capsys.readouterr().err
+    assert documents[-1].id in said
+    assert documents[-1].text[:20] not in said
+    assert main([*given, f"--data.mentions={tmp_path}"]) == 2
+    assert "neither demo.jsonl nor a folder demo" in capsys.readouterr().err
+
+
+def test_texts_need_mentions(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "one.txt").write_text("Aspirin 81 mg daily.", encoding="utf-8")
+    given = ["predict", "-c", str(finished / "relations" / "config.yaml"), f"--run_dir={finished / 'relations'}"]
+    assert main([*given, f"--data.texts={tmp_path / 'notes'}"]) == 2
+    assert "--data.mentions" in capsys.readouterr().err
+
+
+def test_a_tagger_takes_no_mentions(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["test", "-c", str(finished / "entities" / "config.yaml"), f"--run_dir={finished / 'entities'}", f"--data.mentions={tmp_path}"]
+    assert main(given) == 2
+    assert "starts from text alone" in capsys.readouterr().err
