@@ -89,6 +89,7 @@ class Encoder(nn.Module):
         attention_mask: Tensor,
         position_ids: Tensor | None = None,
         added: tuple[Tensor, Tensor, Tensor] | None = None,
+        aside: Tensor | None = None,
     ) -> Tensor:
         """Hidden states of all sub-words and markers.
 
@@ -97,20 +98,22 @@ class Encoder(nn.Module):
             attention_mask: 1 for what is there.
             position_ids: As by default when None.
             added: Rows, places and vectors that are added to what enters there.
+            aside: True for what sees the others but is seen by itself alone.
 
         Shape:
-            - input_ids, attention_mask, position_ids: ``(B, L)``; positions count from 0 in every architecture.
+            - input_ids, attention_mask, position_ids, aside: ``(B, L)``; positions count from 0 in every architecture.
             - result: ``(B, L, H)``
         """
         if position_ids is not None:
             position_ids = position_ids + self._first_position
+        visible = attention_mask if aside is None else _visible(attention_mask, aside)
         prompt = self.model.active_peft_config if isinstance(self.model, PeftModel) else None
         if not isinstance(prompt, PromptLearningConfig):
             if self.markers is None:
-                return cast("Tensor", self.model(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids)[0])
+                return cast("Tensor", self.model(input_ids=input_ids, attention_mask=_added(visible), position_ids=position_ids)[0])
             embeds = self._embeds(input_ids, added)
-            return cast("Tensor", self.model(inputs_embeds=embeds, attention_mask=attention_mask, position_ids=position_ids)[0])
-        return self._prompted(self._embeds(input_ids, added), attention_mask, position_ids, prompt)
+            return cast("Tensor", self.model(inputs_embeds=embeds, attention_mask=_added(visible), position_ids=position_ids)[0])
+        return self._prompted(self._embeds(input_ids, added), visible, position_ids, prompt)
 
     def _embeds(self, input_ids: Tensor, added: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
         words = self.words(input_ids.clamp_min(0))
@@ -123,7 +126,7 @@ class Encoder(nn.Module):
             embeds = embeds.index_put((rows, places), vectors.to(embeds.dtype), accumulate=True)
         return embeds
 
-    def _prompted(self, embeds: Tensor, attention_mask: Tensor, position_ids: Tensor | None, prompt: PromptLearningConfig) -> Tensor:
+    def _prompted(self, embeds: Tensor, visible: Tensor, position_ids: Tensor | None, prompt: PromptLearningConfig) -> Tensor:
         """Virtual tokens in front, whose positions are their own: those of the text stay what the backbone knows.
 
         PEFT's own forward drops position ids and leaves the virtual tokens in the output.
@@ -133,14 +136,37 @@ class Encoder(nn.Module):
         count = int(prompt.num_virtual_tokens)
         if position_ids is None:
             position_ids = (torch.arange(width, device=embeds.device) + self._first_position).expand(rows, width)
-        mask = torch.cat([attention_mask.new_ones(rows, count), attention_mask], 1)
+        # whatever sees the first sub-word sees the virtual tokens, and they see what it sees
+        mask = torch.cat([visible[..., :1].expand(*visible.shape[:-1], count), visible], -1)
         found: Any = cast("Any", model).get_prompt(batch_size=rows)
         if prompt.peft_type == "PREFIX_TUNING":
-            return cast("Tensor", self.base(inputs_embeds=embeds, attention_mask=mask, position_ids=position_ids, past_key_values=found)[0])
+            return cast(
+                "Tensor", self.base(inputs_embeds=embeds, attention_mask=_added(mask), position_ids=position_ids, past_key_values=found)[0]
+            )
         virtual = torch.arange(count, device=embeds.device) + self._first_position
         positions = torch.cat([virtual.expand(rows, count), position_ids], 1)
+        if mask.dim() == 3:
+            mask = torch.cat([mask[:, :1].expand(rows, count, -1), mask], 1)
         both = torch.cat([found.to(embeds.dtype), embeds], 1)
-        return cast("Tensor", self.base(inputs_embeds=both, attention_mask=mask, position_ids=positions)[0][:, count:])
+        return cast("Tensor", self.base(inputs_embeds=both, attention_mask=_added(mask), position_ids=positions)[0][:, count:])
+
+
+def _visible(attention_mask: Tensor, aside: Tensor) -> Tensor:
+    """What each place sees: all that is there and not aside, and itself.
+
+    Shape:
+        - attention_mask, aside: ``(B, L)``; result: ``(B, L, L)``
+    """
+    seen = (attention_mask.bool() & ~aside).unsqueeze(1)
+    return seen | torch.eye(aside.shape[1], dtype=torch.bool, device=aside.device)
+
+
+def _added(visible: Tensor) -> Tensor:
+    """A mask as every architecture takes it: as it is for whole rows, added to the scores where places differ."""
+    if visible.dim() == 2:
+        return visible
+    scores = torch.zeros(visible.shape, device=visible.device)
+    return scores.masked_fill(~visible, torch.finfo(scores.dtype).min).unsqueeze(1)
 
 
 def _adapted(base: PreTrainedModel, peft: PeftConfig, name: str) -> PeftModel:

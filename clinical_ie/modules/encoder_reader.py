@@ -73,7 +73,9 @@ class EncoderReader(EncoderModule):
         if batch["levitated"] and not self.has_absolute_positions:
             raise SettingError(f"{self.backbone_name} has no absolute positions that queries could share; set data.task.encoding to single")
         added, asked = self._asked(batch) if "asked_ids" in batch else (None, None)
-        hidden = self.encoder(batch["input_ids"], batch["attention_mask"], batch["position_ids"], added)
+        # Packed queries see the context and themselves, and nothing sees them: an answer does not depend on what else is asked.
+        aside = None if asked is None else batch["input_ids"] < 0
+        hidden = self.encoder(batch["input_ids"], batch["attention_mask"], batch["position_ids"], added, aside)
         rows = torch.arange(hidden.shape[0], device=hidden.device).unsqueeze(1)
         words, queries = hidden[rows, batch["unit_positions"]], hidden[rows, batch["query_positions"]]
         queries = queries if asked is None else queries + asked

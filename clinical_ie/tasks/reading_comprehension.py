@@ -3,7 +3,8 @@
 Every type has a query, so mentions of different types may overlap, nest or cover the same words. Two ways to show
 queries to an encoder: ``single``, one pass for each query before its context (the study's), and ``packed``, where the context is
 encoded once and every query is one marker behind it. The marker's vector comes from the query's words, which are encoded
-once for a batch; it stands at the position that follows the context, or where the head of a relation begins.
+once for a batch; it stands at the position that follows the context, or where the head of a relation begins. Packed queries see the
+context and nothing sees them, so an answer does not depend on what else is asked.
 
 Reference: Li et al., A unified MRC framework for named entity recognition (ACL 2020).
 """

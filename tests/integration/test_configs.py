@@ -22,7 +22,7 @@ def chain(*last: Path) -> list[str]:
 
 
 def test_there_are_files() -> None:
-    assert len(FILES) >= 45
+    assert len(FILES) >= 40
     assert len(RECIPES) >= 4
 
 

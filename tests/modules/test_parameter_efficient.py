@@ -154,8 +154,8 @@ def trainer_of(folder: Path, *callbacks: pl.Callback, **options: Any) -> pl.Trai
     settings = {"max_steps": 3, "limit_val_batches": 0, **options}
     return pl.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
-        use_distributed_sampler=False, callbacks=list(callbacks), enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
-        gradient_clip_val=1.0, **settings,
+        use_distributed_sampler=False, gradient_clip_val=1.0, callbacks=list(callbacks),
+        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks), **settings,
     )  # fmt: skip
 
 
