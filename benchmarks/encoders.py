@@ -1,7 +1,7 @@
 """Ways of asking an encoder and of tuning it, side by side: relations, reading comprehension, end to end, and parameter-efficient tuning.
 
-Every row is an ordinary run of the command line with MiniLM and the last state tested, the same corpora, splits and seeds in all rows of a table. Runs are kept
-under --runs and not made twice, so an interrupted benchmark goes on.
+Every row is an ordinary run of the command line with MiniLM and the last state tested, the same corpora, splits and seeds in all
+rows of a table. Runs are kept under --runs and not made twice, so an interrupted benchmark goes on.
 
     python benchmarks/encoders.py end_to_end CORPORA_FOLDER --runs RUNS --seeds 0 1 2
 """
@@ -56,7 +56,8 @@ def run(name: str, seed: int, corpora: Path, runs: Path) -> Path:
     else:
         files = ("base", *FITS[name], "strategy/single")
         chain = [part for file in files for part in ("-c", str(REPOSITORY / "configs" / f"{file}.yaml"))]
-        command += ["fit", *chain, *shared, *(["--trainer.max_epochs=5"] if "experiment/uw_layers" in FITS[name] else []), f"--data.corpora.init_args.root={corpora / FOLDERS['uw']}"]
+        command += ["fit", *chain, *shared, f"--data.corpora.init_args.root={corpora / FOLDERS['uw']}"]
+        command += ["--trainer.max_epochs=5"] if "experiment/uw_layers" in FITS[name] else []
         last = folder / "checkpoints" / "last.ckpt"
         command += [f"--ckpt_path={last}"] if last.exists() else []
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}

@@ -1,8 +1,8 @@
 """Pairs per second: every window encoded once for all its pairs, beside one pass for each pair.
 
-Both classify the same candidate pairs of the same test notes with the same backbone (MiniLM), inference in bfloat16 where the machine computes in it; tokenisation and
-the making of examples are not timed. The two alternate; the ratio is that of their medians. Speed does not depend on what the
-heads have learned, so they are fresh; `encoders.py pairs` tells the quality of both.
+Both classify the same candidate pairs of the same test notes with the same backbone (MiniLM), inference in bfloat16 where the
+machine computes in it; tokenisation and the making of examples are not timed. The two alternate; the ratio is that of their
+medians. Speed does not depend on what the heads have learned, so they are fresh; `encoders.py pairs` tells the quality of both.
 
     python benchmarks/relation_speed.py CORPORA_FOLDER
 """

@@ -43,12 +43,9 @@ def run(arguments: Sequence[str]) -> int:
     print(f"Training a concept extractor on the demo corpus; everything goes to {run_dir}", flush=True)
 
     from clinical_ie.commands import training
-    from clinical_ie.reports.results import Results
-    from clinical_ie.reports.run_tables import show_run
 
     begun = time.monotonic()
     training.run(["fit", *given])
-    show_run(Results.load(run_dir / "results.json"))
     print(f"{time.monotonic() - begun:.0f} seconds in all.")
     print(f"Annotated notes:  {run_dir}/predictions/test/demo/  (BRAT; one page to look at: {run_dir}/predictions/test/demo.html)")
     print(f"Results:          {run_dir}/results.json")

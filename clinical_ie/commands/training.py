@@ -38,6 +38,7 @@ from clinical_ie.errors import SettingError
 from clinical_ie.files import write_text
 from clinical_ie.models.folders import load_config, locate
 from clinical_ie.reports.results import Results
+from clinical_ie.reports.run_tables import show_run
 from clinical_ie.strategies.checkpoint_files import WholeCheckpoints
 
 CONFIG = "config.yaml"
@@ -92,7 +93,8 @@ class TrainingCLI(LightningCLI):
         takes = getattr(self.model, "takes", None)
         if takes is not None and not isinstance(self.datamodule.task, takes):
             raise SettingError(
-                f"{type(self.model).__name__} does not do {type(self.datamodule.task).__name__}; give model and task from one configs/task file"
+                f"{type(self.model).__name__} does not do {type(self.datamodule.task).__name__};"
+                " give model and task from one configs/task file"
             )
         decision = getattr(self.datamodule.task, "decision", None)
         if decision != getattr(self.model, "decision", None):
@@ -145,6 +147,19 @@ class TrainingCLI(LightningCLI):
                 self.trainer.logger.log_hyperparams(_flat(yaml.safe_load((self.run_dir / CONFIG).read_text())), metrics)
         if self._get(self.config, "test_after_fit"):
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=str(self._best()), weights_only=True, verbose=False)
+        self._show()
+
+    def after_test(self) -> None:
+        """Say what came out."""
+        self._show()
+
+    def after_validate(self) -> None:
+        """Say what came out."""
+        self._show()
+
+    def _show(self) -> None:
+        if self.trainer.is_global_zero:
+            show_run(Results.load(self.run_dir / "results.json"))
 
     def _best(self) -> Path:
         path = self.run_dir / "checkpoints" / BEST

@@ -167,8 +167,8 @@ class ReadingCollator:
             - input_ids, attention_mask, position_ids: ``(B, L)``
             - unit_positions, unit_mask: ``(B, W)``; query_positions, query_mask: ``(B, Q)``
             - spans: ``(G, 4)``: row, query, first word, last word (included)
-            - asked_ids, asked_mask: ``(U, L)``, the different queries of the batch; query_asked: ``(B, Q)``, which of them; filled_ids, filled_mask:
-              ``(B, Q, F)``; these where queries are packed.
+            - asked_ids, asked_mask: ``(U, L)``, the different queries of the batch; query_asked: ``(B, Q)``, which of
+              them; filled_ids, filled_mask: ``(B, Q, F)``; these where queries are packed.
         """
         spans = [
             (row, query, first, last - 1)

@@ -21,7 +21,8 @@ class PairHead(nn.Module):
     """Scores of all labels of a corpus for each pair.
 
     A linear layer on the concatenated vectors (the study's head), or a hidden layer between. Either way the layer on
-    the concatenation is a sum of one product for each of its parts, so it is computed once for a mention and not again for each of its pairs.
+    the concatenation is a sum of one product for each of its parts, so it is computed once for a mention and not again for each
+    of its pairs.
 
     Args:
         hidden: Width of the encoder.

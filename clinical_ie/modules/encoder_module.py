@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -13,6 +13,7 @@ from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.learning_rates import parameter_groups
 from clinical_ie.modules.schedules import Schedule, warmed_up
 from clinical_ie.schema import Schema
+from clinical_ie.tasks.task import Task
 
 
 class EncoderModule(pl.LightningModule):
@@ -35,6 +36,9 @@ class EncoderModule(pl.LightningModule):
         freeze: Leave the encoder's own weights as they are; by default where `peft` is given.
         gradient_checkpointing: Recompute activations in the backward pass; less memory, more time.
     """
+
+    takes: ClassVar[type[Task] | tuple[type[Task], ...]]  # type: ignore[type-arg]
+    """The tasks whose examples it understands."""
 
     def __init__(
         self,

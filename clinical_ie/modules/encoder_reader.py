@@ -17,6 +17,7 @@ from clinical_ie.models.encoder import ties_positions
 from clinical_ie.models.reading_heads import ReadingHeads
 from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.schema import Schema
+from clinical_ie.tasks.reading_comprehension import EntityReading, RelationReading
 
 _bce = torch.nn.functional.binary_cross_entropy_with_logits
 
@@ -35,6 +36,7 @@ class EncoderReader(EncoderModule):
     """
 
     heads: ReadingHeads
+    takes = (EntityReading, RelationReading)
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from clinical_ie.models.pair_heads import PairHead, Pooling, pair_labels, pair_l
 from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.links import LinkLabels
-from clinical_ie.tasks.relation_classification import MARKERS, Decision
+from clinical_ie.tasks.relation_classification import MARKERS, Decision, RelationClassification
 
 
 class EncoderRelationClassifier(EncoderModule):
@@ -35,6 +35,8 @@ class EncoderRelationClassifier(EncoderModule):
         focal_gamma: Focal loss turns down what is easy; 0 is plain cross-entropy.
         options: Those of `EncoderModule`.
     """
+
+    takes = RelationClassification
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from clinical_ie.models.tagging_heads import Decoder, TaggingHeads
 from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.schema import Schema
 from clinical_ie.tasks import bio
+from clinical_ie.tasks.entity_tagging import EntityTagging
 
 
 class EncoderTagger(EncoderModule):
@@ -27,6 +28,7 @@ class EncoderTagger(EncoderModule):
     """
 
     heads: TaggingHeads
+    takes = EntityTagging
 
     def __init__(self, backbone: str, schemas: dict[str, Any], *, decoder: Decoder = "crf", **options: Any) -> None:
         super().__init__(backbone, schemas, **options)

@@ -22,7 +22,7 @@ def test_files(finished_run: Path) -> None:
     assert results["run"]["epochs"] == 3
     assert results["run"]["steps"] > 0
     assert set(results["splits"]) == {"test"}
-    assert results["splits"]["test"]["demo"]["coverage"]["mentions"] == sum(
+    assert results["splits"]["test"]["demo"]["coverage"]["gold"] == sum(
         row["tp"] + row["fn"] for row in results["splits"]["test"]["demo"]["entities"]["strict"]["types"].values()
     )
 

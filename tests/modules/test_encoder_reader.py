@@ -63,7 +63,7 @@ def fruit(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def data_of(tiny_bert: str, task: Task[Any], *corpora: object, budget: int = 512) -> ExtractionDataModule:
+def data_of(tiny_bert: str, task: Task[Any], *corpora: object, budget: int = 160) -> ExtractionDataModule:
     return ExtractionDataModule(list(corpora), task, tiny_bert, batch_budget=budget, seed=1)  # type: ignore[arg-type]
 
 
@@ -92,7 +92,7 @@ def predictions(model: EncoderReader, data: ExtractionDataModule) -> tuple[list[
     return gold, [data.task.annotations(d, [e for e in examples if e.document_id == d.id], outputs, schema) for d in start]
 
 
-@pytest.mark.parametrize(("encoding", "epochs", "budget"), [("packed", 20, 512), ("single", 5, 512)])
+@pytest.mark.parametrize(("encoding", "epochs", "budget"), [("packed", 20, 160), ("single", 5, 160)])
 def test_must_learn_mentions_that_overlap(encoding: Any, epochs: int, budget: int, tiny_bert: str, fruit: str, tmp_path: Path) -> None:
     data = data_of(tiny_bert, EntityReading(encoding, window=80, overlap=8), BratFolder(fruit, SCHEMA), budget=budget)
     gold, predicted = predictions(trained(data, tiny_bert, tmp_path, epochs), data)

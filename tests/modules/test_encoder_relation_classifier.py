@@ -62,7 +62,7 @@ def doses(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def data_of(tiny_bert: str, task: RelationClassification, *corpora: object) -> ExtractionDataModule:
-    return ExtractionDataModule(list(corpora), task, tiny_bert, batch_budget=512, seed=1)  # type: ignore[arg-type]
+    return ExtractionDataModule(list(corpora), task, tiny_bert, batch_budget=160, seed=1)  # type: ignore[arg-type]
 
 
 def trained(data: ExtractionDataModule, tiny_bert: str, folder: Path, epochs: int, **options: Any) -> EncoderRelationClassifier:

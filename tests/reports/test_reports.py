@@ -43,8 +43,8 @@ def test_the_page_marks_and_escapes(tmp_path: Path) -> None:
 def test_results_there_and_back(tmp_path: Path) -> None:
     gold, predicted = [document(("Drug", 0, 7), ("Dose", 9, 13))], [document(("Drug", 0, 7))]
     results = Results()
-    coverage = {"mentions": 2, "unrepresentable": {}, "recall_ceiling": 1.0}
-    results.add("test", "c", score(gold, predicted, StrictOneToOne()), coverage=coverage, left_out={}, samples=50)
+    coverage = {"of": "mentions", "gold": 2, "unrepresentable": {}, "recall_ceiling": 1.0}
+    results.add("test", "c", score(gold, predicted, StrictOneToOne()), finds="entities", coverage=coverage, left_out={}, samples=50)
     results.write(tmp_path / "results.json")
     again = Results.load(tmp_path / "results.json")
     assert again == results
