@@ -43,8 +43,8 @@ class ExtractionDataModule(pl.LightningDataModule):
         eval_batch_budget: Most sub-words of a batch elsewhere.
         seed: Order of training batches.
         texts: A folder of ``.txt`` files for ``predict``; without it, predictions are made for the test split.
-        mentions: Where a task needs mentions, those that another model found: a folder of its ``predictions``, with
-            ``CORPUS.jsonl`` or BRAT files in ``CORPUS``. Without it gold mentions are taken.
+        mentions: Where a task needs mentions, those that another model found, for ``test`` and ``predict``: a folder of its
+            predictions, with ``CORPUS.jsonl`` or BRAT files in ``CORPUS``. Without it gold mentions are taken.
         workers: Processes that make batches; 0 makes them in the main process, which is fastest for short notes.
         lenient: Mend and count broken records instead of stopping at the first.
     """

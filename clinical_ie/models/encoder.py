@@ -64,11 +64,12 @@ class Encoder(nn.Module):
             parameter.requires_grad_(not self.freeze)
         self.adapters = {key for key, parameter in self.named_parameters() if parameter.requires_grad and parameter not in own}
         self.model.train()
-        self.markers = nn.Embedding(max(1, len(markers)), self.hidden) if markers else None
+        words = cast("nn.Embedding", base.get_input_embeddings()).weight.detach()
+        self.embedding_width = int(words.shape[1])  # not that of the hidden states in every architecture
+        self.markers = nn.Embedding(len(markers), self.embedding_width) if markers else None
         if self.markers is not None:
-            words = cast("nn.Embedding", base.get_input_embeddings()).weight.detach()
             for rank, ids in enumerate(markers):
-                self.markers.weight.data[rank] = words[list(ids)].mean(0) + 0.1 * words.std() * torch.randn(self.hidden)
+                self.markers.weight.data[rank] = words[list(ids)].mean(0) + 0.1 * words.std() * torch.randn(self.embedding_width)
 
     @property
     def base(self) -> PreTrainedModel:
@@ -79,7 +80,7 @@ class Encoder(nn.Module):
         """Vectors of the vocabulary, before any context.
 
         Shape:
-            - input_ids: any; result: the same with ``H`` behind.
+            - input_ids: any; result: the same with the width of embeddings behind.
         """
         return cast("Tensor", self.base.get_input_embeddings()(input_ids))
 

@@ -22,17 +22,18 @@ class ReadingHeads(nn.Module):
 
     Args:
         hidden: Width of the encoder.
+        embedding: Width of what enters the encoder.
         width: Of the space in which queries and words meet.
         dropout: On the encoder's vectors.
         longest: Most words of an answer.
     """
 
-    def __init__(self, hidden: int, width: int, dropout: float, longest: int) -> None:
+    def __init__(self, hidden: int, embedding: int, width: int, dropout: float, longest: int) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.longest = longest
         self.query = nn.Linear(hidden, 3 * width)
-        self.marker = nn.Linear(hidden, hidden)
+        self.marker = nn.Linear(hidden, embedding)
         nn.init.zeros_(self.marker.weight)  # markers begin as the words of their queries
         nn.init.zeros_(self.marker.bias)
         self.asked = nn.Linear(hidden, hidden)

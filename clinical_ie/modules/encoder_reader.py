@@ -64,7 +64,7 @@ class EncoderReader(EncoderModule):
 
     def make_heads(self, hidden: int) -> ReadingHeads:
         """One set of heads for all queries."""
-        return ReadingHeads(hidden, self.width, self.dropout, self.longest)
+        return ReadingHeads(hidden, self.encoder.embedding_width, self.width, self.dropout, self.longest)
 
     def meaning(self, schemas: dict[str, Schema]) -> Any:
         """Nothing: queries come with the data, so weights fit any schema."""
@@ -101,57 +101,66 @@ class EncoderReader(EncoderModule):
         rows, places = batch["query_mask"].nonzero(as_tuple=True)
         return (rows, batch["query_positions"][rows, places], vectors[rows, places]), self.heads.asked(said)[batch["query_asked"]]
 
-    def _loss(self, batch: Batch) -> Tensor:
-        """Mean over words and queries of the start and end losses, and over candidates of the match loss."""
-        words, starts, ends, match_query = self._read(batch)
-        mask = batch["query_mask"].unsqueeze(2) & batch["unit_mask"].unsqueeze(1)
+    def _loss(self, batch: Batch, read: tuple[Tensor, Tensor, Tensor, Tensor], number: Tensor) -> Tensor:
+        """Start and end losses over a number of words times queries, and the mean over candidates of the match loss."""
+        words, starts, ends, match_query = read
+        mask = _asked_words(batch)
         gold_starts, gold_ends = torch.zeros_like(mask), torch.zeros_like(mask)
         row, query, first, last = batch["spans"].unbind(1)
         gold_starts[row, query, first] = True
         gold_ends[row, query, last] = True
-        share = 1 / batch["units_times_queries"]
         weight = starts.new_tensor(self.positive_weight)
         loss = mask * sum(
             _bce(scores, gold.float(), reduction="none", pos_weight=weight) for scores, gold in ((starts, gold_starts), (ends, gold_ends))
         )
-        total = loss.sum() * share
         candidates = self.heads.candidates(((starts.detach() > 0) | gold_starts) & mask, ((ends.detach() > 0) | gold_ends) & mask)
         codes = _codes(candidates, mask.shape)
         gold = torch.isin(codes, _codes(batch["spans"], mask.shape)).float()
         scores = self.heads.matches(match_query, words, candidates)
-        found: Tensor = total + self.match_weight * (_bce(scores, gold, reduction="sum") / max(1, len(gold)))
+        found: Tensor = loss.sum() / number + self.match_weight * (_bce(scores, gold, reduction="sum") / max(1, len(gold)))
+        if "asked_ids" not in batch:  # every parameter needs a gradient, or distributed training stops
+            unused = [*self.heads.marker.parameters(), *self.heads.asked.parameters()]
+            found = found + 0.0 * torch.stack([parameter.sum() for parameter in unused]).sum()
         return found
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss."""
-        number = (batch["query_mask"].sum(1) * batch["unit_mask"].sum(1)).sum().float()
         # By the mean over ranks: the average of all ranks' gradients is then that of the mean over all words and queries.
-        batch["units_times_queries"] = self.trainer.strategy.reduce(number, reduce_op="mean")
-        loss = self._loss(batch)
+        number = self.trainer.strategy.reduce(_asked_words(batch).sum().float(), reduce_op="mean")
+        loss = self._loss(batch, self._read(batch), cast("Tensor", number))
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["example_ids"]))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Example id -> spans by query."""
-        return self._outputs(batch)
+        """Example id -> spans by query; and the loss."""
+        read = self._read(batch)
+        number = _asked_words(batch).sum()
+        self.log("dev/loss", self._loss(batch, read, number), batch_size=int(number), sync_dist=True)
+        return self._outputs(batch, read)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> spans by query."""
-        return self._outputs(batch)
+        return self._outputs(batch, self._read(batch))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> spans by query."""
-        return self._outputs(batch)
+        return self._outputs(batch, self._read(batch))
 
-    def _outputs(self, batch: Batch) -> dict[str, Any]:
-        words, starts, ends, match_query = self._read(batch)
-        mask = batch["query_mask"].unsqueeze(2) & batch["unit_mask"].unsqueeze(1)
+    def _outputs(self, batch: Batch, read: tuple[Tensor, Tensor, Tensor, Tensor]) -> dict[str, Any]:
+        words, starts, ends, match_query = read
+        mask = _asked_words(batch)
         candidates = self.heads.candidates((starts > 0) & mask, (ends > 0) & mask)
         scores = self.heads.matches(match_query, words, candidates)
         found: dict[str, list[tuple[int, int, int, float]]] = {name: [] for name in batch["example_ids"]}
         for (row, query, first, last), score in zip(candidates[scores > 0].tolist(), scores[scores > 0].tolist(), strict=True):
             found[batch["example_ids"][row]].append((query, first, last + 1, score))
         return cast("dict[str, Any]", found)
+
+
+def _asked_words(batch: Batch) -> Tensor:
+    """Where a query meets a word, ``(B, Q, W)``."""
+    found: Tensor = batch["query_mask"].unsqueeze(2) & batch["unit_mask"].unsqueeze(1)
+    return found
 
 
 def _codes(spans: Tensor, shape: torch.Size) -> Tensor:

@@ -5,7 +5,7 @@ Shape legend: ``B`` rows, ``L`` sub-words and markers, ``P`` pairs, ``K`` labels
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -20,6 +20,9 @@ from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.links import LinkLabels
 from clinical_ie.tasks.relation_classification import MARKERS, Decision, RelationClassification
+
+Scored = tuple[str, Tensor, Tensor, Tensor]
+"""Corpus, places of its pairs in the batch, their scores, and what their types allow."""
 
 
 class EncoderRelationClassifier(EncoderModule):
@@ -87,14 +90,14 @@ class EncoderRelationClassifier(EncoderModule):
         for corpus, labels in self.labels.items():
             names = self.schemas[corpus].entity_names
             legal = [[labels.legal(head, tail) for tail in names] for head in names]
-            heads[corpus.replace(".", "_")] = PairHead(hidden, labels.names, legal, self.pooling, self.width, self.dropout)
+            heads[_key(corpus)] = PairHead(hidden, labels.names, legal, self.pooling, self.width, self.dropout)
         return nn.ModuleDict(heads)
 
     def meaning(self, schemas: dict[str, Schema]) -> Any:
         """Entity types (their markers) and labels of each corpus, in their order."""
         return {name: [list(schema.entity_names), list(LinkLabels(schema).names)] for name, schema in schemas.items()}
 
-    def scores(self, batch: Batch) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
+    def scores(self, batch: Batch) -> Iterator[Scored]:
         """Corpus, places of its pairs in the batch, their scores, and what their types allow.
 
         Raises:
@@ -104,57 +107,60 @@ class EncoderRelationClassifier(EncoderModule):
             raise SettingError(f"{self.backbone_name} has no absolute positions that markers could share; set data.task.encoding to pair")
         hidden = self.encoder(batch["input_ids"], batch["attention_mask"], batch["position_ids"])
         for corpus, places in batch["pairs_of"].items():
-            head = cast("PairHead", cast("nn.ModuleDict", self.heads)[corpus.replace(".", "_")])
+            head = cast("PairHead", cast("nn.ModuleDict", self.heads)[_key(corpus)])
             pairs = batch["pairs"][places]
             types = batch["types"]
             scores = head(hidden, batch["marks"], batch["mention_rows"], types, pairs, batch["distances"][places])
             yield corpus, places, scores, head.legal[types[pairs[:, 0]], types[pairs[:, 1]]]
 
-    def _loss(self, batch: Batch) -> tuple[Tensor, int]:
-        """Summed over pairs; and their number."""
+    def _loss(self, batch: Batch, scored: Sequence[Scored]) -> Tensor:
+        """Summed over pairs."""
         total = torch.zeros((), device=batch["input_ids"].device)
-        for corpus, _, scores, legal in self.scores(batch):
+        for corpus, _, scores, legal in scored:
             columns = ["none", *self.labels[corpus].names]
             weights = scores.new_tensor([self.class_weights.get(name, 1.0) for name in columns]) if self.class_weights else None
             loss = pair_loss(scores, batch["labels"][corpus], legal, self.decision, weights=weights, focal_gamma=self.focal_gamma)
             total = total + loss.sum()
-        absent = [
-            head
-            for corpus, head in cast("nn.ModuleDict", self.heads).items()
-            if corpus not in {c.replace(".", "_") for c in batch["pairs_of"]}
-        ]
-        for head in absent:  # every parameter needs a gradient on every rank, or distributed training stops
-            total = total + 0.0 * torch.stack([parameter.sum() for parameter in head.parameters()]).sum()
-        return total, int(batch["pairs"].shape[0])
+        present = {_key(corpus) for corpus in batch["pairs_of"]}
+        for corpus, head in cast("nn.ModuleDict", self.heads).items():
+            if corpus not in present:  # every parameter needs a gradient on every rank, or distributed training stops
+                total = total + 0.0 * torch.stack([parameter.sum() for parameter in head.parameters()]).sum()
+        return total
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss per pair."""
-        total, count = self._loss(batch)
+        total = self._loss(batch, list(self.scores(batch)))
         # By the mean number of pairs over ranks: the average of all ranks' gradients is then that of the mean over all pairs.
-        number = torch.tensor(float(count), device=total.device)
+        number = torch.tensor(float(len(batch["pairs"])), device=total.device)
         loss = total / self.trainer.strategy.reduce(number, reduce_op="mean")
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["example_ids"]))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> labels by pair; and the loss."""
-        total, count = self._loss(batch)
-        self.log("dev/loss", total / count, batch_size=count, sync_dist=True)
-        return self._outputs(batch)
+        scored = list(self.scores(batch))
+        count = len(batch["pairs"])
+        self.log("dev/loss", self._loss(batch, scored) / count, batch_size=count, sync_dist=True)
+        return self._outputs(batch, scored)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> labels by pair."""
-        return self._outputs(batch)
+        return self._outputs(batch, list(self.scores(batch)))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> labels by pair."""
-        return self._outputs(batch)
+        return self._outputs(batch, list(self.scores(batch)))
 
-    def _outputs(self, batch: Batch) -> dict[str, Any]:
+    def _outputs(self, batch: Batch, scored: Sequence[Scored]) -> dict[str, Any]:
         found: dict[str, dict[int, list[tuple[int, float]]]] = {name: {} for name in batch["example_ids"]}
-        for _, places, scores, legal in self.scores(batch):
+        for _, places, scores, legal in scored:
             for place, labels in zip(places.tolist(), pair_labels(scores, legal, self.decision), strict=True):
                 if labels:
                     row, rank = batch["pair_keys"][place]
                     found[batch["example_ids"][row]][rank] = labels
         return found
+
+
+def _key(corpus: str) -> str:
+    """What a head is called: names of modules have no dots."""
+    return corpus.replace(".", "_")
