@@ -126,12 +126,12 @@ class PairCollator:
             "attention_mask": padded([[1] * example.length for example in examples], 0),
             "position_ids": padded([example.position_ids for example in examples], 0),
             "levitated": any(example.position_ids[-1] != example.length - 1 for example in examples),
-            "mention_rows": torch.tensor(rows),
-            "marks": torch.tensor(marks),
-            "types": torch.tensor(types),
-            "pairs": torch.tensor(pairs),
-            "distances": torch.tensor(distances),
-            "pairs_of": {corpus: torch.tensor(found) for corpus, found in places.items()},
+            "mention_rows": torch.tensor(rows, dtype=torch.long),
+            "marks": torch.tensor(marks, dtype=torch.long).reshape(-1, 2),
+            "types": torch.tensor(types, dtype=torch.long),
+            "pairs": torch.tensor(pairs, dtype=torch.long).reshape(-1, 2),
+            "distances": torch.tensor(distances, dtype=torch.long).reshape(-1, 2),
+            "pairs_of": {corpus: torch.tensor(found, dtype=torch.long) for corpus, found in places.items()},
             "labels": {corpus: _multi_hot(found, self.counts[corpus]) for corpus, found in gold.items()},
             "pair_keys": keys,
             "corpora": [example.corpus for example in examples],
@@ -177,7 +177,7 @@ class ReadingCollator:
             for first, last in answers
         ]
         return {
-            **(self._packed(examples) if examples[0].asked else {}),
+            **(self._packed(examples) if any(example.asked for example in examples) else {}),
             "input_ids": padded([example.input_ids for example in examples], self.pad_id),
             "attention_mask": padded([[1] * example.length for example in examples], 0),
             "position_ids": padded([example.position_ids for example in examples], 0),

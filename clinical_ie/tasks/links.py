@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from clinical_ie.document import Attribute, Document, Entity, Event, Relation, bare_role
 from clinical_ie.schema import Schema
@@ -41,11 +42,12 @@ class LinkLabels:
             found[LinkLabel(relation.name)] = None
             if relation.argument:
                 for attribute in schema.attributes:
-                    if attribute.values and (not relation.tails or set(attribute.targets) & set(relation.tails)):
+                    if attribute.values and (not relation.tails or not attribute.targets or set(attribute.targets) & set(relation.tails)):
                         found.update(dict.fromkeys(LinkLabel(relation.name, attribute.name, value) for value in attribute.values))
         self.labels = tuple(found)
         self.names = tuple(label.name for label in self.labels)
         self._rank = {label: rank for rank, label in enumerate(self.labels)}
+        self._valued = {(label.relation, label.attribute) for label in self.labels}
         self._legal: dict[tuple[str, str], tuple[int, ...]] = {}
 
     def __len__(self) -> int:
@@ -69,9 +71,12 @@ class LinkLabels:
         for _, name, head, tail in document.links():
             label = LinkLabel(name)
             for attribute, value in values.get(tail.id, {}).items():
-                if (valued := LinkLabel(name, attribute, value)) in self._rank:
+                valued = LinkLabel(name, attribute, value)
+                if valued in self._rank:
                     label = valued
                     break
+                if (name, attribute) in self._valued:
+                    label = valued  # a value that the schema does not declare
             rank = self._rank.get(label)
             yield head, tail, rank if rank is not None and rank in self.legal(head.type, tail.type) else None
 
@@ -88,7 +93,10 @@ def linked(document: Document, links: Iterable[tuple[str, str, LinkLabel, float]
         schema: Says what is an argument and what triggers events.
     """
     types = {entity.id: entity.type for entity in document.entities}
-    triggers = {entity.id: f"E{rank}" for rank, entity in enumerate((e for e in document.entities if e.type in schema.events), 1)}
+    taken = set(types)
+    events_ids = _free("E", taken)
+    triggers = {entity.id: next(events_ids) for entity in document.entities if entity.type in schema.events}
+    relation_ids, attribute_ids = _free("R", taken), _free("A", taken)
     roles = {relation.name: relation for relation in schema.relations if relation.argument}
     relations: list[Relation] = []
     arguments: dict[str, list[tuple[str, str]]] = {head: [] for head in triggers}
@@ -99,14 +107,17 @@ def linked(document: Document, links: Iterable[tuple[str, str, LinkLabel, float]
             if (label.relation, place) not in arguments[head]:
                 arguments[head].append((label.relation, place))
         else:
-            relations.append(Relation(f"R{len(relations) + 1}", label.relation, triggers.get(head, head), place))
+            relations.append(Relation(next(relation_ids), label.relation, triggers.get(head, head), place))
         if label.attribute is not None and label.value is not None:
             values[tail, label.attribute] = max(values.get((tail, label.attribute), (float("-inf"), "")), (score, label.value))
     events = [Event(triggers[head], types[head], head, _numbered(found)) for head, found in arguments.items()]
-    attributes = [
-        Attribute(f"A{rank}", attribute, tail, value) for rank, ((tail, attribute), (_, value)) in enumerate(sorted(values.items()), 1)
-    ]
+    attributes = [Attribute(next(attribute_ids), attribute, tail, value) for (tail, attribute), (_, value) in sorted(values.items())]
     return Document(document.id, document.text, document.entities, tuple(relations), tuple(events), tuple(attributes))
+
+
+def _free(prefix: str, taken: set[str]) -> Iterator[str]:
+    """Numbered ids that no mention has."""
+    return (name for name in map(f"{prefix}{{}}".format, count(1)) if name not in taken)
 
 
 def _numbered(arguments: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

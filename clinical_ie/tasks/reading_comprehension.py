@@ -156,7 +156,10 @@ class _Reading(Task[ReadingExample]):
                 row = [*prefix, *context, *suffix]
                 shift = len(prefix) - page.first
                 behind = len(row)
-                positions = [*range(behind), *(behind if query.anchor is None else query.anchor + shift for query, _ in some)]
+                positions = [
+                    *range(behind),
+                    *(behind if query.anchor is None else min(query.anchor, page.last - 1) + shift for query, _ in some),
+                ]
                 places = list(range(behind, behind + len(some)))
                 row += [QUERY_MARKER] * len(some)
             else:
@@ -167,7 +170,7 @@ class _Reading(Task[ReadingExample]):
                 row += [*context, *suffix]
                 positions = list(range(len(row)))
                 if query.anchor is not None:
-                    positions[places[0]] = query.anchor + shift
+                    positions[places[0]] = min(query.anchor, page.last - 1) + shift
             yield ReadingExample(
                 f"{name}.{part}",
                 document.id,
@@ -214,7 +217,8 @@ class EntityReading(_Reading):
     ) -> dict[str, list[tuple[int, int]]]:
         """Type -> spans in words; what cannot be said is counted, each mention once."""
         answers: dict[str, list[tuple[int, int]]] = {name: [] for name in schema.entity_names}
-        for entity in document.entities:
+        edges = {edge for unit in units for edge in unit}
+        for entity in sorted(document.entities, key=lambda entity: not {entity.start, entity.end} <= edges):  # whole words first
             if entity.type not in answers:
                 continue
             coverage.gold += 1
@@ -277,15 +281,15 @@ class RelationReading(_Reading):
         pages, units, firsts = self._pages(
             document, ids, offsets, self._budget(source, (query for found in asked_of.values() for query in found))
         )
-        starts = [start for start, _ in units]
+        unit_ends = [end for _, end in units]
         words = {entity.id: words_of(entity.span, units) for entity in document.entities}
-        gold = self._gold(document, labels, words, pages, coverage)
+        gold = self._gold(document, labels, words, units, pages, coverage)
         found: list[ReadingExample] = []
         for number, page in enumerate(pages):
             asked = [
                 (query, gold.get(query.key, []))
                 for entity in document.entities
-                if page.core_left <= min(bisect_left(starts, entity.start), len(units) - 1) < page.core_right
+                if page.core_left <= min(bisect_right(unit_ends, entity.start), len(units) - 1) < page.core_right
                 for query in asked_of[entity.id]
             ]
             name = f"{source.corpus}/{document.id}#{number}"
@@ -311,6 +315,7 @@ class RelationReading(_Reading):
         document: Document,
         labels: LinkLabels,
         words: Mapping[str, tuple[int, int] | None],
+        units: Sequence[Fragment],
         pages: Sequence[_Page],
         coverage: Coverage,
     ) -> dict[tuple[str, ...], list[tuple[int, int]]]:
@@ -323,6 +328,8 @@ class RelationReading(_Reading):
                 coverage.unrepresentable["the schema does not allow it"] += 1
             elif at is None or span is None:
                 coverage.unrepresentable["no word in it"] += 1
+            elif self._grounded(document, labels, head, rank, Span.of(units[span[0]][0], units[span[1] - 1][1])) != tail:
+                coverage.unrepresentable["another mention has these words" if head.id != tail.id else "links a mention to itself"] += 1
             elif span in gold.get((head.id, str(rank)), []):
                 coverage.unrepresentable["annotated twice"] += 1
             elif not any(p.core_left <= at[0] < p.core_right and p.left <= span[0] and span[1] <= p.right for p in pages):

@@ -112,21 +112,16 @@ class RelationClassification(Task[PairExample]):
         ids, offsets = source.encoder.encode(document.text)
         mentions = self._mentions(document, source, offsets)
         pairs = list(self._candidates(mentions, labels))
-        gold = self._gold(document, mentions, set(pairs), labels, coverage)
         budget = self.window - len(source.encoder.prefix) - len(source.encoder.suffix)
         if self.encoding == "pair":
             budget -= len(MARKERS)
-        lost = [pair for pair in pairs if _extent(mentions, pair)[1] - _extent(mentions, pair)[0] > budget]
-        for pair in lost:
-            coverage.unrepresentable["no window holds both"] += len(gold.get(pair, ()))
-        if lost:
-            gone = set(lost)
-            pairs = [pair for pair in pairs if pair not in gone]
+        lost = {pair for pair in pairs if _extent(mentions, pair)[1] - _extent(mentions, pair)[0] > budget}
+        pairs = [pair for pair in pairs if pair not in lost]
+        gold = self._gold(document, mentions, set(pairs), lost, labels, coverage)
         coverage.candidates += len(pairs)
         if training and self.negatives < 1:
             draw = random.Random(f"{self.seed}/{document.id}")
             pairs = [pair for pair in pairs if pair in gold or draw.random() < self.negatives]
-        coverage.unrepresentable = +coverage.unrepresentable
         make = self._shared if self.encoding == "shared" else self._single
         return list(make(document, source, ids, offsets, mentions, pairs, gold, budget))
 
@@ -154,7 +149,7 @@ class RelationClassification(Task[PairExample]):
             first = bisect_right(ends, entity.start)
             last = max(bisect_left(starts, entity.end), first + 1)
             if entity.type in types and first < len(ends):
-                found.append(_Mention(entity, types[entity.type], first, last, bisect_right(sentence_starts, entity.start)))
+                found.append(_Mention(entity, types[entity.type], first, last, bisect_right(sentence_starts, offsets[first][0])))
         return sorted(found, key=lambda mention: (mention.first, -mention.last, mention.entity.type))
 
     def _candidates(self, mentions: Sequence[_Mention], labels: LinkLabels) -> Iterator[tuple[int, int]]:
@@ -175,29 +170,35 @@ class RelationClassification(Task[PairExample]):
         document: Document,
         mentions: Sequence[_Mention],
         pairs: set[tuple[int, int]],
+        lost: set[tuple[int, int]],
         labels: LinkLabels,
         coverage: Coverage,
     ) -> dict[tuple[int, int], list[int]]:
         """Pair -> ranks of its labels, as many as the decision can give."""
         place_of = {mention.entity.id: place for place, mention in enumerate(mentions)}
         gold: dict[tuple[int, int], list[int]] = {}
+        implied: dict[tuple[int, int], int] = {}
         for head, tail, rank in labels.gold(document):
             coverage.gold += 1
             pair = place_of.get(head.id, -1), place_of.get(tail.id, -1)
             known = gold.get(pair, [])
             if rank is None:
                 coverage.unrepresentable["the schema does not allow it"] += 1
+            elif pair in lost:
+                coverage.unrepresentable["no window holds both"] += 1
             elif pair not in pairs:
                 coverage.unrepresentable["farther apart than the distance" if head.id != tail.id else "links a mention to itself"] += 1
+            elif self.decision == "binary" and rank != labels.legal(head.type, tail.type)[0]:
+                coverage.unrepresentable["not the label that the types imply"] += 1
+                implied[pair] = labels.legal(head.type, tail.type)[0]
             elif rank in known:
                 coverage.unrepresentable["annotated twice"] += 1
             elif known and self.decision != "multi_label":
                 coverage.unrepresentable["second label of its pair"] += 1
-            elif self.decision == "binary" and rank != labels.legal(head.type, tail.type)[0]:
-                coverage.unrepresentable["not the label that the types imply"] += 1
-                gold[pair] = [labels.legal(head.type, tail.type)[0]]
             else:
                 gold.setdefault(pair, []).append(rank)
+        for pair, rank in implied.items():
+            gold.setdefault(pair, [rank])
         return gold
 
     def _shared(
@@ -277,14 +278,14 @@ class RelationClassification(Task[PairExample]):
                 first = max(first, left - (budget - (right - left)) // 2)
                 last = min(last, first + budget)
             # what opens later stands closer to its mention, what closes later stands farther away
-            inserted: list[tuple[int, int, int, int]] = []
+            inserted: list[tuple[int, int, int, int, int]] = []
             for role, mention in enumerate(mentions[index] for index in pair):
-                inserted.append((mention.first, 1, -mention.last, 2 * role))
-                inserted.append((mention.last, 0, -mention.first, 2 * role + 1))
+                inserted.append((mention.first, 1, -mention.last, role, 2 * role))
+                inserted.append((mention.last, 0, -mention.first, -role, 2 * role + 1))
             row: list[int] = [*prefix]
             places = [0, 0, 0, 0]
             at = first
-            for where, _, _, kind in sorted(inserted):
+            for where, _, _, _, kind in sorted(inserted):
                 row += ids[at:where]
                 at = where
                 places[kind] = len(row)

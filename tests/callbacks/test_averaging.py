@@ -8,7 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -44,6 +44,9 @@ class Small(pl.LightningModule):
         loss: Tensor = self.head(self.norm(hidden)).pow(2).mean()
         return loss
 
+    def test_step(self, batch: Tensor, batch_idx: int) -> None:
+        self.encoder(batch)
+
     def on_before_zero_grad(self, optimizer: Any) -> None:
         self.history.append(self.head.weight.detach().clone())
 
@@ -55,8 +58,8 @@ def trained(folder: str, where: Path, callback: pl.Callback, steps: int = 6) -> 
     model = Small(folder)
     ids = torch.randint(5, 900, (8, 7), generator=torch.Generator().manual_seed(0))
     trainer = pl.Trainer(
-        max_epochs=2, limit_train_batches=steps // 2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, default_root_dir=where, callbacks=[callback],
+        max_epochs=2, limit_train_batches=steps // 2, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=where, callbacks=[callback],
     )  # fmt: skip
     trainer.fit(model, DataLoader(ids, batch_size=2))  # type: ignore[arg-type]
     return model
@@ -99,3 +102,20 @@ def test_the_average_by_hand(every: int, start: int | None, tiny_bert: str, tmp_
     assert average is not None
     torch.testing.assert_close(model.head.weight.detach(), average, rtol=1e-5, atol=1e-7)
     assert not torch.allclose(average, states[-1], rtol=1e-3), "it is not the last state"
+
+
+def test_a_test_after_training_is_of_the_average(tiny_bert: str, tmp_path: Path) -> None:
+    """In the process that trained, as in one that did not: Lightning's own gives back the weights that were put aside."""
+    model = Small(tiny_bert)
+    loader = DataLoader(torch.randint(5, 900, (8, 7), generator=torch.Generator().manual_seed(0)), batch_size=2)  # type: ignore[arg-type]
+    keeper = ModelCheckpoint(tmp_path, "kept", every_n_train_steps=3, save_top_k=1)
+    trainer = pl.Trainer(
+        max_steps=4, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+        callbacks=[MovingAverage(0.75), keeper],
+    )  # fmt: skip
+    trainer.fit(model, loader)
+    checkpoint = torch.load(tmp_path / "kept.ckpt", weights_only=True)
+    average, aside = (checkpoint[key]["head.weight"] for key in ("state_dict", "current_model_state"))
+    assert not torch.equal(average, aside)
+    trainer.test(model, loader, ckpt_path=str(tmp_path / "kept.ckpt"), weights_only=True, verbose=False)
+    assert torch.equal(model.head.weight.detach(), average)

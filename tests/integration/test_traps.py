@@ -17,7 +17,11 @@ import yaml
 
 from clinical_ie.cli import main
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated")  # PEFT asks transformers that way
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated"),  # PEFT asks transformers that way
+    pytest.mark.filterwarnings("ignore:.loftq_config. specified but will be ignored"),  # jsonargparse gives all arguments there are
+    pytest.mark.filterwarnings("ignore:You're using the WeightAveraging callback, but loading a checkpoint outside"),
+]
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TASKS = sorted(path.stem for path in (CONFIGS / "task").glob("*.yaml"))
@@ -126,9 +130,9 @@ TWO = ("--trainer.devices=2", "--trainer.strategy=ddp")
         ("entity_tagging", "lora"),
         ("relation_classification", "p_tuning"),
         ("entity_reading", "prefix_tuning"),
-        ("relation_reading", "lora"),
         ("entity_reading_single", None),
-        ("relation_classification_pair", "prompt_tuning_unfrozen"),
+        pytest.param("relation_reading", "lora", marks=pytest.mark.slow),
+        pytest.param("relation_classification_pair", "prompt_tuning_unfrozen", marks=pytest.mark.slow),
     ],
 )
 def test_two_ranks_train_adapters(task: str, peft: str | None, of_task: Callable[..., list[str]], tmp_path: Path) -> None:
@@ -145,16 +149,21 @@ def test_two_ranks_train_adapters(task: str, peft: str | None, of_task: Callable
 
 @pytest.mark.distributed
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("task", ["relation_classification", "relation_reading"])
+@pytest.mark.parametrize("task", ["relation_classification", pytest.param("relation_reading", marks=pytest.mark.slow)])
 def test_two_ranks_score_links_as_one_does(task: str, of_task: Callable[..., list[str]], tmp_path: Path) -> None:
     whole = tmp_path / "run"
-    epochs = {"relation_classification": 3, "relation_reading": 8}[task]
-    assert main(["fit", *of_task(task, whole, f"--trainer.max_epochs={epochs}", "--data.batch_budget=256")]) == 0
+    epochs = {"relation_classification": 3, "relation_reading": 10}[task]
+    # so few notes teach a reader nothing; what it says is of no matter, only that it says something
+    eager = ["--model.init_args.positive_weight=100", "--model.init_args.match_weight=1"] if task == "relation_reading" else []
+    assert (
+        main(["fit", *of_task(task, whole, f"--trainer.max_epochs={epochs}", "--data.batch_budget=256", "--test_after_fit=false", *eager)])
+        == 0
+    )
     found = {}
     for devices in (1, 2):
         folder = tmp_path / f"run{devices}"
         given = ["-c", str(whole / "config.yaml"), f"--run_dir={folder}", "--data.eval_batch_budget=300"]
-        given += [f"--ckpt_path={whole / 'checkpoints' / 'best.ckpt'}", f"--trainer.devices={devices}"]
+        given += [f"--ckpt_path={whole / 'checkpoints' / 'last.ckpt'}", f"--trainer.devices={devices}"]
         run("validate", *given, *(["--trainer.strategy=ddp"] if devices == 2 else []))
         found[devices] = json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"]["dev"]["demo"]
     assert found[1]["documents"] == found[2]["documents"] == 6
@@ -179,6 +188,15 @@ def test_every_task_fits_tests_and_predicts(
     mentions = [] if kind == "entities" else [f"--data.mentions={folder / 'predictions' / 'test'}"]
     assert main(["predict", "-c", str(folder / "config.yaml"), *mentions]) == 0
     assert len(list((folder / "predictions" / "predict" / "demo").glob("*.ann"))) == 6
+
+
+def test_a_run_gives_no_warnings_that_no_user_can_act_on(of_task: Callable[..., list[str]], tmp_path: Path) -> None:
+    averaging = ("--trainer.callbacks+=clinical_ie.callbacks.averaging.MovingAverage", "--trainer.callbacks.init_args.decay=0.5")
+    given = [*averaging, "--trainer.limit_train_batches=2", "--model.init_args.gradient_checkpointing=true"]
+    done = run("fit", *of_task("entity_tagging", tmp_path / "run", *given, peft="lora"))
+    assert "Warning" not in done.stderr, done.stderr
+    again = run("test", "-c", str(tmp_path / "run" / "config.yaml"))
+    assert "Warning" not in again.stderr, again.stderr
 
 
 def test_going_on_with_p_tuning(of_task: Callable[..., list[str]], tmp_path: Path) -> None:

@@ -302,6 +302,49 @@ def test_gradient_checkpointing_gives_the_same_gradients(kind: str, method: str 
         torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-4, atol=1e-4, msg=lambda said, name=name: f"{name}: {said}")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", [None, *METHODS])
+@pytest.mark.parametrize("markers", [False, True])
+def test_what_is_aside_sees_and_is_not_seen(kind: str, method: str | None, markers: bool, made: Made) -> None:
+    """Each place aside gets what it gets as the only one, and the others what they get without any."""
+    encoder = made(kind, method, markers=[[5], [7]] if markers else [])
+    ids, mask = text(kind)
+    behind = torch.tensor([-1, -2, -1]) if markers else torch.tensor([11, 12, 11])
+    mask, positions = torch.ones_like(mask), torch.tensor([*range(9), 9, 3, 9]).expand(3, 12)
+    mask[2, 4:] = 0  # a gap of padding before what is aside
+    both, there = torch.cat([ids, behind.expand(3, 3)], 1), torch.cat([mask, torch.ones(3, 3, dtype=torch.long)], 1)
+    aside = torch.arange(12).expand(3, 12) >= 9
+    with torch.no_grad():
+        found = encoder(both, there, positions, None, aside)
+        without = encoder(ids, mask, positions[:, :9])
+        torch.testing.assert_close(found[:, :9][mask.bool()], without[mask.bool()], **CLOSE)
+        for place in (9, 10, 11):
+            keep = [*range(9), place]
+            alone = encoder(both[:, keep], there[:, keep], positions[:, keep], None, aside[:, keep])
+            torch.testing.assert_close(found[:, place], alone[:, 9], **CLOSE)
+        torch.testing.assert_close(found[:, 9], found[:, 11], **CLOSE)
+        assert not torch.allclose(encoder(both, there, positions)[:, :9], found[:, :9], atol=1e-2), "it makes a difference"
+        nothing = encoder(ids, mask, None, None, torch.zeros_like(mask).bool())
+        torch.testing.assert_close(nothing[mask.bool()], encoder(ids, mask)[mask.bool()], **CLOSE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", [None, "lora", "p_tuning", "prefix_tuning"])
+def test_in_bfloat16(kind: str, method: str | None, made: Made) -> None:
+    """As the trainer's mixed precision runs it; also with a mask that differs from place to place."""
+    encoder = made(kind, method, markers=[[5]])
+    ids, mask = text(kind)
+    aside = torch.zeros_like(mask).bool()
+    aside[:, 8] = True
+    with torch.no_grad():
+        full = [encoder(ids, mask)[mask.bool()], encoder(ids, mask, None, None, aside)[mask.bool()]]
+        with torch.autocast("cpu", torch.bfloat16):
+            half = [encoder(ids, mask)[mask.bool()], encoder(ids, mask, None, None, aside)[mask.bool()]]
+    for one, two in zip(full, half, strict=True):
+        assert two.isfinite().all()
+        assert float((one - two.float()).abs().mean()) < 0.05 * float(one.abs().mean())
+
+
 def test_an_adapter_that_does_not_fit_is_said(bases: dict[str, str]) -> None:
     with pytest.raises(SettingError, match="LoraConfig does not fit"):
         Encoder(bases["bert"], peft=LoraConfig(task_type="FEATURE_EXTRACTION", target_modules=["no_such_layer"]))

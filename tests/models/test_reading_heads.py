@@ -15,7 +15,7 @@ from clinical_ie.modules import EncoderReader
 
 def heads(longest: int = 4, dropout: float = 0.0) -> ReadingHeads:
     torch.manual_seed(0)
-    made = ReadingHeads(6, 4, dropout, longest)
+    made = ReadingHeads(6, 5, 4, dropout, longest)
     for parameter in made.parameters():
         nn.init.normal_(parameter, std=0.7)
     return made
@@ -78,16 +78,9 @@ def test_scores_by_loops() -> None:
                     torch.testing.assert_close(matches[place], third @ span / 2 + made.bias[2])
 
 
-class Fixed(EncoderReader):
-    """A reader whose encoder is a table."""
-
-    def _read(self, batch: Any) -> Any:
-        starts, ends, match_query = self.heads.edges(batch["queries"], batch["words"])
-        return batch["words"], starts, ends, match_query
-
-
-def case(tiny_bert: str) -> tuple[Fixed, dict[str, Any]]:
-    model = Fixed(tiny_bert, {"c": {"entities": ["A"]}}, longest=4, match_weight=0.1)
+def case(tiny_bert: str, positive_weight: float = 1.0) -> tuple[EncoderReader, dict[str, Any]]:
+    """A reader without an encoder, and what an encoder might say."""
+    model = EncoderReader(tiny_bert, {"c": {"entities": ["A"]}}, longest=4, match_weight=0.1, positive_weight=positive_weight)
     model.heads = heads()
     with torch.no_grad():
         model.heads.bias.fill_(-0.5)
@@ -101,17 +94,23 @@ def case(tiny_bert: str) -> tuple[Fixed, dict[str, Any]]:
         "words": torch.randn(3, 7, 6, generator=generator),
         "unit_mask": unit_mask,
         "query_mask": query_mask,
-        "units_times_queries": torch.tensor(float((query_mask.sum(1) * unit_mask.sum(1)).sum())),
         # two answers from one start, nested ones, one word, one that is longer than any candidate, one to the last word
         "spans": torch.tensor([[0, 0, 1, 1], [0, 0, 1, 3], [0, 1, 2, 2], [1, 1, 3, 3], [2, 0, 0, 6], [2, 0, 5, 6]]),
         "example_ids": ["x", "y", "z"],
+        "asked_ids": torch.zeros(1, 1),
     }
     return model, batch
 
 
-def test_the_loss_by_loops(tiny_bert: str) -> None:
-    model, batch = case(tiny_bert)
-    words, starts, ends, match_query = model._read(batch)
+def read(model: EncoderReader, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    starts, ends, match_query = model.heads.edges(batch["queries"], batch["words"])
+    return batch["words"], starts, ends, match_query
+
+
+@pytest.mark.parametrize("positive_weight", [1.0, 3.0])
+def test_the_loss_by_loops(positive_weight: float, tiny_bert: str) -> None:
+    model, batch = case(tiny_bert, positive_weight)
+    words, starts, ends, match_query = read(model, batch)
     gold = set(map(tuple, batch["spans"].tolist()))
     edge, number = torch.tensor(0.0), 0
     opens, closes = torch.zeros(3, 2, 7, dtype=torch.bool), torch.zeros(3, 2, 7, dtype=torch.bool)
@@ -123,8 +122,8 @@ def test_the_loss_by_loops(tiny_bert: str) -> None:
                     number += 1
                     begins = any((row, query, word) == span[:3] for span in gold)
                     stops = any((row, query, word) == (*span[:2], span[3]) for span in gold)
-                    edge = edge + bce(starts[row, query, word], torch.tensor(float(begins)))
-                    edge = edge + bce(ends[row, query, word], torch.tensor(float(stops)))
+                    for scores, there in ((starts, begins), (ends, stops)):
+                        edge = edge + bce(scores[row, query, word], torch.tensor(float(there))) * (positive_weight if there else 1.0)
                     opens[row, query, word] = begins or bool(starts[row, query, word] > 0)
                     closes[row, query, word] = stops or bool(ends[row, query, word] > 0)
     candidates = brute(opens, closes, 4)
@@ -132,14 +131,16 @@ def test_the_loss_by_loops(tiny_bert: str) -> None:
     terms = [bce(score, torch.tensor(float(span in gold))) for score, span in zip(scores, candidates, strict=True)]
     assert gold - set(candidates) == {(2, 0, 0, 6)}, "longer than `longest`"
     assert len(candidates) > len(gold), "there is something to refuse"
-    torch.testing.assert_close(model._loss(batch), edge / number + 0.1 * sum(terms) / len(terms))
+    torch.testing.assert_close(
+        model._loss(batch, (words, starts, ends, match_query), torch.tensor(number)), edge / number + 0.1 * sum(terms) / len(terms)
+    )
 
 
 def test_outputs_by_loops(tiny_bert: str) -> None:
     model, batch = case(tiny_bert)
     with torch.no_grad():
         model.heads.bias.copy_(torch.tensor([1.0, 1.0, 2.0]))
-        words, starts, ends, match_query = model._read(batch)
+        words, starts, ends, match_query = read(model, batch)
         mask = batch["query_mask"].unsqueeze(2) & batch["unit_mask"].unsqueeze(1)
         candidates = brute((starts > 0) & mask, (ends > 0) & mask, 4)
         scores = model.heads.matches(match_query, words, torch.tensor(candidates))
@@ -147,7 +148,7 @@ def test_outputs_by_loops(tiny_bert: str) -> None:
         for (row, query, first, last), score in zip(candidates, scores, strict=True):
             if score > 0:
                 expected["xyz"[row]].append((query, first, last + 1))
-        found = model._outputs(batch)
+        found = model._outputs(batch, (words, starts, ends, match_query))
     assert {name: sorted(span[:3] for span in spans) for name, spans in found.items()} == expected
     assert sum(map(len, expected.values())) > 3
     assert all(score > 0 for spans in found.values() for *_, score in spans)
@@ -158,7 +159,9 @@ def test_a_batch_without_answers(tiny_bert: str) -> None:
     with torch.no_grad():
         model.heads.bias.fill_(-50.0)
     batch["spans"] = batch["spans"][:0]
-    loss = model._loss(batch)
+    loss = model._loss(batch, read(model, batch), torch.tensor(35.0))
     loss.backward()
     assert loss.isfinite()
-    assert model._outputs(batch) == {"x": [], "y": [], "z": []}
+    with torch.no_grad():
+        found = model._outputs(batch, read(model, batch))
+    assert found == {"x": [], "y": [], "z": []}

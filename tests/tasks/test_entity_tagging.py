@@ -34,7 +34,7 @@ SOURCE = Source("corpus", SCHEMA, Pieces())
 def there_and_back(task: EntityTagging, document: Document) -> tuple[set[tuple[str, int, int]], Coverage, list[int]]:
     coverage = Coverage()
     examples = task.examples(document, SOURCE, coverage)
-    predicted = task.annotations(document, examples, {example.id: example.tags for example in examples})
+    predicted = task.annotations(document, examples, {example.id: example.tags for example in examples}, SCHEMA)
     return {(e.type, e.start, e.end) for e in predicted.entities}, coverage, [example.length for example in examples]
 
 
@@ -69,7 +69,7 @@ def test_gold_tags_give_gold_mentions_in_any_window(words: list[str], data: st.D
     task = EntityTagging(window=data.draw(st.integers(29, 60)), overlap=13)
     found, coverage, lengths = there_and_back(task, document)
     assert max(lengths, default=0) <= task.window
-    assert coverage.mentions == len(entities)
+    assert coverage.gold == len(entities)
     gold = {(e.type, e.start, e.end) for e in entities}
     # two words of at most 14 characters are at most 10 pieces, below the overlap: everything must come back
     expected = {key for key in gold if "😀" not in text[key[1] : key[2]]}
@@ -131,7 +131,7 @@ def test_digits_and_letters_are_different_units() -> None:
 def test_empty_notes_give_empty_documents(text: str) -> None:
     task = EntityTagging(window=40, overlap=8)
     document = Document("d", text)
-    assert task.annotations(document, task.examples(document, SOURCE), {}) == document
+    assert task.annotations(document, task.examples(document, SOURCE), {}, SCHEMA) == document
 
 
 @settings(max_examples=150)
@@ -164,5 +164,5 @@ def test_a_layer_stays_flat_at_a_seam() -> None:
     second = examples[1]
     first_owned = second.owned[0]
     everything[second.id]["one"][first_owned] = "B-A"
-    spans = [(e.start, e.end) for e in task.annotations(document, examples, everything).entities]
+    spans = [(e.start, e.end) for e in task.annotations(document, examples, everything, SCHEMA).entities]
     assert all(one[1] <= other[0] for one, other in pairwise(spans))
