@@ -13,7 +13,7 @@ help:
 	@echo "make test       all tests of a few minutes"
 	@echo "make test-slow  the others"
 	@echo "make check      format, lint, types, import layers"
-	@echo "make bench      the figures of the README (about an hour on two cores)"
+	@echo "make bench      the figures of the README (about four hours on two cores)"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,10 @@ bench: $(READY) $(PEERS)/.ready
 	$(BIN)/python benchmarks/encoder_tagger.py uw_flat $(CORPORA)
 	$(BIN)/python benchmarks/encoder_tagger.py uw_layers $(CORPORA)
 	$(BIN)/python benchmarks/encoder_tagger.py maccrobat_frequent $(CORPORA)
+	$(BIN)/python benchmarks/megatron_attention.py
+	$(BIN)/python benchmarks/shared_encoding.py $(CORPORA)
+	$(BIN)/python benchmarks/tuning_cost.py $(CORPORA)
+	for table in end_to_end pairs readers peft; do $(BIN)/python benchmarks/encoders.py $$table $(CORPORA) --runs runs/bench; done
 
 clean:
 	rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis

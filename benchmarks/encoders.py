@@ -103,10 +103,7 @@ def _cost(folder: Path) -> dict[str, float]:
     cost = json.loads((folder / "results.json").read_text(encoding="utf-8"))["run"]
     return {
         "share": 100 * cost["trainable_parameters"] / cost["parameters"],
-        "megabytes": (folder / "checkpoints" / "best.ckpt").stat().st_size / 1e6,
         "model megabytes": cost["checkpoint_model_bytes"] / 1e6,
-        "step": cost["training_seconds"] / cost["steps"],
-        "memory": cost["peak_memory_bytes"] / 1e9,
         "minutes": cost["training_seconds"] / 60,
     }
 
@@ -128,8 +125,8 @@ COLUMNS: dict[str, list[tuple[str, str, str]]] = {
     "readers": [("entities/strict", "strict F1", ".3f"), ("entities/lenient", "lenient F1", ".3f"),
                 ("recall/nested", "recall, words shared", ".3f"), ("recall/apart", "recall, the others", ".3f"),
                 ("minutes", "training minutes", ".1f")],
-    "peft": [("entities/strict", "strict F1", ".3f"), ("share", "trained %", ".2f"), ("model megabytes", "model in checkpoint, MB", ".1f"),
-             ("megabytes", "whole checkpoint, MB", ".1f"), ("step", "s/step", ".2f"), ("memory", "peak GB", ".2f")],
+    "peft": [("entities/strict", "strict F1", ".3f"), ("entities/lenient", "lenient F1", ".3f"), ("share", "trained %", ".2f"),
+             ("model megabytes", "model in checkpoint, MB", ".1f")],
 }  # fmt: skip
 
 
