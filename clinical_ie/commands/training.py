@@ -81,7 +81,7 @@ class TrainingCLI(LightningCLI):
             getattr(rank_zero_only, "rank", 0) == 0
             and self.subcommand == "fit"
             and not config.ckpt_path
-            and (self.run_dir / "checkpoints").exists()
+            and any((self.run_dir / "checkpoints").glob("*.ckpt"))
         ):
             raise SettingError(
                 f"{self.run_dir} holds a run already; give another --run_dir,"
@@ -101,7 +101,10 @@ class TrainingCLI(LightningCLI):
             raise SettingError(f"data.task decides {decision}, but the model {getattr(self.model, 'decision', None)}; give both the same")
         name = getattr(self.model, "backbone_name", None)
         if name is not None:
-            most = getattr(load_config(locate(name)), "max_position_embeddings", None)
+            config = load_config(locate(name))
+            most = getattr(config, "max_position_embeddings", None)
+            if most and "roberta" in config.model_type:  # counts positions from behind its padding id
+                most -= config.pad_token_id + 1
             if most and self.datamodule.task.window > most:
                 raise SettingError(f"data.task.window is {self.datamodule.task.window}, but {name} has {most} positions only")
 
@@ -229,7 +232,7 @@ def _data_fingerprint(data: ExtractionDataModule) -> str:
 def _model_bytes(checkpoint: Path) -> int:
     """What of a checkpoint is the model, without optimizer and other state."""
     state = torch.load(checkpoint, weights_only=True, map_location="meta")["state_dict"]
-    return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    return sum({tensor.untyped_storage()._cdata: tensor.numel() * tensor.element_size() for tensor in state.values()}.values())
 
 
 def _peak_memory() -> int:
@@ -290,6 +293,8 @@ def quieten() -> None:
         "Found .* module.s. in eval mode at the start of training",
         "You're using the WeightAveraging callback with a model that overrides the configure_model callback",
         "You are using a custom batch sampler .BudgetBatchSampler. for prediction",
+        ".*gradient_checkpointing.* is deprecated",  # PEFT's and our call, for the sake of older transformers
+        ".loftq_config. specified but will be ignored",  # jsonargparse gives all arguments that there are
         "(?s).*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own call
         "(?s).*instantiate_classes.. was deprecated",  # likewise
         "(?s).*By default only one JsonargparseDeprecationWarning",

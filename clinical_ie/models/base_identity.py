@@ -26,7 +26,7 @@ class BaseIdentity:
         digest = hashlib.sha256()
         for key, tensor in sorted(model.state_dict().items()):
             digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).reshape(-1).numpy().data)
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return cls(name, getattr(model.config, "_commit_hash", None), digest.hexdigest())
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Shape legend: ``B`` rows, ``L`` sub-words, ``H`` hidden, ``V`` virtual tokens.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -110,18 +111,17 @@ class Encoder(nn.Module):
         visible = attention_mask if aside is None else _visible(attention_mask, aside)
         prompt = self.model.active_peft_config if isinstance(self.model, PeftModel) else None
         if not isinstance(prompt, PromptLearningConfig):
-            if self.markers is None:
+            if self.markers is None and added is None:
                 return cast("Tensor", self.model(input_ids=input_ids, attention_mask=_added(visible), position_ids=position_ids)[0])
             embeds = self._embeds(input_ids, added)
             return cast("Tensor", self.model(inputs_embeds=embeds, attention_mask=_added(visible), position_ids=position_ids)[0])
         return self._prompted(self._embeds(input_ids, added), visible, position_ids, prompt)
 
     def _embeds(self, input_ids: Tensor, added: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
-        words = self.words(input_ids.clamp_min(0))
-        if self.markers is None:
-            return words
-        marked = self.markers((-1 - input_ids).clamp_min(0)).to(words.dtype)
-        embeds = torch.where((input_ids < 0).unsqueeze(2), marked, words)
+        embeds = self.words(input_ids.clamp_min(0))
+        if self.markers is not None:
+            marked = self.markers((-1 - input_ids).clamp_min(0)).to(embeds.dtype)
+            embeds = torch.where((input_ids < 0).unsqueeze(2), marked, embeds)
         if added is not None:
             rows, places, vectors = added
             embeds = embeds.index_put((rows, places), vectors.to(embeds.dtype), accumulate=True)
@@ -172,7 +172,7 @@ def _added(visible: Tensor) -> Tensor:
 
 def _adapted(base: PreTrainedModel, peft: PeftConfig, name: str) -> PeftModel:
     try:
-        return cast("PeftModel", get_peft_model(base, peft))
+        return cast("PeftModel", get_peft_model(base, copy.deepcopy(peft)))
     except (ValueError, TypeError) as error:
         raise SettingError(f"{type(peft).__name__} does not fit {name}: {str(error).partition(chr(10))[0]}") from error
 

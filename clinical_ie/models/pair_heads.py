@@ -130,7 +130,7 @@ def pair_loss(
 
 
 def _focused(loss: Tensor, gamma: float) -> Tensor:
-    return loss if gamma == 0 else (1 - torch.exp(-loss)) ** gamma * loss
+    return loss if gamma == 0 else (-torch.expm1(-loss)).clamp_min(1e-8) ** gamma * loss
 
 
 def pair_labels(scores: Tensor, legal: Tensor, decision: str) -> list[list[tuple[int, float]]]:

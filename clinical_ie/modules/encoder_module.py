@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
@@ -14,6 +15,9 @@ from clinical_ie.models.learning_rates import parameter_groups
 from clinical_ie.modules.schedules import Schedule, warmed_up
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.task import Task
+
+_NO_MATTER = {"peft_version", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping"}
+"""Settings of PEFT that change no output."""
 
 
 class EncoderModule(pl.LightningModule):
@@ -97,6 +101,12 @@ class EncoderModule(pl.LightningModule):
         """What the outputs of the heads stand for, as plain data; weights fit only where it is equal."""
         raise NotImplementedError
 
+    def _tuning(self) -> dict[str, str]:
+        """What adapters compute with beside their weights, and whether the base is trained."""
+        values = {} if self.peft is None else asdict(self.peft)
+        kept = {name: value for name, value in values.items() if name not in _NO_MATTER and "dropout" not in name}
+        return {"freeze": str(self.encoder.freeze), **{name: str(sorted(v) if isinstance(v, set) else v) for name, v in kept.items()}}
+
     def _untrained(self) -> set[str]:
         """Entries of the state that the base alone determines."""
         if not self.encoder.freeze:
@@ -107,6 +117,7 @@ class EncoderModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the heads mean; leave a frozen base out and say which one is needed."""
         checkpoint["schemas"] = {name: schema.to_dict() for name, schema in self.schemas.items()}
+        checkpoint["tuning"] = self._tuning()
         if self.encoder.identity is not None:
             checkpoint["base"] = self.encoder.identity.to_dict()
             left_out = self._untrained()
@@ -127,6 +138,11 @@ class EncoderModule(pl.LightningModule):
         ours = self.meaning(self.schemas)
         if saved != ours:
             raise SettingError(f"the checkpoint was trained for {saved}, but the data has {ours}; use the run's own config.yaml")
+        tuning, needed = self._tuning(), checkpoint["tuning"]
+        if tuning != needed:
+            keys = sorted(key for key in needed.keys() | tuning.keys() if needed.get(key) != tuning.get(key))
+            said = ", ".join(f"{key} was {needed.get(key)}, now it is {tuning.get(key)}" for key in keys)
+            raise SettingError(f"the checkpoint was trained in another way: {said}; use the run's own config.yaml")
         state = checkpoint["state_dict"]
         mine = self.state_dict()
         if "base" in checkpoint and self.encoder.identity is not None:

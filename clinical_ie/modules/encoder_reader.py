@@ -96,7 +96,7 @@ class EncoderReader(EncoderModule):
         words = _mean(vocabulary, mask)[batch["query_asked"]]
         if batch["filled_ids"] is not None:
             words = words + _mean(self.encoder.words(batch["filled_ids"]), batch["filled_mask"].unsqueeze(3))
-        usual = (vocabulary.norm(dim=2) * batch["asked_mask"]).sum() / batch["asked_mask"].sum()
+        usual = _mean(vocabulary.norm(dim=2, keepdim=True), mask)[batch["query_asked"]]
         vectors = nn.functional.normalize(words, dim=2) * usual.detach() + self.heads.marker(said)[batch["query_asked"]]
         rows, places = batch["query_mask"].nonzero(as_tuple=True)
         return (rows, batch["query_positions"][rows, places], vectors[rows, places]), self.heads.asked(said)[batch["query_asked"]]

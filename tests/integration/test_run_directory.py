@@ -119,3 +119,9 @@ def test_hyper_parameters_are_in_tensorboard(finished_run: Path) -> None:
     data = b"".join(path.read_bytes() for path in (finished_run / "tensorboard").rglob("events*"))
     assert b"_hparams_/session_start_info" in data
     assert b"model/init_args/learning_rate" in data
+
+
+def test_a_run_that_saved_nothing_may_begin_again(arguments: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Killed before its first checkpoint, a run leaves an empty folder; the pipeline trains such a stage anew."""
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    assert main(arguments("fit", tmp_path / "run", "--trainer.max_epochs=1", "--test_after_fit=false")) == 0
