@@ -64,9 +64,9 @@ def main() -> None:
     }
     cases = [
         ("pairs, UW, 37 notes", uw, 37, pairs),
-        ("pairs, MACCROBAT, 3 notes", maccrobat, 3, pairs),
+        ("pairs, MACCROBAT, 1 note", maccrobat, 1, pairs),
         ("queries, UW, 37 notes", uw, 37, queries),
-        ("queries, MACCROBAT, 10 notes", maccrobat, 10, queries),
+        ("queries, MACCROBAT, 3 notes", maccrobat, 3, queries),
     ]
     print("| test notes | way | questions | sub-words encoded | questions/s | ratio |\n|---|---|---|---|---|---|")
     for title, corpus, notes, kinds in cases:

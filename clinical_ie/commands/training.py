@@ -231,8 +231,8 @@ def _data_fingerprint(data: ExtractionDataModule) -> str:
 
 def _model_bytes(checkpoint: Path) -> int:
     """What of a checkpoint is the model, without optimizer and other state."""
-    state = torch.load(checkpoint, weights_only=True, map_location="meta")["state_dict"]
-    return sum({tensor.untyped_storage()._cdata: tensor.numel() * tensor.element_size() for tensor in state.values()}.values())
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["state_dict"]
+    return sum({tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in state.values()}.values())
 
 
 def _peak_memory() -> int:
