@@ -73,7 +73,10 @@ class EncoderReader(EncoderModule):
     def _read(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Words, start scores, end scores, queries for the match head."""
         if batch["levitated"] and not self.has_absolute_positions:
-            raise SettingError(f"{self.backbone_name} has no absolute positions that queries could share; set data.task.encoding to single")
+            raise SettingError(
+                f"{self.backbone_name} has no absolute positions that queries could share; for mentions set data.task.encoding to single,"
+                " for links take relation_classification_pair"
+            )
         added, asked = self._asked(batch) if "asked_ids" in batch else (None, None)
         # Packed queries see the context and themselves, and nothing sees them: an answer does not depend on what else is asked.
         aside = None if asked is None else batch["input_ids"] < 0

@@ -169,6 +169,8 @@ class _Reading(Task[ReadingExample]):
                 shift = len(row) - page.first
                 row += [*context, *suffix]
                 positions = list(range(len(row)))
+                if query.anchor is not None:
+                    positions[places[0]] = min(query.anchor, page.last - 1) + shift
             yield ReadingExample(
                 f"{name}.{part}",
                 document.id,
@@ -253,7 +255,7 @@ class EntityReading(_Reading):
 class RelationReading(_Reading):
     """The second pass: tails as answers to one query for each head and label, the head's words filled in.
 
-    The marker of a packed query stands where its head begins. An answer is given to the known mention of a legal type with the same
+    The marker of a query stands where its head begins. An answer is given to the known mention of a legal type with the same
     words, else to the one that shares most characters with it; answers that touch none are dropped.
     """
 

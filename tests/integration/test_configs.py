@@ -20,6 +20,8 @@ def chain(*last: Path) -> list[str]:
     names = list(CHAIN)
     if any("reading" in file.stem for file in last):
         names[1] = "task/relation_reading"
+    elif any(file.stem.endswith("_relations") for file in last):
+        names[1] = "task/relation_classification"
     files = [CONFIGS / f"{name}.yaml" for name in names] + list(last)
     return ["fit", *(part for file in files for part in ("-c", str(file))), "--run_dir=unused", "--print_config"]
 
