@@ -94,6 +94,15 @@ class Evaluation(OutputCallback):
             on_gold = data.mentions is None
             coverage = data.coverage[stage][corpus].to_dict() if on_gold else None
             left_out = data.left_out[stage, corpus]
-            results.add(stage, corpus, result, finds=data.task.finds, coverage=coverage, left_out=left_out, samples=self.interval_samples)
+            results.add(
+                stage,
+                corpus,
+                result,
+                finds=data.task.finds,
+                coverage=coverage,
+                left_out=left_out,
+                outcomes=self.outcomes[corpus],
+                samples=self.interval_samples,
+            )
         results.run["findings"] = dict(sorted(data.findings.counts().items()))
         results.write(path)

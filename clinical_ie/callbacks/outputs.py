@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Literal, cast
 
 import lightning.pytorch as pl
@@ -23,6 +24,7 @@ class OutputCallback(pl.Callback):
 
     def __init__(self) -> None:
         self._outputs: dict[str, Any] = {}
+        self.outcomes: dict[str, Counter[str]] = {}
 
     def keep(self, outputs: Any) -> None:
         """Take in one batch's outputs."""
@@ -40,6 +42,8 @@ class OutputCallback(pl.Callback):
     def predicted(self, trainer: pl.Trainer, part: Part) -> dict[str, list[Document]]:
         """Corpus -> predicted documents, in the order of the gold ones; empty while Lightning only tries a batch or two.
 
+        What became of the outputs stands in `outcomes` afterwards.
+
         Raises:
             SettingError: Some windows were left out, so that documents would be half annotated.
         """
@@ -52,9 +56,12 @@ class OutputCallback(pl.Callback):
             if example.id not in outputs:
                 raise SettingError(f"{part}: no output for {example.id}; limit_*_batches would leave documents half annotated")
             examples.setdefault((example.corpus, example.document_id), []).append(example)
+        self.outcomes = {corpus: Counter() for corpus in data.inputs[part]}
         return {
             corpus: [
-                data.task.annotations(document, examples.get((corpus, document.id), []), outputs, data.schema_of(corpus))
+                data.task.annotations(
+                    document, examples.get((corpus, document.id), []), outputs, data.schema_of(corpus), self.outcomes[corpus]
+                )
                 for document in documents
             ]
             for corpus, documents in data.inputs[part].items()

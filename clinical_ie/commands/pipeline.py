@@ -70,7 +70,11 @@ def read_recipe(path: str) -> dict[str, list[str] | str]:
         FileFormatError: Not both stages and nothing else.
         SettingError: A configuration file or folder does not exist.
     """
-    data = yaml.safe_load(read_text(path))
+    try:
+        data = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise FileFormatError(path, mark.line + 1 if mark else 0, "not YAML", expected="entities and relations") from None
     if not isinstance(data, dict) or set(data) != set(STAGES) or not all(isinstance(value, list | str) for value in data.values()):
         raise FileFormatError(path, 0, "not a recipe", expected="entities and relations, each a list of files or the folder of a run")
     found: dict[str, list[str] | str] = {}

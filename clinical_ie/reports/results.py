@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,16 @@ class Results:
         finds: Kind,
         coverage: dict[str, Any] | None,
         left_out: dict[str, int],
+        outcomes: Mapping[str, int] | None = None,
         samples: int = 1000,
     ) -> None:
         """Put in a score with bootstrap intervals of its micro F1 and the counts of every document.
 
-        `finds` is what the model is there for: a tagger's results say nothing of relations.
+        `finds` is what the model is there for: a tagger's results say nothing of relations. `outcomes` counts what became of
+        what the model said.
         """
         entry = {**score.to_dict(), "finds": finds, "coverage": coverage, "left_out_by_flat_view": dict(sorted(left_out.items()))}
+        entry["outcomes"] = dict(sorted((outcomes or {}).items()))
         entry["intervals"], entry["per_document"] = {}, {}
         for kind in KINDS if score.macro_over != "rows" else ():
             for mode in MODES:

@@ -7,6 +7,7 @@ as the tokenizer lets them be told apart. A unit is represented by its first sub
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -89,7 +90,12 @@ class EntityTagging(Task[TaggingExample]):
         return found
 
     def annotations(
-        self, document: Document, examples: Sequence[TaggingExample], outputs: Mapping[str, TagRows], schema: Schema
+        self,
+        document: Document,
+        examples: Sequence[TaggingExample],
+        outputs: Mapping[str, TagRows],
+        schema: Schema,
+        outcomes: Counter[str] | None = None,
     ) -> Document:
         """A document with the mentions that each window owns."""
         spans: set[tuple[str, int, int]] = set()

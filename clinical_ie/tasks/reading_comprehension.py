@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -29,6 +30,9 @@ from clinical_ie.tasks.units import unit_range, units_of
 Encoding = Literal["packed", "single"]
 QUERY_MARKER = -1
 """Stands in `input_ids` before a query, or for it; its answers are read off its vector."""
+
+UNGROUNDED = "answers that touch no mention of a legal type"
+"""The outcome under which `RelationReading` counts what it has to drop."""
 
 SpanOutput = Sequence[tuple[int, int, int, float]]
 """Query, first unit, one past the last unit, score."""
@@ -238,7 +242,12 @@ class EntityReading(_Reading):
         return answers
 
     def annotations(
-        self, document: Document, examples: Sequence[ReadingExample], outputs: Mapping[str, SpanOutput], schema: Schema
+        self,
+        document: Document,
+        examples: Sequence[ReadingExample],
+        outputs: Mapping[str, SpanOutput],
+        schema: Schema,
+        outcomes: Counter[str] | None = None,
     ) -> Document:
         """A document with the mentions that each window owns."""
         spans: set[tuple[str, int, int]] = set()
@@ -256,7 +265,7 @@ class RelationReading(_Reading):
     """The second pass: tails as answers to one query for each head and label, the head's words filled in.
 
     The marker of a query stands where its head begins. An answer is given to the known mention of a legal type with the same
-    words, else to the one that shares most characters with it; answers that touch none are dropped.
+    words, else to the one that shares most characters with it; answers that touch none are counted and dropped.
     """
 
     finds: ClassVar[Literal["entities", "relations"]] = "relations"
@@ -339,7 +348,12 @@ class RelationReading(_Reading):
         return gold
 
     def annotations(
-        self, document: Document, examples: Sequence[ReadingExample], outputs: Mapping[str, SpanOutput], schema: Schema
+        self,
+        document: Document,
+        examples: Sequence[ReadingExample],
+        outputs: Mapping[str, SpanOutput],
+        schema: Schema,
+        outcomes: Counter[str] | None = None,
     ) -> Document:
         """The document's entities with the links between them."""
         labels = LinkLabels(schema)
@@ -350,6 +364,8 @@ class RelationReading(_Reading):
                 head, rank = example.keys[query]
                 answer = Span.of(example.units[first][0], example.units[last - 1][1])
                 tail = self._grounded(document, labels, by_id[head], int(rank), answer)
+                if outcomes is not None:
+                    outcomes["answers" if tail is not None else UNGROUNDED] += 1
                 if tail is not None:
                     key = head, tail.id, labels.labels[int(rank)]
                     found[key] = max(score, found.get(key, score))

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -126,7 +127,12 @@ class RelationClassification(Task[PairExample]):
         return list(make(document, source, ids, offsets, mentions, pairs, gold, budget))
 
     def annotations(
-        self, document: Document, examples: Sequence[PairExample], outputs: Mapping[str, PairOutput], schema: Schema
+        self,
+        document: Document,
+        examples: Sequence[PairExample],
+        outputs: Mapping[str, PairOutput],
+        schema: Schema,
+        outcomes: Counter[str] | None = None,
     ) -> Document:
         """The document's entities with the links between them."""
         labels = LinkLabels(schema)

@@ -104,7 +104,14 @@ class Task(ABC, Generic[E]):
         """
 
     @abstractmethod
-    def annotations(self, document: Document, examples: Sequence[E], outputs: Mapping[str, Output], schema: Schema) -> Document:
+    def annotations(
+        self,
+        document: Document,
+        examples: Sequence[E],
+        outputs: Mapping[str, Output],
+        schema: Schema,
+        outcomes: Counter[str] | None = None,
+    ) -> Document:
         """A new document with what the model found in `document`.
 
         Args:
@@ -112,4 +119,5 @@ class Task(ABC, Generic[E]):
             examples: What `examples` gave for it.
             outputs: Example id -> output.
             schema: That of its corpus.
+            outcomes: Counts what became of what the model said, above all what could not be kept.
         """

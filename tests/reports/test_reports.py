@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from clinical_ie.document import Document, Entity, Span
 from clinical_ie.errors import FileFormatError
 from clinical_ie.reports.annotated_html import write_page
 from clinical_ie.reports.confusion import NOTHING, confusion_counts, confusion_figure
 from clinical_ie.reports.results import Results
+from clinical_ie.reports.run_tables import show_run
 from clinical_ie.scoring.rules import StrictOneToOne
 from clinical_ie.scoring.score import score
 
@@ -44,11 +47,17 @@ def test_results_there_and_back(tmp_path: Path) -> None:
     gold, predicted = [document(("Drug", 0, 7), ("Dose", 9, 13))], [document(("Drug", 0, 7))]
     results = Results()
     coverage = {"of": "mentions", "gold": 2, "unrepresentable": {}, "recall_ceiling": 1.0}
-    results.add("test", "c", score(gold, predicted, StrictOneToOne()), finds="entities", coverage=coverage, left_out={}, samples=50)
+    results.add(
+        "test", "c", score(gold, predicted, StrictOneToOne()), finds="entities", coverage=coverage, left_out={},
+        outcomes={"kept": 1, "answers that touch no mention": 3}, samples=50,
+    )  # fmt: skip
     results.write(tmp_path / "results.json")
     again = Results.load(tmp_path / "results.json")
     assert again == results
     entry = again.splits["test"]["c"]
+    console = Console(width=200, record=True, file=io.StringIO())
+    show_run(again, console)
+    assert "3 answers that touch no mention" in console.export_text()
     assert entry["per_document"]["entities/strict"] == {"d": [1, 0, 1]}
     assert entry["intervals"]["entities/strict"]["low"] == pytest.approx(2 / 3)  # one document: every sample is the same
     assert Results.load(tmp_path / "absent.json") == Results()

@@ -16,7 +16,7 @@ from clinical_ie.schema import EntityType, Schema
 from clinical_ie.scoring.score import score
 from clinical_ie.scoring.shac import Shac2022
 from clinical_ie.tasks.links import LinkLabels
-from clinical_ie.tasks.reading_comprehension import QUERY_MARKER, EntityReading, ReadingExample, RelationReading
+from clinical_ie.tasks.reading_comprehension import QUERY_MARKER, UNGROUNDED, EntityReading, ReadingExample, RelationReading
 from clinical_ie.tasks.task import Coverage, Source
 from tests.conftest import corpora_folder
 from tests.tasks.test_links import NARROW, OPEN, SCHEMAS, Pieces, assert_gives_back, documents, source_of
@@ -382,8 +382,10 @@ def test_answers_mean_the_mention_that_shares_most(answer: tuple[int, int, int],
     _, first, last = answer
     if answer[0] == 0:
         query, document = example.keys.index(("whole", example.keys[query][1])), Document("d", document.text, entities[:3])
-    predicted = RelationReading().annotations(document, examples, {example.id: [(query, first, last, 1.0)]}, NARROW)
+    outcomes: Counter[str] = Counter()
+    predicted = RelationReading().annotations(document, examples, {example.id: [(query, first, last, 1.0)]}, NARROW, outcomes)
     assert [(r.type, r.tail) for r in predicted.relations] == ([("In", tail)] if tail else [])
+    assert outcomes == {"answers" if tail else UNGROUNDED: 1}
 
 
 def test_an_argument_has_the_value_of_the_best_answer() -> None:
