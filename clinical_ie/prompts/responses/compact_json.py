@@ -1,0 +1,94 @@
+"""Compact JSON: ``{"mentions":[["Drug","aspirin"]],"links":[["Dose",1,2]]}``."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, ClassVar
+
+from clinical_ie.prompts.answers import Answer, Link, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.responses.response_format import UNKNOWN_LABEL, UNKNOWN_TYPE, UNPARSED, ResponseFormat, renumbered
+
+BROKEN = "completions that are no JSON"
+_STRING = r'"((?:[^"\\]|\\.)*)"'
+_MENTION = re.compile(rf"\[\s*{_STRING}\s*,\s*{_STRING}\s*\]")
+_LINK = re.compile(rf"\[\s*{_STRING}\s*,\s*(\d{{1,9}})\s*,\s*(\d{{1,9}})\s*\]")
+
+
+class CompactJson(ResponseFormat):
+    """For comparison; quotes and brackets cost tokens, and a completion that is cut off is no JSON."""
+
+    name: ClassVar[str] = "json"
+
+    def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
+        """The response that says an answer."""
+        found: dict[str, Any] = {"mentions": [[mention.type, mention.text] for mention in answer.mentions]}
+        if vocabulary.labels:
+            found["links"] = [[link.label, link.head + 1, link.tail + 1] for link in answer.links]
+        return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+
+    def parse(self, completion: str, vocabulary: Vocabulary) -> Parsed:
+        """What a completion says; the whole entries of a broken one."""
+        parsed = Parsed()
+        mentions: list[Any]
+        links: list[Any]
+        try:
+            data = json.loads(completion)
+            mentions, links = list(data["mentions"]), list(data.get("links") or ())
+        except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+            parsed.problems[BROKEN] += 1
+            mentions = [[_unquoted(a), _unquoted(b)] for a, b in _MENTION.findall(completion)]
+            links = [[_unquoted(label), int(head), int(tail)] for label, head, tail in _LINK.findall(completion)]
+        numbers: dict[int, int] = {}
+        for said, entry in enumerate(mentions):
+            numbers[said] = -1
+            if not _is_row(entry, str, str) or not entry[1].strip():
+                parsed.problems[UNPARSED] += 1
+            elif entry[0] not in vocabulary.types:
+                parsed.problems[UNKNOWN_TYPE] += 1
+            else:
+                numbers[said] = len(parsed.mentions)
+                parsed.mentions.append(Mention(entry[0], " ".join(entry[1].split())))
+        self._links(links, vocabulary, parsed)
+        renumbered(parsed, numbers)
+        return parsed
+
+    def render_links(self, links: Any, vocabulary: Vocabulary) -> str:
+        """The response where mentions were given with the question."""
+        rows = [[link.label, link.head + 1, link.tail + 1] for link in links]
+        return json.dumps({"links": rows}, ensure_ascii=False, separators=(",", ":"))
+
+    def parse_links(self, completion: str, vocabulary: Vocabulary, mentions: int) -> Parsed:
+        """What such a response says of a number of mentions."""
+        parsed = Parsed()
+        try:
+            links = list(json.loads(completion)["links"])
+        except (ValueError, RecursionError, TypeError, KeyError):
+            parsed.problems[BROKEN] += 1
+            links = [[_unquoted(label), int(head), int(tail)] for label, head, tail in _LINK.findall(completion)]
+        self._links(links, vocabulary, parsed)
+        parsed.mentions = [Mention("", "")] * mentions
+        renumbered(parsed, {place: place for place in range(mentions)})
+        parsed.mentions = []
+        return parsed
+
+    def _links(self, rows: list[Any], vocabulary: Vocabulary, parsed: Parsed) -> None:
+        for entry in rows:
+            if not _is_row(entry, str, int, int):
+                parsed.problems[UNPARSED] += 1
+            elif entry[0] not in vocabulary.labels:
+                parsed.problems[UNKNOWN_LABEL] += 1
+            else:
+                parsed.links.append(Link(entry[0], entry[1] - 1, entry[2] - 1))
+
+
+def _is_row(entry: Any, *kinds: type) -> bool:
+    return isinstance(entry, list) and len(entry) == len(kinds) and all(type(x) is kind for x, kind in zip(entry, kinds, strict=True))
+
+
+def _unquoted(inner: str) -> str:
+    try:
+        found = json.loads(f'"{inner}"')
+    except ValueError:
+        return inner
+    return str(found)

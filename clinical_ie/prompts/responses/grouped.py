@@ -1,0 +1,59 @@
+"""One line for each type that is there, its mentions in text order behind it, apart by tabs; then links by number."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from clinical_ie.prompts.answers import Answer, Link, Mention, Parsed, Vocabulary, in_order
+from clinical_ie.prompts.responses.response_format import (
+    LINK,
+    UNKNOWN_TYPE,
+    UNPARSED,
+    ResponseFormat,
+    link_lines,
+    read_links,
+    renumbered,
+)
+
+
+class Grouped(ResponseFormat):
+    """``Drug<TAB>aspirin<TAB>heparin``; mentions count in the order of the response: the first type's, then the next one's."""
+
+    name: ClassVar[str] = "grouped"
+
+    def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
+        """The response that says an answer."""
+        rank = {name: place for place, name in enumerate(vocabulary.types)}
+        order = sorted(range(len(answer.mentions)), key=lambda place: rank[answer.mentions[place].type])
+        mentions, moved = in_order(answer.mentions, order)
+        words: dict[str, list[str]] = {}
+        for mention in mentions:
+            words.setdefault(mention.type, []).append(mention.text)
+        links = [Link(link.label, moved[link.head], moved[link.tail]) for link in answer.links]
+        return "\n".join(["\t".join([name, *texts]) for name, texts in words.items()] + link_lines(links, vocabulary))
+
+    def parse(self, completion: str, vocabulary: Vocabulary) -> Parsed:
+        """What a completion says."""
+        parsed = Parsed()
+        numbers: dict[int, int] = {}
+        for line in completion.split("\n"):
+            if not line.strip():
+                continue
+            if line.lstrip().startswith(LINK):
+                read_links(line, vocabulary, parsed)
+                continue
+            kind, *texts = (part.strip() for part in line.split("\t"))
+            if not texts or not kind:
+                parsed.problems[UNPARSED] += 1
+            for words in texts:
+                said = len(numbers)
+                numbers[said] = -1
+                if not words:
+                    parsed.problems[UNPARSED] += 1
+                elif kind not in vocabulary.types:
+                    parsed.problems[UNKNOWN_TYPE] += 1
+                else:
+                    numbers[said] = len(parsed.mentions)
+                    parsed.mentions.append(Mention(kind, words))
+        renumbered(parsed, numbers)
+        return parsed

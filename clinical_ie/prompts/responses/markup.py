@@ -1,0 +1,98 @@
+"""The whole text again with tags around its mentions, as published work asks for: ``takes <Drug>aspirin</Drug>``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+from clinical_ie.document import Fragment
+from clinical_ie.prompts.answers import GAP, Answer, Link, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.responses.response_format import LINK, UNPARSED, ResponseFormat, link_lines, read_links, renumbered
+
+UNCLOSED = "tags that are not closed or opened"
+
+
+class Markup(ResponseFormat):
+    """Tags may nest and cross, but not cross another of the same type. Mentions count by their opening tags."""
+
+    name: ClassVar[str] = "markup"
+
+    def unsayable(self, mentions: Sequence[Mention]) -> dict[int, str]:
+        """Discontinuous mentions, and those that cross or repeat another of their type."""
+        found: dict[int, str] = {}
+        kept: dict[str, list[Fragment]] = {}
+        for place, mention in enumerate(mentions):
+            assert mention.at is not None
+            start, end = mention.at
+            known = kept.setdefault(mention.type, [])
+            if GAP in mention.text:
+                found[place] = "discontinuous"
+            elif any(a <= start < b < end or start < a < end < b or (a, b) == (start, end) for a, b in known):
+                found[place] = "crosses another of its type"
+            else:
+                known.append((start, end))
+        return found
+
+    def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
+        """The response that says an answer."""
+        rank = {name: place for place, name in enumerate(vocabulary.types)}
+        spans = [(mention.at or (0, 0), rank[mention.type], place) for place, mention in enumerate(answer.mentions)]
+        opens = sorted(spans, key=lambda span: (span[0][0], -span[0][1], span[1]))
+        moved = {place: number for number, (_, _, place) in enumerate(opens)}
+        # closing tags stand before opening ones; of those at one place, what was opened last is closed first
+        marks = [(start, 1, number, f"<{vocabulary.types[kind]}>") for number, ((start, _), kind, _) in enumerate(opens)]
+        marks += [(end, 0, -number, f"</{vocabulary.types[kind]}>") for number, ((_, end), kind, _) in enumerate(opens)]
+        parts: list[str] = []
+        last = 0
+        for place, _, _, tag in sorted(marks):
+            parts += [_escaped(text[last:place]), tag]
+            last = place
+        links = [Link(link.label, moved[link.head], moved[link.tail]) for link in answer.links]
+        return "\n".join(["".join([*parts, _escaped(text[last:])]), *link_lines(links, vocabulary)])
+
+    def parse(self, completion: str, vocabulary: Vocabulary) -> Parsed:
+        """What a completion says."""
+        parsed = Parsed()
+        body, *lines = completion.split("\n")
+        for line in lines:
+            if line.lstrip().startswith(LINK):
+                read_links(line, vocabulary, parsed)
+            elif line.strip():
+                parsed.problems[UNPARSED] += 1
+        names = "|".join(re.escape(name) for name in sorted(vocabulary.types, key=len, reverse=True))
+        copy, dense = "", ""
+        opened: list[tuple[str, int, int]] = []
+        found: dict[int, Mention] = {}
+        number = 0
+        for part in re.split(rf"(</?(?:{names})>)", body) if names else [body]:
+            if names and re.fullmatch(rf"</?(?:{names})>", part):
+                kind = part.strip("</>")
+                if not part.startswith("</"):
+                    opened.append((kind, number, len(copy)))
+                    number += 1
+                    continue
+                place = next((place for place in range(len(opened) - 1, -1, -1) if opened[place][0] == kind), None)
+                if place is None:
+                    parsed.problems[UNCLOSED] += 1
+                    continue
+                _, at, start = opened.pop(place)
+                words = " ".join(copy[start:].split())
+                if words:
+                    found[at] = Mention(kind, words, (len("".join(copy[:start].split())), len(dense)))
+                else:
+                    parsed.problems[UNPARSED] += 1
+            else:
+                copy += part.replace("&lt;", "<").replace("&amp;", "&")
+                dense = "".join(copy.split())
+        parsed.problems[UNCLOSED] += len(opened)
+        parsed.problems += type(parsed.problems)()  # no entries of 0
+        numbers = {at: place for place, at in enumerate(sorted(found))}
+        parsed.mentions = [found[at] for at in sorted(found)]
+        parsed.copied = dense
+        renumbered(parsed, numbers)
+        return parsed
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")
