@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import pytest
 import torch
 
 from clinical_ie.corpora import BratFolder, Demo
 from clinical_ie.data.collation import ReadingCollator
-from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.document import Document, Entity, Relation, Span
-from clinical_ie.formats import brat
 from clinical_ie.modules import EncoderReader
 from clinical_ie.scoring.rules import StrictOneToOne
 from clinical_ie.scoring.score import score
 from clinical_ie.tasks import EntityReading, RelationReading
 from clinical_ie.tasks.task import Task
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers"),
-    pytest.mark.filterwarnings("ignore:The number of training batches"),
-    pytest.mark.filterwarnings("ignore:Found .* module.s. in eval mode"),
-]
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny_training import DOSES, DRUGS, WARNINGS_OF_TRAINING, Marks, Phrase, data_of, micro_f1, predictions, trained, write_notes
+
+pytestmark = WARNINGS_OF_TRAINING
 
 SCHEMA = {
     "entities": [
@@ -35,66 +31,34 @@ SCHEMA = {
     ],
     "relations": [{"name": "Often", "heads": ["Size"], "tails": ["Fruit"]}, {"name": "Seldom", "heads": ["Size"], "tails": ["Fruit"]}],
 }
+OPTIONS: dict[str, Any] = {
+    "clip": 1.0, "learning_rate": 2e-3, "head_learning_rate": 5e-3, "backbone_dropout": 0.0, "dropout": 0.0, "width": 64, "longest": 6,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def fruit(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Phrases embrace a size and a fruit; those without "daily" are orders too, on the very same characters."""
-    folder = tmp_path_factory.mktemp("fruit")
-    sizes, fruits = ["twice", "daily", "weekly"], ["aspirin", "heparin", "morphine", "warfarin"]
-    documents = []
-    for rank in range(60):
-        text = ""
-        found: list[tuple[str, int, int]] = []
+
+    def words(rank: int, place: int) -> tuple[str, str, str]:
+        return "Started", DOSES[(rank + place) % 3], DRUGS[(rank // 3 + place * rank) % 4]
+
+    def marks(said: list[Phrase]) -> Marks:
+        found: list[tuple[str, tuple[int, int]]] = []
         links: list[tuple[str, int, int]] = []
-        for place in range(3):
-            size, name = sizes[(rank + place) % 3], fruits[(rank // 3 + place * rank) % 4]
-            start = len(text) + len("Started ")
-            middle, end = start + len(size), start + len(size) + 1 + len(name)
-            links.append(("Often" if size == "daily" else "Seldom", len(found) + 1, len(found) + 2))
-            found += [("Size", start, middle), ("Fruit", middle + 1, end), ("Phrase", start, end)]
-            found += [("Order", start, end)] if size != "daily" else []
-            text += f"Started {size} {name} for pain. "
-        entities = tuple(Entity(f"T{k}", kind, Span.of(a, b)) for k, (kind, a, b) in enumerate(found, 1))
-        relations = tuple(Relation(f"R{k}", kind, f"T{a}", f"T{b}") for k, (kind, a, b) in enumerate(links, 1))
-        documents.append(Document(f"note{rank:02d}", text, entities, relations))
-    brat.write(documents, folder)
-    return str(folder)
+        for phrase in said:
+            links.append(("Often" if phrase.dose == "daily" else "Seldom", len(found) + 1, len(found) + 2))
+            found += [("Size", phrase.dose_at), ("Fruit", phrase.drug_at), ("Phrase", phrase.at)]
+            found += [("Order", phrase.at)] if phrase.dose != "daily" else []
+        return found, links
 
-
-def data_of(tiny_bert: str, task: Task[Any], *corpora: object, budget: int = 160) -> ExtractionDataModule:
-    return ExtractionDataModule(list(corpora), task, tiny_bert, batch_budget=budget, seed=1)  # type: ignore[arg-type]
-
-
-def trained(data: ExtractionDataModule, tiny_bert: str, folder: Path, epochs: int) -> EncoderReader:
-    pl.seed_everything(0, verbose=False)
-    model = EncoderReader(
-        tiny_bert, data.schemas, learning_rate=2e-3, head_learning_rate=5e-3, backbone_dropout=0.0, dropout=0.0, width=64, longest=6
-    )
-    trainer = pl.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, default_root_dir=folder, use_distributed_sampler=False, limit_val_batches=0, gradient_clip_val=1.0,
-    )  # fmt: skip
-    trainer.fit(model, data)
-    return model.eval()
-
-
-def predictions(model: EncoderReader, data: ExtractionDataModule) -> tuple[list[Document], list[Document]]:
-    data.setup("test")
-    outputs: dict[str, Any] = {}
-    with torch.no_grad():
-        for batch in data.test_dataloader():
-            outputs |= model.predict_step(batch, 0)
-    gold, schema = data.documents["test"]["brat_folder"], data.schema_of("brat_folder")
-    start = [Document(d.id, d.text, d.entities if data.task.needs_mentions else ()) for d in gold]
-    examples = data.examples["test"]
-    return gold, [data.task.annotations(d, [e for e in examples if e.document_id == d.id], outputs, schema) for d in start]
+    return write_notes(tmp_path_factory.mktemp("fruit"), 60, 3, words, marks)
 
 
 @pytest.mark.parametrize(("encoding", "epochs", "budget"), [("packed", 40, 256), ("single", 16, 512)])
 def test_must_learn_mentions_that_overlap(encoding: Any, epochs: int, budget: int, tiny_bert: str, fruit: str, tmp_path: Path) -> None:
     data = data_of(tiny_bert, EntityReading(encoding, window=80, overlap=8), BratFolder(fruit, SCHEMA), budget=budget)
-    gold, predicted = predictions(trained(data, tiny_bert, tmp_path, epochs), data)
+    gold, predicted = predictions(trained(EncoderReader, data, tiny_bert, tmp_path, epochs, **OPTIONS), data)
     result = score(gold, predicted, StrictOneToOne())
     assert result.micro("entities", "strict").f1 >= 0.9
     rows = result.types("entities", "strict")
@@ -105,8 +69,8 @@ def test_must_learn_mentions_that_overlap(encoding: Any, epochs: int, budget: in
 @pytest.mark.parametrize(("encoding", "epochs", "budget"), [("packed", 40, 256), ("single", 24, 512)])
 def test_must_learn_links(encoding: Any, epochs: int, budget: int, tiny_bert: str, fruit: str, tmp_path: Path) -> None:
     data = data_of(tiny_bert, RelationReading(encoding, window=80, overlap=8), BratFolder(fruit, SCHEMA), budget=budget)
-    gold, predicted = predictions(trained(data, tiny_bert, tmp_path, epochs), data)
-    assert score(gold, predicted, StrictOneToOne()).micro("relations", "strict").f1 >= 0.9
+    gold, predicted = predictions(trained(EncoderReader, data, tiny_bert, tmp_path, epochs, **OPTIONS), data)
+    assert micro_f1(gold, predicted, "relations") >= 0.9
 
 
 @pytest.mark.parametrize(

@@ -2,104 +2,69 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import pytest
 import torch
 
 from clinical_ie.corpora import BratFolder, Demo
 from clinical_ie.data.collation import TaggingCollator
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.document import Document, Entity, Span
 from clinical_ie.errors import SettingError
-from clinical_ie.formats import brat
 from clinical_ie.modules import EncoderTagger
 from clinical_ie.schema import Schema
-from clinical_ie.scoring.rules import StrictOneToOne
-from clinical_ie.scoring.score import score
 from clinical_ie.tasks.entity_tagging import EntityTagging
 
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny_training import DOSES, DRUGS, WARNINGS_OF_TRAINING, Marks, Phrase, data_of, micro_f1, predictions, trained, write_notes
+
 SCHEMA = {"entities": [{"name": "Fruit", "layer": "a"}, {"name": "Size", "layer": "a"}, {"name": "Phrase", "layer": "b"}]}
+OPTIONS: dict[str, Any] = {"learning_rate": 3e-3, "head_learning_rate": 2e-2}
 
 
 @pytest.fixture(scope="module")
 def fruit(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Notes about drugs by another name, learnable from the words alone; phrases embrace sizes and fruits."""
-    folder = tmp_path_factory.mktemp("fruit")
-    sizes, fruits = ["twice", "daily", "weekly"], ["aspirin", "heparin", "morphine", "warfarin"]
-    documents = []
-    for rank in range(40):
-        text, entities = "", []
-        for place in range(4):
-            size, name = sizes[(rank + place) % 3], fruits[(rank * 3 + place) % 4]
-            start = len(text) + len("Started ")
-            middle, end = start + len(size), start + len(size) + 1 + len(name)
-            entities += [("Size", start, middle), ("Fruit", middle + 1, end), ("Phrase", start, end)]
-            text += f"Started {size} {name} for pain. "
-        found = tuple(Entity(f"T{k}", kind, Span.of(a, b)) for k, (kind, a, b) in enumerate(entities, 1))
-        documents.append(Document(f"note{rank:02d}", text, found))
-    brat.write(documents, folder)
-    return str(folder)
+
+    def words(rank: int, place: int) -> tuple[str, str, str]:
+        return "Started", DOSES[(rank + place) % 3], DRUGS[(rank * 3 + place) % 4]
+
+    def marks(said: list[Phrase]) -> Marks:
+        return [pair for p in said for pair in (("Size", p.dose_at), ("Fruit", p.drug_at), ("Phrase", p.at))], []
+
+    return write_notes(tmp_path_factory.mktemp("fruit"), 40, 4, words, marks)
 
 
-def data_of(tiny_bert: str, *corpora: object) -> ExtractionDataModule:
-    return ExtractionDataModule(list(corpora), EntityTagging(64, 8), tiny_bert, batch_budget=256, seed=1)  # type: ignore[arg-type]
+def tagging_of(tiny_bert: str, *corpora: object) -> ExtractionDataModule:
+    return data_of(tiny_bert, EntityTagging(64, 8), *corpora, budget=256)
 
 
-def trained(data: ExtractionDataModule, tiny_bert: str, folder: Path, decoder: str, epochs: int = 6) -> EncoderTagger:
-    pl.seed_everything(0, verbose=False)
-    model = EncoderTagger(tiny_bert, data.schemas, decoder=decoder, learning_rate=3e-3, head_learning_rate=2e-2)  # type: ignore[arg-type]
-    trainer = pl.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, default_root_dir=folder, use_distributed_sampler=False, limit_val_batches=0,
-    )  # fmt: skip
-    trainer.fit(model, data)
-    return model.eval()
-
-
-def f1(model: EncoderTagger, data: ExtractionDataModule, name: str) -> float:
-    data.setup("test")
-    outputs: dict[str, object] = {}
-    with torch.no_grad():
-        for batch in data.test_dataloader():
-            outputs |= model.predict_step(batch, 0)
-    gold, schema = data.documents["test"][name], data.schema_of(name)
-    predicted = [
-        data.task.annotations(
-            document, [e for e in data.examples["test"] if (e.corpus, e.document_id) == (name, document.id)], outputs, schema
-        )
-        for document in gold
-    ]
-    return score(gold, predicted, StrictOneToOne()).micro("entities", "strict").f1
-
-
-@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers", "ignore:The number of training batches")
-@pytest.mark.filterwarnings("ignore:Found .* module.s. in eval mode")
+@WARNINGS_OF_TRAINING
 @pytest.mark.parametrize("decoder", ["crf", "softmax"])
 def test_must_learn_overlapping_layers(decoder: str, tiny_bert: str, fruit: str, tmp_path: Path) -> None:
-    data = data_of(tiny_bert, BratFolder(fruit, SCHEMA))
-    assert f1(trained(data, tiny_bert, tmp_path, decoder), data, "brat_folder") >= 0.95
+    data = tagging_of(tiny_bert, BratFolder(fruit, SCHEMA))
+    model = trained(EncoderTagger, data, tiny_bert, tmp_path, 6, decoder=decoder, **OPTIONS)
+    assert micro_f1(*predictions(model, data), "entities") >= 0.95
 
 
-@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers", "ignore:The number of training batches")
-@pytest.mark.filterwarnings("ignore:Found .* module.s. in eval mode")
+@WARNINGS_OF_TRAINING
 def test_two_corpora_in_one_batch_have_their_own_heads(tiny_bert: str, fruit: str, tmp_path: Path) -> None:
     same = BratFolder(fruit, {"entities": ["Fruit"]}, corpus_name="other", entity_types=["Fruit"])
-    data = data_of(tiny_bert, BratFolder(fruit, SCHEMA), same)
-    model = trained(data, tiny_bert, tmp_path, "crf")
+    data = tagging_of(tiny_bert, BratFolder(fruit, SCHEMA), same)
+    model = trained(EncoderTagger, data, tiny_bert, tmp_path, 6, decoder="crf", **OPTIONS)
     mixed = [batch for batch in data.train_dataloader() if len(set(batch["corpora"])) == 2]
     assert mixed, "batches mix corpora"
-    assert f1(model, data, "brat_folder") >= 0.9
-    assert f1(model, data, "other") >= 0.9
+    assert micro_f1(*predictions(model, data), "entities") >= 0.9
+    assert micro_f1(*predictions(model, data, "other"), "entities") >= 0.9
     outputs = model.predict_step(mixed[0], 0)
     for name, corpus in zip(mixed[0]["example_ids"], mixed[0]["corpora"], strict=True):
         assert set(outputs[name]) == ({"entities"} if corpus == "other" else {"a", "b"})
 
 
 def test_outputs_do_not_depend_on_the_batch(tiny_bert: str) -> None:
-    data = data_of(tiny_bert, Demo())
+    data = tagging_of(tiny_bert, Demo())
     data.setup("test")
     torch.manual_seed(0)
     model = EncoderTagger(tiny_bert, data.schemas)
@@ -141,4 +106,4 @@ def test_a_checkpoint_for_other_types_is_refused(tiny_bert: str) -> None:
 
 def test_names_of_corpora_must_differ(tiny_bert: str) -> None:
     with pytest.raises(SettingError, match="different names"):
-        data_of(tiny_bert, Demo(), Demo())
+        tagging_of(tiny_bert, Demo(), Demo())
