@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from torch.utils.data import Sampler
 
 from clinical_ie.errors import SettingError
 
 _NOISE = 0.15
+_OPEN_ROWS = 8
 
 
 def budget_batches(lengths: Sequence[int], budget: int, *, noise: float = 0.0, seed: int | str = 0) -> list[list[int]]:
@@ -38,7 +40,37 @@ def budget_batches(lengths: Sequence[int], budget: int, *, noise: float = 0.0, s
     return batches
 
 
-class BudgetBatchSampler(Sampler[list[int]]):
+def packed_batches(own: Sequence[int], shared: Sequence[int], sizes: Sequence[int], budget: int, *, seed: int | str = 0) -> list[list[int]]:
+    """Indices in batches that fit into one row: what examples share is there once for all of them.
+
+    Args:
+        own: Sub-words of each example without what it shares.
+        shared: For each example, which shared part it has.
+        sizes: Sub-words of each shared part.
+        budget: Most sub-words of a row; an example longer than that is a row of its own.
+        seed: Of the order in which examples are packed.
+    """
+    order = list(range(len(own)))
+    random.Random(seed).shuffle(order)
+    batches: list[list[int]] = []
+    rooms: list[int] = []
+    open_of: dict[int, list[int]] = {}
+    for index in order:
+        # the first of the last few open rows with the same shared part that has room
+        rows = open_of.setdefault(shared[index], [])
+        found = next((row for row in rows if rooms[row] >= own[index]), None)
+        if found is None:
+            batches.append([])
+            rooms.append(budget - sizes[shared[index]])
+            found = len(batches) - 1
+            rows.append(found)
+            del rows[:-_OPEN_ROWS]
+        batches[found].append(index)
+        rooms[found] -= own[index]
+    return batches
+
+
+class BudgetBatchSampler(Sampler[list[Any]]):
     """Batches of one rank, the same on every start from the same seed and epoch.
 
     The plan of an epoch depends on seed and epoch alone; ranks take turns in it, and the last turn is
@@ -53,6 +85,10 @@ class BudgetBatchSampler(Sampler[list[int]]):
         rank: Which share.
         ranks: How many shares.
         progress: Tells, when a pass begins, the epoch and how many of its batches are done already.
+        batches: Makes batches of a budget, noise and a seed; by default `budget_batches` of the lengths.
+        targets: What each example has to teach, in tokens. With it, indices come with the sum over the whole optimizer step: all ranks
+            and all batches whose gradients are accumulated.
+        accumulated: Number of those.
     """
 
     def __init__(
@@ -65,12 +101,17 @@ class BudgetBatchSampler(Sampler[list[int]]):
         rank: int = 0,
         ranks: int = 1,
         progress: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        batches: Callable[[int, float, int | str], list[list[int]]] | None = None,
+        targets: Sequence[int] | None = None,
+        accumulated: int = 1,
     ) -> None:
         if budget < 1 or ranks < 1 or not 0 <= rank < ranks:
             raise SettingError(f"budget {budget}, rank {rank} of {ranks}: expected a positive budget and a rank below their number")
         self.lengths, self.budget, self.shuffle, self.seed, self.rank, self.ranks = lengths, budget, shuffle, seed, rank, ranks
         self.progress = progress
-        self._fixed = budget_batches(lengths, budget)
+        self.targets, self.accumulated = targets, accumulated
+        self._batches = batches or (lambda budget, noise, seed: budget_batches(lengths, budget, noise=noise, seed=seed))
+        self._fixed = self._batches(budget, 0.0, seed)
 
     def _plan(self, epoch: int) -> list[list[int]]:
         if not self.shuffle:
@@ -80,7 +121,7 @@ class BudgetBatchSampler(Sampler[list[int]]):
         number = len(self._fixed)
         name = f"{self.seed}/{epoch}"
         budget = self.budget
-        while len(plan := budget_batches(self.lengths, budget, noise=_NOISE, seed=name)) > number:
+        while len(plan := self._batches(budget, _NOISE, name)) > number:
             budget += max(1, budget // 32)
         while len(plan) < number:
             largest = max(range(len(plan)), key=lambda place: len(plan[place]))
@@ -89,12 +130,20 @@ class BudgetBatchSampler(Sampler[list[int]]):
         random.Random(name).shuffle(plan)
         return plan
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         epoch, done = self.progress()
         plan = self._plan(epoch)
         short = -len(plan) % self.ranks
         plan = plan + [plan[index % len(plan)] for index in range(short)] if plan else plan
-        yield from plan[self.rank :: self.ranks][done:]
+        mine = plan[self.rank :: self.ranks]
+        if self.targets is None:
+            yield from mine[done:]
+            return
+        width = self.accumulated * self.ranks
+        for number, batch in enumerate(mine[done:], done):
+            step = plan[number // self.accumulated * width :][:width]
+            total = sum(self.targets[index] for other in step for index in other)
+            yield [(index, total) for index in batch]
 
     def __len__(self) -> int:
         return -(-len(self._fixed) // self.ranks)

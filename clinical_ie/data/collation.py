@@ -17,6 +17,7 @@ from clinical_ie.models.tagging_heads import tag_key
 from clinical_ie.schema import Schema
 from clinical_ie.tasks import bio
 from clinical_ie.tasks.entity_tagging import EntityTagging, TaggingExample
+from clinical_ie.tasks.instruction import Instruction, InstructionExample
 from clinical_ie.tasks.links import LinkLabels
 from clinical_ie.tasks.reading_comprehension import EntityReading, ReadingExample, RelationReading
 from clinical_ie.tasks.relation_classification import MARKERS, PairExample, RelationClassification
@@ -205,7 +206,84 @@ class ReadingCollator:
         }
 
 
-def collator_for(task: Task, pad_id: int, schemas: Mapping[str, Schema]) -> Callable[[Sequence[Any]], Batch]:  # type: ignore[type-arg]
+class InstructionCollator:
+    """Batches for `clinical_ie.modules.InstructionGenerator`.
+
+    Args:
+        pad_id: Fills up ``input_ids``.
+        packed: All examples in one row, each opening once; else a row for each.
+    """
+
+    def __init__(self, pad_id: int, *, packed: bool) -> None:
+        self.pad_id, self.packed = pad_id, packed
+
+    def __call__(self, items: Sequence[Any]) -> Batch:
+        """One batch.
+
+        In training, with what teaches it: each piece of a row sees what is before it in itself and the opening that is its `above`.
+
+        Shape:
+            - input_ids, position_ids, pieces, above: ``(B, L)``; pieces count from 1, 0 is padding.
+            - predicting, targets: ``(N,)``: places in the flattened rows, and the tokens that follow there.
+        """
+        if not isinstance(items[0], tuple):
+            return {"examples": list(items), "example_ids": [example.id for example in items], "corpora": [e.corpus for e in items]}
+        examples: list[InstructionExample] = [example for example, _ in items]
+        rows = [_Row(examples)] if self.packed else [_Row([example]) for example in examples]
+        width = max(len(row.ids) for row in rows)
+        return {
+            "input_ids": padded([row.ids for row in rows], self.pad_id),
+            "position_ids": padded([row.positions for row in rows], 0),
+            "pieces": padded([row.pieces for row in rows], 0),
+            "above": padded([row.above for row in rows], 0),
+            "attention_mask": padded([[1] * len(row.ids) for row in rows], 0),
+            "predicting": torch.tensor([number * width + place for number, row in enumerate(rows) for place in row.predicting]),
+            "targets": torch.tensor([token for row in rows for token in row.targets]),
+            "step_targets": items[0][1],
+            "example_ids": [example.id for example in examples],
+            "corpora": [example.corpus for example in examples],
+        }
+
+
+class _Row:
+    """Examples one behind the other, those with the same opening behind that."""
+
+    def __init__(self, examples: Sequence[InstructionExample]) -> None:
+        self.ids: list[int] = []
+        self.positions: list[int] = []
+        self.pieces: list[int] = []
+        self.above: list[int] = []
+        self.predicting: list[int] = []
+        self.targets: list[int] = []
+        groups: dict[tuple[int, ...], list[InstructionExample]] = {}
+        for example in examples:
+            groups.setdefault(example.opening, []).append(example)
+        piece = 0
+        for opening, members in groups.items():
+            piece += 1
+            parent = piece
+            self._add(opening, 0, piece, 0)
+            for example in members:
+                piece += 1
+                first = len(self.ids) + len(example.input_ids) - 1
+                self._add((*example.input_ids, *example.response[:-1]), len(opening), piece, parent)
+                self.predicting += range(first, first + len(example.response))
+                self.targets += example.response
+
+    def _add(self, ids: Sequence[int], first: int, piece: int, above: int) -> None:
+        self.ids += ids
+        self.positions += range(first, first + len(ids))
+        self.pieces += [piece] * len(ids)
+        self.above += [above] * len(ids)
+
+
+def collator_for(
+    task: Task,  # type: ignore[type-arg]
+    pad_id: int,
+    schemas: Mapping[str, Schema],
+    *,
+    packed: bool = False,
+) -> Callable[[Sequence[Any]], Batch]:
     """What makes batches of a task's examples.
 
     Raises:
@@ -217,4 +295,6 @@ def collator_for(task: Task, pad_id: int, schemas: Mapping[str, Schema]) -> Call
         return PairCollator(pad_id, schemas)
     if isinstance(task, EntityReading | RelationReading):
         return ReadingCollator(pad_id)
+    if isinstance(task, Instruction):
+        return InstructionCollator(pad_id, packed=packed)
     raise SettingError(f"no batches are known for {type(task).__name__}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import lightning.pytorch as pl
 import torch
@@ -16,8 +17,9 @@ from torch.utils.data import DataLoader
 
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.views import keep
-from clinical_ie.data.batching import BudgetBatchSampler
+from clinical_ie.data.batching import BudgetBatchSampler, packed_batches
 from clinical_ie.data.collation import Batch, collator_for
+from clinical_ie.data.conversation import ConversationSubwords
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
@@ -25,6 +27,7 @@ from clinical_ie.files import read_text
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import Schema
+from clinical_ie.tasks.instruction import Instruction, InstructionExample
 from clinical_ie.tasks.task import Coverage, Example, Source, Task
 
 _LOG = logging.getLogger(__name__)
@@ -46,6 +49,8 @@ class ExtractionDataModule(pl.LightningDataModule):
         mentions: Where a task needs mentions, those that another model found, for ``test`` and ``predict``: a folder of its
             predictions, with ``CORPUS.jsonl`` or BRAT files in ``CORPUS``. Without it gold mentions are taken.
         workers: Processes that make batches; 0 makes them in the main process, which is fastest for short notes.
+        packing: Training instructions share a row with others of the same opening, which is there once; else a row each.
+        dev_documents: Most documents of each corpus that a validation during training looks at, a fixed random choice; all when None.
         lenient: Mend and count broken records instead of stopping at the first.
     """
 
@@ -61,6 +66,8 @@ class ExtractionDataModule(pl.LightningDataModule):
         texts: str | None = None,
         mentions: str | None = None,
         workers: int = 0,
+        packing: bool = True,
+        dev_documents: int | None = None,
         lenient: bool = False,
     ) -> None:
         super().__init__()
@@ -71,6 +78,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.task, self.tokenizer = task, tokenizer
         self.batch_budget, self.eval_batch_budget = batch_budget, eval_batch_budget
         self.seed, self.texts, self.mentions, self.workers = seed, texts, mentions, workers
+        self.packing, self.dev_documents = packing, dev_documents
         if mentions is not None and not task.needs_mentions:
             raise SettingError(f"data.mentions is {mentions}, but {type(task).__name__} starts from text alone")
         self.documents: dict[Part, dict[str, list[Document]]] = {}
@@ -91,7 +99,7 @@ class ExtractionDataModule(pl.LightningDataModule):
     def encoder(self) -> Subwords:
         """The tokenizer, loaded when it is first needed."""
         if self._encoder is None:
-            self._encoder = Subwords(self.tokenizer)
+            self._encoder = (ConversationSubwords if isinstance(self.task, Instruction) else Subwords)(self.tokenizer)
         return self._encoder
 
     def setup(self, stage: str) -> None:
@@ -194,7 +202,11 @@ class ExtractionDataModule(pl.LightningDataModule):
 
     def _read(self, corpus: Corpus, part: Part) -> list[Document]:
         if part != "predict":
-            return corpus.read(part, self.findings)
+            documents = corpus.read(part, self.findings)
+            if part == "dev" and self.dev_documents is not None and self.dev_documents < len(documents) and self._fitting:
+                chosen = set(random.Random(self.seed).sample(range(len(documents)), self.dev_documents))
+                documents = [document for place, document in enumerate(documents) if place in chosen]
+            return documents
         if self.texts is None:
             return [Document(document.id, document.text) for document in corpus.read("test", self.findings)]
         folder = Path(self.texts)
@@ -225,12 +237,31 @@ class ExtractionDataModule(pl.LightningDataModule):
         lengths = [example.length for example in examples]
         budget = self.batch_budget if shuffle else self.eval_batch_budget
         progress = self._progress if shuffle else lambda: (0, 0)
-        sampler = BudgetBatchSampler(lengths, budget, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks, progress=progress)
+        batches, targets = None, None
+        if isinstance(self.task, Instruction):
+            instructed = cast("list[InstructionExample]", examples)
+            if shuffle:
+                targets = [len(example.response) for example in instructed]
+                batches = _packing(instructed) if self.packing else None
+            else:
+                lengths = [len(example.opening) + len(example.input_ids) for example in instructed]
+        sampler = BudgetBatchSampler(
+            lengths,
+            budget,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=rank,
+            ranks=ranks,
+            progress=progress,
+            batches=batches,
+            targets=targets,
+            accumulated=self.trainer.accumulate_grad_batches if self.trainer else 1,
+        )
         schemas = {name: corpus.schema for name, corpus in self.corpora.items()}
         return DataLoader(
             _Listed(examples),
             batch_sampler=sampler,
-            collate_fn=collator_for(self.task, self.encoder.pad_id, schemas),
+            collate_fn=collator_for(self.task, self.encoder.pad_id, schemas, packed=shuffle and self.packing),
             num_workers=min(self.workers, os.cpu_count() or 1),
             # a generator of its own, or every pass would draw from the global one and a resumed run would differ
             generator=torch.Generator().manual_seed(self.seed),
@@ -243,16 +274,30 @@ class ExtractionDataModule(pl.LightningDataModule):
         loop = self.trainer.fit_loop
         return self.trainer.current_epoch, loop.epoch_loop.batch_progress.current.ready
 
+    @property
+    def _fitting(self) -> bool:
+        return self.trainer is not None and self.trainer.state.fn == "fit"
+
     def schema_of(self, corpus: str) -> Schema:
         """The schema of a corpus by name."""
         return self.corpora[corpus].schema
+
+
+def _packing(examples: Sequence[InstructionExample]) -> Callable[[int, float, int | str], list[list[int]]]:
+    """What packs examples into rows that hold their common openings once."""
+    openings = {opening: rank for rank, opening in enumerate(dict.fromkeys(example.opening for example in examples))}
+    own = [example.length - len(example.opening) for example in examples]
+    shared = [openings[example.opening] for example in examples]
+    return lambda budget, _, seed: packed_batches(own, shared, [len(opening) for opening in openings], budget, seed=seed)
 
 
 class _Listed(torch.utils.data.Dataset[Any]):
     def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = examples
 
-    def __getitem__(self, index: int) -> Example:
+    def __getitem__(self, index: int | tuple[int, int]) -> Any:
+        if isinstance(index, tuple):
+            return self.examples[index[0]], index[1]
         return self.examples[index]
 
     def __len__(self) -> int:

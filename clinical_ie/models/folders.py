@@ -1,4 +1,4 @@
-"""Where a model lies: a hub name, a local folder, or a folder inside an installed package.
+"""Where a model lies: a hub name, a local folder, a folder inside an installed package, or a GGUF file.
 
 ``package:NAME/FOLDER`` names a folder inside an installed Python package without importing it, so that
 a model that was installed by pip is found offline.
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinical_ie.errors import SettingError
+from clinical_ie.models.gguf import converted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -32,12 +33,16 @@ def locate(name: str) -> str:
         if spec is None or not spec.submodule_search_locations:
             raise SettingError(f"{name}: the package {module} is not installed; `make demo` installs the demo's models")
         folder = Path(next(iter(spec.submodule_search_locations))) / inside
+        if folder.suffix == ".gguf" and folder.is_file():
+            return converted(folder)
         if not folder.is_dir():
             raise SettingError(f"{name}: the package {module} has no folder {inside}")
         return str(folder)
     expanded = str(Path(name).expanduser())
     if os.path.isdir(expanded):
         return expanded
+    if expanded.endswith(".gguf") and Path(expanded).is_file():
+        return converted(Path(expanded))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise SettingError(f"{name}: no such folder; expected a local folder, a hub name or package:NAME/FOLDER")
     return name

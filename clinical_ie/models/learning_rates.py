@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.encoder import Encoder
 
 _LAYER = re.compile(r"(?:^|\.)(?:layer|layers|h|block)\.(\d+)\.")
@@ -21,7 +22,7 @@ def depth_of(name: str, layers: int) -> int:
 
 
 def parameter_groups(
-    encoder: Encoder,
+    backbone: Encoder | Decoder,
     heads: nn.Module,
     *,
     learning_rate: float,
@@ -34,11 +35,11 @@ def parameter_groups(
 
     Reference: layer-wise decay as in Howard & Ruder, Universal language model fine-tuning (ACL 2018).
     """
-    layers = int(getattr(encoder.base.config, "num_hidden_layers", 0))
+    layers = int(getattr(backbone.base.config, "num_hidden_layers", 0))
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in encoder.named_parameters():
+    for name, parameter in backbone.named_parameters():
         if parameter.requires_grad:
-            if name in encoder.adapters:
+            if name in backbone.adapters:
                 rate = adapter_learning_rate
             elif name.startswith("markers."):
                 rate = head_learning_rate

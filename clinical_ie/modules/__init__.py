@@ -3,5 +3,6 @@
 from clinical_ie.modules.encoder_reader import EncoderReader
 from clinical_ie.modules.encoder_relation_classifier import EncoderRelationClassifier
 from clinical_ie.modules.encoder_tagger import EncoderTagger
+from clinical_ie.modules.instruction_generator import InstructionGenerator
 
-__all__ = ["EncoderReader", "EncoderRelationClassifier", "EncoderTagger"]
+__all__ = ["EncoderReader", "EncoderRelationClassifier", "EncoderTagger", "InstructionGenerator"]

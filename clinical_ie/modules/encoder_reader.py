@@ -55,7 +55,7 @@ class EncoderReader(EncoderModule):
     def configure_model(self) -> None:
         """Load the encoder and make the heads."""
         super().configure_model()
-        self.has_absolute_positions = ties_positions(self.encoder.base)
+        self.has_absolute_positions = ties_positions(self.backbone.base)
 
     def markers(self) -> list[list[int]]:
         """The marker of a query, beginning as what opens an input."""
@@ -64,7 +64,7 @@ class EncoderReader(EncoderModule):
 
     def make_heads(self, hidden: int) -> ReadingHeads:
         """One set of heads for all queries."""
-        return ReadingHeads(hidden, self.encoder.embedding_width, self.width, self.dropout, self.longest)
+        return ReadingHeads(hidden, self.backbone.embedding_width, self.width, self.dropout, self.longest)
 
     def meaning(self, schemas: dict[str, Schema]) -> Any:
         """Nothing: queries come with the data, so weights fit any schema."""
@@ -80,7 +80,7 @@ class EncoderReader(EncoderModule):
         added, asked = self._asked(batch) if "asked_ids" in batch else (None, None)
         # Packed queries see the context and themselves, and nothing sees them: an answer does not depend on what else is asked.
         aside = None if asked is None else batch["input_ids"] < 0
-        hidden = self.encoder(batch["input_ids"], batch["attention_mask"], batch["position_ids"], added, aside)
+        hidden = self.backbone(batch["input_ids"], batch["attention_mask"], batch["position_ids"], added, aside)
         rows = torch.arange(hidden.shape[0], device=hidden.device).unsqueeze(1)
         words, queries = hidden[rows, batch["unit_positions"]], hidden[rows, batch["query_positions"]]
         queries = queries if asked is None else queries + asked
@@ -94,11 +94,11 @@ class EncoderReader(EncoderModule):
         the query's encoding.
         """
         mask = batch["asked_mask"].unsqueeze(2)
-        said = _mean(self.encoder(batch["asked_ids"], batch["asked_mask"]), mask)
-        vocabulary = self.encoder.words(batch["asked_ids"])
+        said = _mean(self.backbone(batch["asked_ids"], batch["asked_mask"]), mask)
+        vocabulary = self.backbone.words(batch["asked_ids"])
         words = _mean(vocabulary, mask)[batch["query_asked"]]
         if batch["filled_ids"] is not None:
-            words = words + _mean(self.encoder.words(batch["filled_ids"]), batch["filled_mask"].unsqueeze(3))
+            words = words + _mean(self.backbone.words(batch["filled_ids"]), batch["filled_mask"].unsqueeze(3))
         usual = _mean(vocabulary.norm(dim=2, keepdim=True), mask)[batch["query_asked"]]
         vectors = nn.functional.normalize(words, dim=2) * usual.detach() + self.heads.marker(said)[batch["query_asked"]]
         rows, places = batch["query_mask"].nonzero(as_tuple=True)

@@ -72,7 +72,7 @@ class EncoderRelationClassifier(EncoderModule):
             SettingError: The backbone has no absolute positions that levitated markers could share.
         """
         super().configure_model()
-        self.has_absolute_positions = ties_positions(self.encoder.base)
+        self.has_absolute_positions = ties_positions(self.backbone.base)
 
     def markers(self) -> list[list[int]]:
         """Typed markers, each beginning as the name of its type."""
@@ -105,7 +105,7 @@ class EncoderRelationClassifier(EncoderModule):
         """
         if batch["levitated"] and not self.has_absolute_positions:
             raise SettingError(f"{self.backbone_name} has no absolute positions that markers could share; set data.task.encoding to pair")
-        hidden = self.encoder(batch["input_ids"], batch["attention_mask"], batch["position_ids"])
+        hidden = self.backbone(batch["input_ids"], batch["attention_mask"], batch["position_ids"])
         for corpus, places in batch["pairs_of"].items():
             head = cast("PairHead", cast("nn.ModuleDict", self.heads)[_key(corpus)])
             pairs = batch["pairs"][places]

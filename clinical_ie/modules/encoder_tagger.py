@@ -49,7 +49,7 @@ class EncoderTagger(EncoderModule):
         Shape:
             - result: ``(B, W, H)``
         """
-        hidden = self.encoder(batch["input_ids"], batch["attention_mask"])
+        hidden = self.backbone(batch["input_ids"], batch["attention_mask"])
         positions = batch["unit_positions"].unsqueeze(2).expand(-1, -1, hidden.shape[2])
         found: Tensor = hidden.gather(1, positions)
         return found

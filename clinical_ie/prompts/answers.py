@@ -6,6 +6,7 @@ characters of the text as it was.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,10 @@ class Flat:
             starts.append(place)
             ends.append(place + 1)
         return cls("".join(found), tuple(starts), tuple(ends))
+
+    def place(self, original: int) -> int:
+        """The flat character that stands for an original one."""
+        return bisect_right(self.starts, original) - 1
 
     def back(self, start: int, end: int) -> Fragment:
         """The characters of the original text under a range of the flat one."""

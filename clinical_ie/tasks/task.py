@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from clinical_ie.document import Document, Fragment
 from clinical_ie.schema import Schema
@@ -25,6 +25,26 @@ class SubwordEncoder(Protocol):
 
     def encode(self, text: str) -> tuple[list[int], list[Fragment]]:
         """Sub-word ids of a text, without special ones, and the characters that each covers."""
+
+
+@runtime_checkable
+class Conversation(SubwordEncoder, Protocol):
+    """The tokenizer of a decoder, which knows how a turn of a conversation is written for its model.
+
+    What is asked falls into a part that many texts share and a part of one text; their ids are simply joined.
+    """
+
+    def opening(self, system: str, instruction: str) -> list[int]:
+        """The system's turn and the beginning of the user's."""
+
+    def question(self, asked: str, answer: str) -> list[int]:
+        """The rest of the user's turn, which may hold anything without being taken for special tokens, up to where the model answers.
+
+        `answer` is the word that announces the answer where a model has no turns of its own.
+        """
+
+    def response(self, text: str) -> list[int]:
+        """The model's turn with what ends it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,7 @@ def is_adapter(name: str) -> bool:
 
 
 def is_ours(name: str) -> bool:
-    return name.startswith(("heads.", "encoder.markers.")) or is_adapter(name)
+    return name.startswith(("heads.", "backbone.markers.")) or is_adapter(name)
 
 
 CASES = [(task, kind, method, True) for task in TASKS for kind in KINDS for method in METHODS]

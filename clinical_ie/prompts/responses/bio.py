@@ -17,6 +17,7 @@ class Bio(ResponseFormat):
     """Flat mentions of whole words, and no links."""
 
     name: ClassVar[str] = "bio"
+    separators: ClassVar[str] = "\n"
     says_links: ClassVar[bool] = False
 
     def unsayable(self, mentions: Sequence[Mention]) -> dict[int, str]:

@@ -20,6 +20,7 @@ class Grouped(ResponseFormat):
     """``Drug<TAB>aspirin<TAB>heparin``; mentions count in the order of the response: the first type's, then the next one's."""
 
     name: ClassVar[str] = "grouped"
+    separators: ClassVar[str] = "\t\n"
 
     def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
         """The response that says an answer."""

@@ -28,6 +28,8 @@ class ResponseFormat(ABC):
 
     name: ClassVar[str]
     says_links: ClassVar[bool] = True
+    separators: ClassVar[str] = ""
+    """Characters behind which a completion that was cut off begins something unfinished."""
 
     def unsayable(self, mentions: Sequence[Mention]) -> dict[int, str]:
         """Place -> reason for the mentions of an answer that this syntax cannot express."""

@@ -1,0 +1,1 @@
+"""Generation: tokens of a decoder under a grammar, in batches that stay full."""

@@ -1,0 +1,206 @@
+"""Greedy generation: a shared opening is computed once, finished rows make room for waiting ones, grammars choose among few tokens.
+
+Shape legend: ``B`` rows, ``Q`` tokens of the longest question, ``T`` columns of the cache.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.decoding.key_values import KeyValues
+from clinical_ie.decoding.vocabulary import token_bytes
+from clinical_ie.models.decoder import Decoder
+from clinical_ie.prompts.grammar import Automaton, Grammar, State
+
+_ENOUGH = 4
+"""Waiting questions are taken in when a batch has lost one row in so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to answer: shared opening, question, most tokens of the answer, and what it may say."""
+
+    opening: tuple[int, ...]
+    question: tuple[int, ...]
+    most: int
+    grammar: Grammar | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """Tokens of an answer, and whether it was cut off."""
+
+    ids: list[int] = field(default_factory=list)
+    cut: bool = False
+
+
+@dataclass(slots=True)
+class _Running:
+    """A row of the batch: which request, how far, and where its grammar stands."""
+
+    place: int
+    token: int
+    position: int
+    automaton: Automaton | None
+    state: State | None
+
+
+@torch.no_grad()
+def generated(backbone: Decoder, subwords: ConversationSubwords, requests: Sequence[Request], *, batch_size: int = 8) -> list[Answer]:
+    """Answers in the order of the requests; the same tokens as one request at a time gives in exact arithmetic."""
+    answers = [Answer() for _ in requests]
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place, request in enumerate(requests):
+        groups.setdefault(request.opening, []).append(place)
+    was_training = backbone.training
+    backbone.eval()
+    try:
+        with _lowered(backbone):
+            for opening, places in groups.items():
+                # long questions first: what takes longest does not wait until the end
+                waiting = deque(sorted(places, key=lambda place: -len(requests[place].question)))
+                _Group(backbone, subwords, opening, requests, answers, batch_size).run(waiting)
+    finally:
+        backbone.train(was_training)
+    return answers
+
+
+class _Group:
+    """Requests with one opening on their way through a batch."""
+
+    def __init__(
+        self,
+        backbone: Decoder,
+        subwords: ConversationSubwords,
+        opening: tuple[int, ...],
+        requests: Sequence[Request],
+        answers: list[Answer],
+        batch_size: int,
+    ) -> None:
+        self.backbone, self.requests, self.answers, self.batch_size = backbone, requests, answers, batch_size
+        self.end = subwords.end_id
+        self.vocabulary = token_bytes(subwords.tokenizer) if any(request.grammar for request in requests) else None
+        self.device = next(backbone.parameters()).device
+        self.first = len(opening)
+        self.rows: list[_Running] = []
+        self.cache: KeyValues | None = None
+        cache = DynamicCache()
+        ids = torch.tensor([opening], device=self.device)
+        positions = torch.arange(len(opening), device=self.device).unsqueeze(0)
+        causal = torch.ones(1, len(opening), len(opening), dtype=torch.bool, device=self.device).tril()
+        backbone(ids, positions, causal, cache=cache)
+        # virtual tokens stand before position 0
+        held = torch.arange(-backbone.virtual, len(opening), device=self.device).unsqueeze(0)
+        self.opening = KeyValues.of(cache, held)
+
+    def run(self, waiting: deque[int]) -> None:
+        """Until nothing waits or runs."""
+        while waiting or self.rows:
+            free = self.batch_size - len(self.rows)
+            if waiting and (not self.rows or free * _ENOUGH >= self.batch_size):
+                self._admit([waiting.popleft() for _ in range(min(free, len(waiting)))])
+            if self.rows:
+                self._step()
+
+    def _admit(self, places: list[int]) -> None:
+        """Read questions and say the first token of their answers."""
+        questions = [self.requests[place].question for place in places]
+        width = max(map(len, questions))
+        pads = torch.tensor([width - len(question) for question in questions], device=self.device)
+        ids = torch.tensor([[*([0] * (width - len(question))), *question] for question in questions], device=self.device)
+        columns = torch.arange(width, device=self.device)
+        valid = columns >= pads.unsqueeze(1)
+        positions = (columns - pads.unsqueeze(1)).clamp_min(0) + self.first
+        causal = torch.ones(width, width, dtype=torch.bool, device=self.device).tril() & valid.unsqueeze(1)
+        cache = self.opening.repeated(len(places))
+        visible = torch.cat([cache.valid.unsqueeze(1).expand(-1, width, -1), causal], 2)
+        hidden = self.backbone(ids, positions, visible, cache=cache, cached_positions=cache.positions, begin=False)
+        cache.grow(valid, positions)
+        rows = []
+        for place, question in zip(places, questions, strict=True):
+            grammar = self.requests[place].grammar
+            automaton = Automaton(grammar) if grammar is not None else None
+            rows.append(_Running(place, -1, self.first + len(question), automaton, automaton.start() if automaton else None))
+        self.cache = cache if self.cache is None else self.cache.joined(cache)
+        self.rows += rows
+        self._say(self.backbone.logits(hidden[:, -1]), rows)
+
+    def _step(self) -> None:
+        """Say one more token in every row."""
+        assert self.cache is not None
+        ids = torch.tensor([[row.token] for row in self.rows], device=self.device)
+        positions = torch.tensor([[row.position] for row in self.rows], device=self.device)
+        new = torch.ones_like(positions, dtype=torch.bool)
+        visible = torch.cat([self.cache.valid, new], 1).unsqueeze(1)
+        hidden = self.backbone(ids, positions, visible, cache=self.cache, cached_positions=self.cache.positions, begin=False)
+        self.cache.grow(new, positions)
+        for row in self.rows:
+            row.position += 1
+        self._say(self.backbone.logits(hidden[:, -1]), list(self.rows))
+
+    def _say(self, scores: Tensor, rows: list[_Running]) -> None:
+        """Take the best token that is allowed; rows that have ended leave."""
+        best = scores.argmax(1).tolist()
+        done = set()
+        for rank, row in enumerate(rows):
+            answer = self.answers[row.place]
+            row.token = best[rank] if row.automaton is None else self._allowed_best(scores[rank], row, best[rank])
+            if row.token == self.end:
+                done.add(id(row))
+                continue
+            answer.ids.append(row.token)
+            if len(answer.ids) >= self.requests[row.place].most:
+                answer.cut = True
+                done.add(id(row))
+        if done:
+            kept = [rank for rank, row in enumerate(self.rows) if id(row) not in done]
+            self.rows = [self.rows[rank] for rank in kept]
+            assert self.cache is not None
+            self.cache = self.cache.kept(torch.tensor(kept, device=self.device)) if kept else None
+
+    def _allowed_best(self, scores: Tensor, row: _Running, best: int) -> int:
+        """The best token of those that the grammar allows; the best of all is looked at first."""
+        assert self.vocabulary is not None
+        assert row.automaton is not None
+        assert row.state is not None
+        if best == self.end and row.automaton.may_end(row.state):
+            return best
+        spelled = self.vocabulary.spelled.get(best)
+        following = row.automaton.step(row.state, spelled) if spelled is not None else None
+        if following is not None:
+            row.state = following
+            return best
+        allowed = self.vocabulary.allowed(row.automaton, row.state)
+        if row.automaton.may_end(row.state):
+            allowed.append(self.end)
+        token = allowed[int(scores[torch.tensor(allowed, device=scores.device)].argmax())]
+        if token != self.end:
+            row.state = row.automaton.step(row.state, self.vocabulary.spelled[token])
+        return token
+
+
+@contextmanager
+def _lowered(backbone: Decoder) -> Iterator[None]:
+    """Weights in the precision of autocast while that is on: cast once, not at every token."""
+    kind = next(backbone.parameters()).device.type
+    if not torch.is_autocast_enabled(kind):
+        yield
+        return
+    dtype = torch.get_autocast_dtype(kind)
+    full = {parameter: parameter.data for parameter in backbone.parameters() if parameter.dtype == torch.float32}
+    try:
+        for parameter, data in full.items():
+            parameter.data = data.to(dtype)
+        with torch.autocast(kind, enabled=False):
+            yield
+    finally:
+        for parameter, data in full.items():
+            parameter.data = data

@@ -1,0 +1,57 @@
+"""Quantised GGUF files as ordinary folders: converted once, kept in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clinical_ie.errors import SettingError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def converted(file: Path) -> str:
+    """A Hugging Face folder with the weights of a GGUF file in full precision, and its tokenizer.
+
+    Conversion takes some seconds and happens once for each file; results lie in ``$XDG_CACHE_HOME/clinical_ie`` (``~/.cache``).
+
+    Raises:
+        SettingError: The file cannot be read, or the package ``gguf`` is not installed.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clinical_ie"
+    folder = cache / f"{file.stem}-{_identity(file)}"
+    if folder.is_dir():
+        return str(folder)
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            str(file.parent), gguf_file=file.name, quantization_config=GgufConfig(dequantize=True)
+        )
+        partial.mkdir(parents=True)
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        try:
+            partial.rename(folder)
+        except OSError:  # another process was faster
+            if not folder.is_dir():
+                raise
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise SettingError(f"{file}: cannot be converted ({str(error).partition(chr(10))[0]})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return str(folder)
+
+
+def _identity(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()[:16]

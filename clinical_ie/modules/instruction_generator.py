@@ -1,0 +1,116 @@
+"""A decoder that answers instructions.
+
+Shape legend: ``B`` rows, ``L`` tokens, ``N`` tokens to be predicted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from clinical_ie.data.collation import Batch
+from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.decoding.generation import Request, generated
+from clinical_ie.models.cross_entropy import summed_cross_entropy
+from clinical_ie.models.decoder import Decoder, seen_in_pieces
+from clinical_ie.modules.tuned_module import TunedModule
+from clinical_ie.schema import Schema
+from clinical_ie.tasks.instruction import Completion, Instruction, InstructionExample
+
+
+class InstructionGenerator(TunedModule):
+    """Learns the responses of instructions and generates completions.
+
+    Args:
+        backbone: Hub name, local folder, GGUF file, or ``package:NAME/FOLDER``.
+        schemas: Corpus -> schema as plain data; the command line links it to the data.
+        constrained: Let a completion say nothing but types of the question, words of its text and numbers of its mentions, where the
+            syntax of responses allows for that (lines and grouped).
+        batch_size: Segments that are generated side by side; what is finished makes room for what waits.
+        answer_tokens: Most tokens of an answer for each token of a question, beside `answer_room`.
+        answer_room: Tokens that every answer may have.
+        chunk: Tokens whose scores of the vocabulary are held at once in training; 0 for all.
+        options: Those of `TunedModule`.
+    """
+
+    backbone: Decoder
+    takes = (Instruction,)
+
+    def __init__(
+        self,
+        backbone: str,
+        schemas: dict[str, Any],
+        *,
+        constrained: bool = True,
+        batch_size: int = 8,
+        answer_tokens: float = 4.0,
+        answer_room: int = 64,
+        chunk: int = 256,
+        **options: Any,
+    ) -> None:
+        super().__init__(backbone, schemas, **options)
+        self.constrained, self.batch_size, self.chunk = constrained, batch_size, chunk
+        self.answer_tokens, self.answer_room = answer_tokens, answer_room
+
+    def configure_model(self) -> None:
+        """Load the decoder once, where the strategy wants it."""
+        if "backbone" in self._modules:
+            return
+        self.backbone = Decoder(
+            self.backbone_name,
+            peft=self.peft,
+            freeze=self.frozen_base,
+            dropout=self.backbone_dropout,
+            gradient_checkpointing=self.gradient_checkpointing,
+        )
+        self.subwords = ConversationSubwords(self.backbone_name)
+
+    def meaning(self, schemas: dict[str, Schema]) -> Any:
+        """Nothing: what is asked stands in the question, so weights fit any schema."""
+        return "instructions"
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """The sum over the tokens of all responses."""
+        visible = seen_in_pieces(batch["pieces"], batch["above"])
+        hidden = self.backbone(batch["input_ids"], batch["position_ids"], visible)
+        states = hidden.flatten(0, 1)[batch["predicting"]]
+        return summed_cross_entropy(states, batch["targets"], self.backbone.logits, self.chunk)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss, as its share of the mean over all response tokens of the optimizer step."""
+        loss = self._loss(batch)
+        number = len(batch["targets"])
+        self.log("train/loss", loss.detach() / number, prog_bar=True, batch_size=number)
+        # Lightning divides by the batches that are accumulated and by the ranks; the sum over them has its own denominator.
+        shares = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        return loss * (shares / int(batch["step_targets"]))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Example id -> completion."""
+        return self._outputs(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Example id -> completion."""
+        return self._outputs(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Example id -> completion."""
+        return self._outputs(batch)
+
+    def _outputs(self, batch: Batch) -> dict[str, Any]:
+        examples: list[InstructionExample] = batch["examples"]
+        requests = [
+            Request(
+                example.opening,
+                example.input_ids,
+                self.answer_room + int(self.answer_tokens * len(example.input_ids)),
+                example.grammar if self.constrained else None,
+            )
+            for example in examples
+        ]
+        found = generated(self.backbone, self.subwords, requests, batch_size=self.batch_size)
+        return {
+            example.id: Completion(self.subwords.decode(answer.ids), answer.cut, request.grammar is not None)
+            for example, request, answer in zip(examples, requests, found, strict=True)
+        }

@@ -1,0 +1,164 @@
+"""What all modules share: the backbone with its adapters, optimisation, and what a checkpoint holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+import lightning.pytorch as pl
+import torch
+from peft import PeftConfig
+
+from clinical_ie.errors import SettingError
+from clinical_ie.models.decoder import Decoder
+from clinical_ie.models.encoder import Encoder
+from clinical_ie.models.learning_rates import parameter_groups
+from clinical_ie.modules.schedules import Schedule, warmed_up
+from clinical_ie.schema import Schema
+from clinical_ie.tasks.task import Task
+
+_NO_MATTER = {"peft_version", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping"}
+"""Settings of PEFT that change no output."""
+
+
+class TunedModule(pl.LightningModule):
+    """Base of modules with a pretrained backbone and perhaps heads on top of it.
+
+    Args:
+        backbone: Hub name, local folder, or ``package:NAME/FOLDER``.
+        schemas: Corpus -> schema as plain data; the command line links it to the data. It goes into the
+            checkpoint, so that a model decodes without its corpora.
+        learning_rate: Peak rate of the backbone's top layer.
+        head_learning_rate: Peak rate of the heads and of marker tokens; that of the backbone when None.
+        adapter_learning_rate: Peak rate of what `peft` adds; that of the backbone when None.
+        layer_decay: Rate of a layer relative to the one above it.
+        weight_decay: Of matrices; biases and norms have none.
+        schedule: How the rate falls after the warm-up.
+        warmup_share: Share of all steps for the warm-up.
+        dropout: Before the heads.
+        backbone_dropout: Replaces the backbone's own; None keeps that.
+        peft: Parameter-efficient tuning, such as ``peft.LoraConfig``; None for none.
+        freeze: Leave the backbone's own weights as they are; by default where `peft` is given.
+        gradient_checkpointing: Recompute activations in the backward pass; less memory, more time.
+    """
+
+    takes: ClassVar[type[Task] | tuple[type[Task], ...]]  # type: ignore[type-arg]
+    """The tasks whose examples it understands."""
+
+    def __init__(
+        self,
+        backbone: str,
+        schemas: dict[str, Any],
+        *,
+        learning_rate: float = 2e-5,
+        head_learning_rate: float | None = None,
+        adapter_learning_rate: float | None = None,
+        layer_decay: float = 1.0,
+        weight_decay: float = 0.01,
+        schedule: Schedule = "linear",
+        warmup_share: float = 0.1,
+        dropout: float = 0.1,
+        backbone_dropout: float | None = None,
+        peft: PeftConfig | None = None,
+        freeze: bool | None = None,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone_name = backbone
+        self.schemas = {name: Schema.from_dict(schema) for name, schema in schemas.items()}
+        self.learning_rate = learning_rate
+        self.head_learning_rate = learning_rate if head_learning_rate is None else head_learning_rate
+        self.adapter_learning_rate = learning_rate if adapter_learning_rate is None else adapter_learning_rate
+        self.layer_decay, self.weight_decay = layer_decay, weight_decay
+        self.schedule: Schedule = schedule
+        self.warmup_share, self.dropout, self.backbone_dropout = warmup_share, dropout, backbone_dropout
+        self.peft, self.frozen_base, self.gradient_checkpointing = peft, freeze, gradient_checkpointing
+        self.backbone: Encoder | Decoder
+        self.heads: torch.nn.Module
+
+    def configure_model(self) -> None:
+        """Load the backbone and make the heads, once, where the strategy wants them."""
+        raise NotImplementedError
+
+    def meaning(self, schemas: dict[str, Schema]) -> Any:
+        """What the outputs of the heads stand for, as plain data; weights fit only where it is equal."""
+        raise NotImplementedError
+
+    def _tuning(self) -> dict[str, str]:
+        """What adapters compute with beside their weights, and whether the base is trained."""
+        values = {} if self.peft is None else asdict(self.peft)
+        kept = {name: value for name, value in values.items() if name not in _NO_MATTER and "dropout" not in name}
+        return {"freeze": str(self.backbone.freeze), **{name: str(sorted(v) if isinstance(v, set) else v) for name, v in kept.items()}}
+
+    def _untrained(self) -> set[str]:
+        """Entries of the state that the base alone determines."""
+        if not self.backbone.freeze:
+            return set()
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        return {name for name in self.state_dict() if name.startswith("backbone.") and name not in trained}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say what the heads mean; leave a frozen base out and say which one is needed."""
+        checkpoint["schemas"] = {name: schema.to_dict() for name, schema in self.schemas.items()}
+        checkpoint["tuning"] = self._tuning()
+        if self.backbone.identity is not None:
+            checkpoint["base"] = self.backbone.identity.to_dict()
+            left_out = self._untrained()
+            for key in ("state_dict", "current_model_state"):  # the second is what weight averaging puts aside
+                if key in checkpoint:
+                    checkpoint[key] = {
+                        name: value for name, value in checkpoint[key].items() if name.removeprefix("module.") not in left_out
+                    }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights that mean something else or stand on another base; put the base in.
+
+        Raises:
+            SettingError: The checkpoint was trained for other corpora or types (or another order of them), on another
+                base, or with another way of tuning.
+        """
+        saved = self.meaning({name: Schema.from_dict(schema) for name, schema in checkpoint["schemas"].items()})
+        ours = self.meaning(self.schemas)
+        if saved != ours:
+            raise SettingError(f"the checkpoint was trained for {saved}, but the data has {ours}; use the run's own config.yaml")
+        tuning, needed = self._tuning(), checkpoint["tuning"]
+        if tuning != needed:
+            keys = sorted(key for key in needed.keys() | tuning.keys() if needed.get(key) != tuning.get(key))
+            said = ", ".join(f"{key} was {needed.get(key)}, now it is {tuning.get(key)}" for key in keys)
+            raise SettingError(f"the checkpoint was trained in another way: {said}; use the run's own config.yaml")
+        state = checkpoint["state_dict"]
+        mine = self.state_dict()
+        if "base" in checkpoint and self.backbone.identity is not None:
+            self.backbone.identity.check(checkpoint["base"])
+            base = {name: mine[name] for name in self._untrained()}
+            for name, value in base.items():
+                state.setdefault(name, value)
+            if "current_model_state" in checkpoint:
+                checkpoint["current_model_state"] = {**base, **checkpoint["current_model_state"]}
+        if set(state) != set(mine):
+            differing = sorted(set(state) ^ set(mine))
+            raise SettingError(
+                f"the checkpoint was trained with other heads, adapters or frozen parts ({len(differing)} names differ, such as"
+                f" {differing[0]}); use the run's own config.yaml"
+            )
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with layer-wise rates, stepped by the schedule."""
+        groups = list(
+            parameter_groups(
+                self.backbone,
+                self.heads,
+                learning_rate=self.learning_rate,
+                head_learning_rate=self.head_learning_rate,
+                adapter_learning_rate=self.adapter_learning_rate,
+                layer_decay=self.layer_decay,
+                weight_decay=self.weight_decay,
+            )
+        )
+        optimizer = torch.optim.AdamW(groups, fused=True)
+        # Fused AdamW announces that it can unscale gradients itself, and Lightning then refuses to clip them. Without the
+        # announcement any scaler unscales first, as with every other optimizer.
+        optimizer._step_supports_amp_scaling = False
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = warmed_up(optimizer, self.schedule, self.warmup_share, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,420 @@
+"""Extraction by instruction: a question in words, an answer in words, grounded in the text.
+
+A note is asked segment by segment, cut at ends of sentences. Every segment of a corpus is asked in the same words, so what comes before
+the text is shared. While training, variants of the instruction may ask for some types only, in another order, with other words,
+or under names that mean nothing, so that a model learns to follow definitions that it has not seen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from clinical_ie.document import Document, Entity, Fragment, Span
+from clinical_ie.errors import SettingError
+from clinical_ie.formats import jsonl
+from clinical_ie.prompts.answers import GAP, Answer, Flat, Link, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.grammar import Grammar
+from clinical_ie.prompts.grounding import Grounded, counted, ground
+from clinical_ie.prompts.responses import FORMATS
+from clinical_ie.prompts.template import Wording, asked, instruction
+from clinical_ie.schema import Schema
+from clinical_ie.segmentation.sentences import cut_points
+from clinical_ie.segmentation.windows import starts_of, windows
+from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
+from clinical_ie.tasks.questions import Asked, Variation, question_of
+from clinical_ie.tasks.task import Conversation, Coverage, Example, Source, Task
+
+ResponseName = Literal["lines", "grouped", "json", "markup", "bio"]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model said: `cut` where it did not come to an end, `constrained` where it could say nothing that is not there."""
+
+    text: str
+    cut: bool = False
+    constrained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionExample(Example):
+    """A segment with its question and response.
+
+    `opening` are the ids that many examples share, `input_ids` those of the segment up to the answer, `response` the gold
+    answer with its end. `segment` are the characters of the text, `given` the ids of mentions that the question numbers, `types`
+    and `labels` the names that the answer uses, in the order of the question, each with what it stands for. `grammar` is what an
+    answer can say without being wrong, where its syntax allows for one.
+    """
+
+    opening: tuple[int, ...]
+    response: tuple[int, ...]
+    segment: Fragment
+    given: tuple[str, ...]
+    types: tuple[tuple[str, str], ...]
+    labels: tuple[tuple[str, int], ...]
+    grammar: Grammar | None
+
+    @property
+    def length(self) -> int:
+        """Sub-words of opening, question and response."""
+        return len(self.opening) + len(self.input_ids) + len(self.response)
+
+
+class Instruction(Task[InstructionExample]):
+    """What all instructions share.
+
+    Args:
+        response: Syntax of the answer.
+        segment: Most sub-words of text in a question.
+        window: Most positions of an example: instruction, question and response.
+        wording: Name of a wording, or a YAML file.
+        definitions: Give the definitions of the schema, not names alone.
+        variation: How instructions differ while training; None asks for all types in declared order.
+        demonstrations: A JSON-lines file of annotated documents to be shown before the text.
+        seed: Of all choices.
+    """
+
+    kind: ClassVar[Literal["entities", "relations", "joint"]]
+
+    def __init__(
+        self,
+        response: ResponseName = "grouped",
+        *,
+        segment: int = 256,
+        window: int = 2048,
+        wording: str = "unified",
+        definitions: bool = True,
+        variation: Variation | None = None,
+        demonstrations: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.response = FORMATS[response]()
+        if self.kind != "entities" and not self.response.says_links:
+            raise SettingError(f"{response} cannot say links; take lines or grouped for {type(self).__name__}")
+        if segment < 8 or window < segment:
+            raise SettingError(f"segment {segment}, window {window}: expected at least 8, and a window that holds more than a segment")
+        self.segment, self.window, self.seed = segment, window, seed
+        self.wording = Wording.load(wording)
+        self.definitions, self.variation, self.demonstrations = definitions, variation, demonstrations
+        self._legal: dict[Schema, dict[int, frozenset[tuple[str, str]]]] = {}
+        self._asked: dict[tuple[str, int], tuple[Asked, tuple[int, ...]]] = {}
+
+    def examples(
+        self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False
+    ) -> list[InstructionExample]:
+        """The segments of a document with their questions and gold answers."""
+        encoder = source.encoder
+        if not isinstance(encoder, Conversation):
+            raise SettingError(f"{type(self).__name__} needs a decoder; give a configs/model file of a generator")
+        coverage = Coverage() if coverage is None else coverage
+        coverage.of = "mentions" if self.kind == "entities" else "links"
+        segments = self._segments(document, encoder)
+        owner = {entity.id: _segment_of(entity, segments) for entity in document.entities}
+        links = self._links(document, source.schema, owner, coverage) if self.kind != "entities" else []
+        found = []
+        for number, segment in enumerate(segments):
+            what, opening = self._question(source, encoder, f"{document.id}#{number}" if training else None)
+            mentions = _in_text_order([e for e in document.entities if owner[e.id] == number], what)
+            places = {entity.id: place for place, entity in enumerate(mentions)}
+            flat = Flat.of(document.text[slice(*segment)])
+            answer = Answer(
+                tuple(_mention(document, entity, segment, flat, what) for entity in mentions),
+                tuple(Link(what.label_names[rank], places[a], places[b]) for at, a, b, rank in links
+                      if at == number and rank in what.label_names and a in places and b in places),
+            )  # fmt: skip
+            if self.kind != "relations":
+                answer, mentions = self._sayable(answer, mentions, coverage if self.kind == "entities" else None)
+            example = self._example(
+                f"{source.corpus}/{document.id}#{number}", document, source, segment, flat, what, opening, answer, mentions
+            )
+            if example.length > self.window:
+                if len(opening) + len(example.input_ids) >= self.window:
+                    raise SettingError(
+                        f"a question of {len(opening)} + {len(example.input_ids)} sub-words leaves no room for an answer in a window of"
+                        f" {self.window} ({document.id}, characters {segment[0]} to {segment[1]}); lower data.task.segment or raise window"
+                    )
+                coverage.unrepresentable["the answer is longer than the window"] += len(
+                    answer.mentions if self.kind == "entities" else answer.links
+                )
+                if training:
+                    continue
+            found.append(example)
+        if self.kind == "entities":
+            self._count_mentions(document, source.schema, owner, coverage)
+        return found
+
+    def _segments(self, document: Document, encoder: Conversation) -> list[Fragment]:
+        """Characters of each segment, without the white space about it."""
+        text = document.text
+        ids, offsets = encoder.encode(text)
+        starts = [start for start, _ in offsets]
+        cuts = windows(len(ids), self.segment, 0, starts_of(cut_points(text), starts))
+        found = []
+        for place, cut in enumerate(cuts):
+            first = starts[cut.first] if place else 0
+            last = starts[cuts[place + 1].first] if place + 1 < len(cuts) else len(text)
+            inner = text[first:last].strip()
+            if inner:
+                start = first + len(text[first:last]) - len(text[first:last].lstrip())
+                found.append((start, start + len(inner)))
+        return found
+
+    def _question(self, source: Source, encoder: Conversation, training: str | None) -> tuple[Asked, tuple[int, ...]]:
+        """What is asked, and the ids of the shared part; the same few variants for all examples of a corpus."""
+        variant = -1
+        if training is not None and self.variation is not None:
+            variant = random.Random(f"{self.seed}/{source.corpus}/{training}").randrange(self.variation.variants)
+        key = source.corpus, variant
+        if key not in self._asked:
+            what = question_of(source.schema, self.kind, self.response, self.definitions, self.variation, variant, self.seed)
+            if self.demonstrations is not None:
+                what = self._demonstrated(what, source.schema)
+            self._asked[key] = what, tuple(encoder.opening(self.wording.system, instruction(self.wording, what.question)))
+        return self._asked[key]
+
+    def _demonstrated(self, what: Asked, schema: Schema) -> Asked:
+        """The same question with examples of texts and answers."""
+        shown = []
+        for document in jsonl.read(str(self.demonstrations)):
+            whole = (0, len(document.text))
+            flat = Flat.of(document.text)
+            mentions = _in_text_order(list(document.entities), what)
+            places = {entity.id: place for place, entity in enumerate(mentions)}
+            links = [
+                Link(what.label_names[rank], places[head.id], places[tail.id])
+                for head, tail, rank in LinkLabels(schema).gold(document)
+                if rank in what.label_names and head.id in places and tail.id in places
+            ]
+            answer = Answer(tuple(_mention(document, entity, whole, flat, what) for entity in mentions), tuple(links))
+            if self.kind != "relations":
+                answer, mentions = self._sayable(answer, mentions, None)
+            shown.append((document.text, self._said(answer, flat, what)))
+        return what.with_demonstrations(tuple(shown))
+
+    def _said(self, answer: Answer, flat: Flat, what: Asked) -> str:
+        vocabulary = what.question.vocabulary
+        if self.kind == "relations":
+            return self.response.render_links(answer.links, vocabulary)
+        return self.response.render(answer, flat.text, vocabulary)
+
+    def _sayable(self, answer: Answer, mentions: list[Entity], coverage: Coverage | None) -> tuple[Answer, list[Entity]]:
+        """The answer without what its syntax cannot express."""
+        lost = self.response.unsayable(answer.mentions)
+        lost |= {
+            place: "annotated twice"
+            for place, mention in enumerate(answer.mentions)
+            if mentions[place].span in {other.span for other in mentions[:place] if other.type == mentions[place].type}
+        }
+        if coverage is not None:
+            coverage.unrepresentable.update(lost.values())
+        kept = [place for place in range(len(mentions)) if place not in lost]
+        moved = {old: new for new, old in enumerate(kept)}
+        links = tuple(Link(x.label, moved[x.head], moved[x.tail]) for x in answer.links if x.head in moved and x.tail in moved)
+        return Answer(tuple(answer.mentions[place] for place in kept), links), [mentions[place] for place in kept]
+
+    def _example(
+        self,
+        name: str,
+        document: Document,
+        source: Source,
+        segment: Fragment,
+        flat: Flat,
+        what: Asked,
+        opening: tuple[int, ...],
+        answer: Answer,
+        mentions: Sequence[Entity],
+    ) -> InstructionExample:
+        encoder = source.encoder
+        assert isinstance(encoder, Conversation)
+        given = [(mention.type, mention.text) for mention in answer.mentions] if self.kind == "relations" else []
+        return InstructionExample(
+            name,
+            document.id,
+            source.corpus,
+            tuple(encoder.question(asked(self.wording, document.text[slice(*segment)], given), self.wording.answer)),
+            opening,
+            tuple(encoder.response(self._said(answer, flat, what))),
+            segment,
+            tuple(entity.id for entity in mentions) if self.kind == "relations" else (),
+            tuple(zip((row.name for row in what.question.types), what.types, strict=True)),
+            tuple((name, rank) for rank, name in what.label_names.items()),
+            self._grammar(document.text[slice(*segment)], what, source.schema, mentions),
+        )
+
+    def _grammar(self, text: str, what: Asked, schema: Schema, mentions: Sequence[Entity]) -> Grammar | None:
+        if self.response.name not in ("lines", "grouped"):
+            return None
+        names = tuple(row.name for row in what.question.types)
+        rank = {kind: place for place, kind in enumerate(what.types)}
+        given = tuple(rank[entity.type] for entity in mentions) if self.kind == "relations" else None
+        if schema not in self._legal:
+            labels = LinkLabels(schema)
+            self._legal[schema] = {
+                number: frozenset((a, b) for a in schema.entity_names for b in schema.entity_names if number in labels.legal(a, b))
+                for number in range(len(labels))
+            }
+        pairs = tuple(
+            (name, frozenset((rank[a], rank[b]) for a, b in self._legal[schema][number] if a in rank and b in rank))
+            for number, name in what.label_names.items()
+        )
+        return Grammar(self.response.name == "grouped", text, names, pairs, given)
+
+    def _links(
+        self, document: Document, schema: Schema, owner: Mapping[str, int | None], coverage: Coverage
+    ) -> list[tuple[int, str, str, int]]:
+        """Segment, ids of head and tail, and rank of every link that can be said; the others are counted."""
+        found: dict[tuple[int, str, str, int], None] = {}
+        for head, tail, rank in LinkLabels(schema).gold(document):
+            coverage.gold += 1
+            at, other = owner.get(head.id), owner.get(tail.id)
+            if rank is None:
+                coverage.unrepresentable["the schema does not allow it"] += 1
+            elif at is None or other is None:
+                coverage.unrepresentable["a mention crosses the end of a segment"] += 1
+            elif at != other:
+                coverage.unrepresentable["no segment holds both"] += 1
+            elif (at, head.id, tail.id, rank) in found:
+                coverage.unrepresentable["annotated twice"] += 1
+            else:
+                found[at, head.id, tail.id, rank] = None
+        return list(found)
+
+    def _count_mentions(self, document: Document, schema: Schema, owner: Mapping[str, int | None], coverage: Coverage) -> None:
+        for entity in document.entities:
+            if entity.type in schema.entity_names:
+                coverage.gold += 1
+                coverage.unrepresentable["crosses the end of a segment"] += owner[entity.id] is None
+        coverage.unrepresentable += Counter()  # no entries of 0
+
+    def annotations(
+        self,
+        document: Document,
+        examples: Sequence[InstructionExample],
+        outputs: Mapping[str, Completion],
+        schema: Schema,
+        outcomes: Counter[str] | None = None,
+    ) -> Document:
+        """A document with the mentions and links that were said and could be found in the text."""
+        outcomes = Counter() if outcomes is None else outcomes
+        labels = LinkLabels(schema)
+        spans: dict[tuple[str, Span], None] = {}
+        links: list[tuple[tuple[str, Span] | str, tuple[str, Span] | str, int]] = []
+        for example in examples:
+            completion = outputs[example.id]
+            parsed = self._parsed(completion, example)
+            outcomes["completions"] += 1
+            outcomes["completions cut short"] += completion.cut
+            outcomes.update(parsed.problems)
+            ends: list[tuple[str, Span] | str | None]
+            if self.kind == "relations":
+                ends = list(example.given)
+            else:
+                grounded = self._grounded(document.text[slice(*example.segment)], parsed, completion.constrained)
+                outcomes.update(counted(grounded))
+                names = dict(example.types)
+                ends = [
+                    (names[mention.type], _shifted(place.span, example.segment[0])) if place.span is not None else None
+                    for mention, place in zip(parsed.mentions, grounded, strict=True)
+                ]
+                spans.update(dict.fromkeys(end for end in ends if isinstance(end, tuple)))
+            ranks = dict(example.labels)
+            for link in parsed.links:
+                head, tail = ends[link.head], ends[link.tail]
+                if head is None or tail is None:
+                    outcomes["links to a mention that is not in the text"] += 1
+                else:
+                    links.append((head, tail, ranks[link.label]))
+        outcomes += Counter()
+        if self.kind != "relations":
+            ordered = sorted(spans, key=lambda mention: (mention[1].start, -mention[1].end, mention[0]))
+            entities = tuple(Entity(f"T{rank}", kind, span) for rank, (kind, span) in enumerate(ordered, 1))
+            document = Document(document.id, document.text, entities)
+            if self.kind == "entities":
+                return document
+        return self._linked(document, links, labels, schema, outcomes)
+
+    def _parsed(self, completion: Completion, example: InstructionExample) -> Parsed:
+        text = completion.text
+        vocabulary = Vocabulary(tuple(name for name, _ in example.types), tuple(name for name, _ in example.labels))
+        if completion.cut and (separators := self.response.separators):
+            text = text[: max(text.rfind(separator) for separator in separators) + 1]
+        if self.kind == "relations":
+            return self.response.parse_links(text, vocabulary, len(example.given))
+        return self.response.parse(text, vocabulary)
+
+    def _grounded(self, text: str, parsed: Parsed, constrained: bool) -> list[Grounded]:
+        """Where mentions stand; to the letter where the completion repeats the text as it is."""
+        if parsed.copied is not None and parsed.copied == "".join(text.split()):
+            dense = [place for place, character in enumerate(text) if not character.isspace()]
+            at = [mention.at or (0, 1) for mention in parsed.mentions]
+            return [Grounded(Span.of(dense[start], dense[end - 1] + 1), "exact") for start, end in at]
+        found = ground(text, [(mention.type, mention.text) for mention in parsed.mentions], literal=constrained)
+        return [Grounded(place.span, "constrained") if constrained and place.span is not None else place for place in found]
+
+    def _linked(
+        self,
+        document: Document,
+        links: Sequence[tuple[tuple[str, Span] | str, tuple[str, Span] | str, int]],
+        labels: LinkLabels,
+        schema: Schema,
+        outcomes: Counter[str],
+    ) -> Document:
+        by_id = {entity.id: entity for entity in document.entities}
+        ids = {(entity.type, entity.span): entity.id for entity in document.entities}
+        found: dict[tuple[str, str, LinkLabel], None] = {}
+        for one, other, rank in links:
+            head, tail = (end if isinstance(end, str) else ids[end] for end in (one, other))
+            if head == tail or rank not in labels.legal(by_id[head].type, by_id[tail].type):
+                outcomes["links that the schema does not allow"] += 1
+            else:
+                found[head, tail, labels.labels[rank]] = None
+        return linked(document, [(head, tail, label, 0.0) for head, tail, label in found], schema)
+
+
+class EntityInstruction(Instruction):
+    """Mentions of all types in one answer."""
+
+    kind: ClassVar[Literal["entities", "relations", "joint"]] = "entities"
+
+
+class RelationInstruction(Instruction):
+    """Links between mentions that the question numbers; roles of events and their values are links."""
+
+    kind: ClassVar[Literal["entities", "relations", "joint"]] = "relations"
+    finds: ClassVar[Literal["entities", "relations"]] = "relations"
+    needs_mentions: ClassVar[bool] = True
+
+
+class JointInstruction(Instruction):
+    """Mentions and the links between them in one answer: relations, or events with arguments and values."""
+
+    kind: ClassVar[Literal["entities", "relations", "joint"]] = "joint"
+    finds: ClassVar[Literal["entities", "relations"]] = "relations"
+
+
+def _segment_of(entity: Entity, segments: Sequence[Fragment]) -> int | None:
+    """The segment that holds the whole of a mention."""
+    for number, (start, end) in enumerate(segments):
+        if start <= entity.start and entity.end <= end:
+            return number
+    return None
+
+
+def _in_text_order(entities: list[Entity], what: Asked) -> list[Entity]:
+    """Mentions of the types asked for: start, then longest first, then the order of types."""
+    rank = {name: place for place, name in enumerate(what.types)}
+    return sorted((entity for entity in entities if entity.type in rank), key=lambda e: (e.start, -e.end, rank[e.type]))
+
+
+def _mention(document: Document, entity: Entity, segment: Fragment, flat: Flat, what: Asked) -> Mention:
+    words = GAP.join(" ".join(document.text[start:end].split()) for start, end in entity.span.fragments)
+    first, last = (flat.place(edge - segment[0]) for edge in (entity.start, entity.end - 1))
+    return Mention(what.type_names[entity.type], words, (first, last + 1))
+
+
+def _shifted(span: Span, by: int) -> Span:
+    return Span(tuple((start + by, end + by) for start, end in span.fragments))

@@ -1,0 +1,125 @@
+"""What an instruction asks for: all that a schema declares, or a variant of it while training."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from clinical_ie.errors import SettingError
+from clinical_ie.prompts.responses import ResponseFormat
+from clinical_ie.prompts.template import Question, Row
+from clinical_ie.schema import EntityType, Schema
+from clinical_ie.tasks.links import LinkLabels
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """How the instructions of training differ. Examples of one variant share its opening.
+
+    Args:
+        variants: How many different instructions a corpus has.
+        shuffle: Types in another order in each.
+        types: Share of the types that each asks for, those that are easily confused together (hard negatives).
+        masked: Share of the variants whose types go by names that mean nothing, so that only definitions tell.
+        paraphrase: Give definitions in the different rows that the wording has.
+
+    Reference: GoLLIE (ICLR 2024) for masking and definitions, IEPile (ACL 2024) for hard negatives.
+    """
+
+    variants: int = 8
+    shuffle: bool = True
+    types: float = 1.0
+    masked: float = 0.0
+    paraphrase: bool = False
+
+    def __post_init__(self) -> None:
+        if self.variants < 1 or not 0 < self.types <= 1 or not 0 <= self.masked <= 1:
+            raise SettingError(f"{self}: expected at least 1 variant, and shares of types and masked variants up to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question and what its names stand for.
+
+    `types` are the schema's names behind the question's, in its order; `type_names` leads from there to the names shown,
+    `label_names` from the rank of a link's label.
+    """
+
+    question: Question
+    types: tuple[str, ...]
+    label_ranks: tuple[int, ...]
+
+    @property
+    def type_names(self) -> dict[str, str]:
+        """Type of the schema -> name in the question."""
+        return dict(zip(self.types, (row.name for row in self.question.types), strict=True))
+
+    @property
+    def label_names(self) -> dict[int, str]:
+        """Rank of a label -> name in the question."""
+        return dict(zip(self.label_ranks, (row.name for row in self.question.labels), strict=True))
+
+    def with_demonstrations(self, shown: tuple[tuple[str, str], ...]) -> Asked:
+        """The same with texts and answers before the text."""
+        return replace(self, question=replace(self.question, demonstrations=shown))
+
+
+def question_of(
+    schema: Schema, task: str, response: ResponseFormat, definitions: bool, variation: Variation | None, variant: int, seed: int
+) -> Asked:
+    """All types of a schema, or (`variant` from 0) a variant of the question."""
+    draw = random.Random(f"{seed}/variant/{variant}")
+    kinds = list(schema.entities)
+    row = 0
+    masked = False
+    if variation is not None and variant >= 0:
+        if variation.types < 1:
+            kinds = _confusable(kinds, max(1, round(variation.types * len(kinds))), draw)
+        if variation.shuffle:
+            draw.shuffle(kinds)
+        masked = draw.random() < variation.masked
+        row = draw.randrange(1 << 16) if variation.paraphrase else 0
+    names = {kind.name: f"TYPE{number}" if masked else kind.name for number, kind in enumerate(kinds, 1)}
+    types = tuple(Row(names[kind.name], (kind.definition or kind.name) if masked or definitions else "") for kind in kinds)
+    ranks, labels = _labels(schema, names, definitions) if task != "entities" else ((), ())
+    return Asked(Question(task, types, labels, response, row), tuple(names), ranks)
+
+
+def _labels(schema: Schema, names: dict[str, str], definitions: bool) -> tuple[tuple[int, ...], tuple[Row, ...]]:
+    """Labels that the types asked for may have, with the types that each may join."""
+    labels = LinkLabels(schema)
+    found: dict[int, Row] = {}
+    for rank, label in enumerate(labels.labels):
+        pairs = [(head, tail) for head in names for tail in names if rank in labels.legal(head, tail)]
+        if not pairs:
+            continue
+        definition = next(relation.definition for relation in schema.relations if relation.name == label.relation)
+        heads, tails = (tuple(dict.fromkeys(names[pair[side]] for pair in pairs)) for side in (0, 1))
+        everything = len(names) > 1
+        found[rank] = Row(
+            label.name,
+            definition if definitions else "",
+            () if everything and len(heads) == len(names) else heads,
+            () if everything and len(tails) == len(names) else tails,
+        )
+    return tuple(found), tuple(found.values())
+
+
+def _confusable(kinds: Sequence[EntityType], count: int, draw: random.Random) -> list[EntityType]:
+    """Types that are likely taken for each other: a random one, and those that share most words or its layer."""
+    first = draw.choice(list(kinds))
+    mine = _words(first)
+
+    def likeness(kind: EntityType) -> float:
+        other = _words(kind)
+        return len(mine & other) / len(mine | other) + 0.2 * (kind.layer == first.layer) + 0.1 * draw.random()
+
+    likes = {kind.name: likeness(kind) for kind in kinds}
+    chosen = {kind.name for kind in sorted(kinds, key=lambda kind: (kind is not first, -likes[kind.name]))[:count]}
+    return [kind for kind in kinds if kind.name in chosen]
+
+
+def _words(kind: EntityType) -> set[str]:
+    return set(re.findall(r"[a-z]+", f"{kind.name} {kind.definition}".lower())) | {kind.name}
