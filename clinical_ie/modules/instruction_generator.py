@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from clinical_ie.data.collation import Batch
@@ -64,6 +65,7 @@ class InstructionGenerator(TunedModule):
             dropout=self.backbone_dropout,
             gradient_checkpointing=self.gradient_checkpointing,
         )
+        self.heads = torch.nn.Module()  # the vocabulary's scores are the backbone's own
         self.subwords = ConversationSubwords(self.backbone_name)
 
     def meaning(self, schemas: dict[str, Schema]) -> Any:

@@ -18,7 +18,9 @@ CHAIN = ("base", "task/entity_tagging", "model/minilm", "data/demo")
 
 def chain(*last: Path) -> list[str]:
     names = list(CHAIN)
-    if any("reading" in file.stem for file in last):
+    if any("instruction" in file.stem for file in last):
+        names[1] = "task/joint_instruction"
+    elif any("reading" in file.stem for file in last):
         names[1] = "task/relation_reading"
     elif any(file.stem.endswith("_relations") for file in last):
         names[1] = "task/relation_classification"
