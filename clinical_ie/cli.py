@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pipeline": ("pipeline", "train an entity and a relation model as one run, or annotate texts with both"),
     "corpus": ("corpus", "check, describe and convert corpora"),
     "score": ("score", "compare predicted with gold annotations under official rules"),
+    "export": ("export", "write a generator as an adapter or a whole model that other software loads"),
     "demo": ("demo", "train and test on the embedded corpus, in a few minutes"),
 }
 

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -33,10 +34,12 @@ from clinical_ie.callbacks.evaluation import Evaluation
 from clinical_ie.callbacks.interruption import RandomState, SafeInterruption
 from clinical_ie.callbacks.predictions import PredictionWriter
 from clinical_ie.callbacks.throughput import Throughput
+from clinical_ie.commands.export import write_adapter
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.errors import SettingError
 from clinical_ie.files import write_text
 from clinical_ie.models.folders import load_config, locate
+from clinical_ie.modules import InstructionGenerator
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
 from clinical_ie.strategies.checkpoint_files import WholeCheckpoints
@@ -150,6 +153,7 @@ class TrainingCLI(LightningCLI):
                 self.trainer.logger.log_hyperparams(_flat(yaml.safe_load((self.run_dir / CONFIG).read_text())), metrics)
         if self._get(self.config, "test_after_fit"):
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=str(self._best()), weights_only=True, verbose=False)
+        self._write_adapter()
         self._show()
 
     def after_test(self) -> None:
@@ -159,6 +163,18 @@ class TrainingCLI(LightningCLI):
     def after_validate(self) -> None:
         """Say what came out."""
         self._show()
+
+    def _write_adapter(self) -> None:
+        """The best adapter of a generator as PEFT reads it, beside its checkpoint."""
+        if self.trainer.is_global_zero and isinstance(self.model, InstructionGenerator) and self.model.peft is not None:
+            folder = self.run_dir / "checkpoints" / "adapter"
+            partial = folder.with_name(".adapter.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            state = torch.load(self._best(), map_location="cpu", weights_only=True)["state_dict"]
+            self.model.load_state_dict(state, strict=False)  # a checkpoint holds what was trained
+            write_adapter(self.model, partial)
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
 
     def _show(self) -> None:
         if self.trainer.is_global_zero:

@@ -15,11 +15,14 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.decoding.drafts import Drafts
 from clinical_ie.decoding.key_values import KeyValues
 from clinical_ie.decoding.vocabulary import token_bytes
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.prompts.grammar import Automaton, Grammar, State
 
+_CROWDED = 1.5
+"""Columns of the cache for each that the oldest row needs, before those of wrong guesses are cleared away."""
 _ENOUGH = 4
 """Waiting questions are taken in when a batch has lost one row in so many."""
 
@@ -44,18 +47,30 @@ class Answer:
 
 @dataclass(slots=True)
 class _Running:
-    """A row of the batch: which request, how far, and where its grammar stands."""
+    """A row of the batch: which request, its last token and that token's position, where its grammar stands, and what it may copy."""
 
     place: int
     token: int
     position: int
     automaton: Automaton | None
     state: State | None
+    drafts: Drafts
+    done: bool = False
 
 
 @torch.no_grad()
-def generated(backbone: Decoder, subwords: ConversationSubwords, requests: Sequence[Request], *, batch_size: int = 8) -> list[Answer]:
-    """Answers in the order of the requests; the same tokens as one request at a time gives in exact arithmetic."""
+def generated(
+    backbone: Decoder, subwords: ConversationSubwords, requests: Sequence[Request], *, batch_size: int = 8, draft: int = 0
+) -> list[Answer]:
+    """Answers in the order of the requests; the same tokens as one request at a time gives in exact arithmetic.
+
+    Args:
+        backbone: The decoder; its weights and mode are as before afterwards.
+        subwords: Its tokenizer.
+        requests: What to answer.
+        batch_size: Requests side by side.
+        draft: Most tokens that are guessed ahead where an answer copies its question.
+    """
     answers = [Answer() for _ in requests]
     groups: dict[tuple[int, ...], list[int]] = {}
     for place, request in enumerate(requests):
@@ -67,7 +82,7 @@ def generated(backbone: Decoder, subwords: ConversationSubwords, requests: Seque
             for opening, places in groups.items():
                 # long questions first: what takes longest does not wait until the end
                 waiting = deque(sorted(places, key=lambda place: -len(requests[place].question)))
-                _Group(backbone, subwords, opening, requests, answers, batch_size).run(waiting)
+                _Group(backbone, subwords, opening, requests, answers, batch_size, draft).run(waiting)
     finally:
         backbone.train(was_training)
     return answers
@@ -84,8 +99,10 @@ class _Group:
         requests: Sequence[Request],
         answers: list[Answer],
         batch_size: int,
+        draft: int,
     ) -> None:
-        self.backbone, self.requests, self.answers, self.batch_size = backbone, requests, answers, batch_size
+        self.backbone, self.requests, self.answers = backbone, requests, answers
+        self.batch_size, self.draft = batch_size, draft
         self.end = subwords.end_id
         self.vocabulary = token_bytes(subwords.tokenizer) if any(request.grammar for request in requests) else None
         self.device = next(backbone.parameters()).device
@@ -128,42 +145,71 @@ class _Group:
         for place, question in zip(places, questions, strict=True):
             grammar = self.requests[place].grammar
             automaton = Automaton(grammar) if grammar is not None else None
-            rows.append(_Running(place, -1, self.first + len(question), automaton, automaton.start() if automaton else None))
+            start = automaton.start() if automaton else None
+            rows.append(_Running(place, -1, self.first + len(question) - 1, automaton, start, Drafts(question)))
         self.cache = cache if self.cache is None else self.cache.joined(cache)
         self.rows += rows
-        self._say(self.backbone.logits(hidden[:, -1]), rows)
+        self._say(self.backbone.logits(hidden[:, -1:]), [()] * len(rows), rows)
+        self._leave()
 
     def _step(self) -> None:
-        """Say one more token in every row."""
+        """Say one more token in every row, and as many as were guessed right."""
         assert self.cache is not None
-        ids = torch.tensor([[row.token] for row in self.rows], device=self.device)
-        positions = torch.tensor([[row.position] for row in self.rows], device=self.device)
-        new = torch.ones_like(positions, dtype=torch.bool)
-        visible = torch.cat([self.cache.valid, new], 1).unsqueeze(1)
+        guesses = [self._guess(row) for row in self.rows]
+        width = 1 + max(map(len, guesses))
+        ids = torch.tensor(
+            [[row.token, *guess, *([0] * (width - 1 - len(guess)))] for row, guess in zip(self.rows, guesses, strict=True)],
+            device=self.device,
+        )
+        columns = torch.arange(width, device=self.device)
+        positions = torch.tensor([[row.position] for row in self.rows], device=self.device) + columns
+        given = columns <= torch.tensor([[len(guess)] for guess in guesses], device=self.device)
+        causal = torch.ones(width, width, dtype=torch.bool, device=self.device).tril() & given.unsqueeze(1)
+        visible = torch.cat([self.cache.valid.unsqueeze(1).expand(-1, width, -1), causal], 2)
         hidden = self.backbone(ids, positions, visible, cache=self.cache, cached_positions=self.cache.positions, begin=False)
-        self.cache.grow(new, positions)
-        for row in self.rows:
-            row.position += 1
-        self._say(self.backbone.logits(hidden[:, -1]), list(self.rows))
+        right = self._say(self.backbone.logits(hidden), guesses)
+        self.cache.grow(columns <= torch.tensor(right, device=self.device).unsqueeze(1), positions)
+        self._leave()
 
-    def _say(self, scores: Tensor, rows: list[_Running]) -> None:
-        """Take the best token that is allowed; rows that have ended leave."""
-        best = scores.argmax(1).tolist()
-        done = set()
-        for rank, row in enumerate(rows):
+    def _guess(self, row: _Running) -> tuple[int, ...]:
+        answer = self.answers[row.place]
+        return row.drafts.guess(answer.ids, min(self.draft, self.requests[row.place].most - len(answer.ids) - 1))
+
+    def _say(self, scores: Tensor, guesses: Sequence[tuple[int, ...]], rows: Sequence[_Running] | None = None) -> list[int]:
+        """Take the best token that is allowed in each row, and the next one while the guess was right; how many were.
+
+        Shape:
+            - scores: ``(B, 1 + guessed, vocabulary)``
+        """
+        best = scores.argmax(2).tolist()
+        right = []
+        for rank, (row, guess) in enumerate(zip(self.rows if rows is None else rows, guesses, strict=True)):
             answer = self.answers[row.place]
-            row.token = best[rank] if row.automaton is None else self._allowed_best(scores[rank], row, best[rank])
-            if row.token == self.end:
-                done.add(id(row))
-                continue
-            answer.ids.append(row.token)
-            if len(answer.ids) >= self.requests[row.place].most:
-                answer.cut = True
-                done.add(id(row))
-        if done:
-            kept = [rank for rank, row in enumerate(self.rows) if id(row) not in done]
+            count = 0
+            while True:
+                first = best[rank][count]
+                row.token = first if row.automaton is None else self._allowed_best(scores[rank, count], row, first)
+                if row.token == self.end:
+                    row.done = True
+                    break
+                answer.ids.append(row.token)
+                row.position += 1
+                if len(answer.ids) >= self.requests[row.place].most:
+                    answer.cut = row.done = True
+                    break
+                if count >= len(guess) or guess[count] != row.token:
+                    break
+                count += 1
+            right.append(count)
+        return right
+
+    def _leave(self) -> None:
+        """Rows that have ended make room; columns that mean nothing go when they are many."""
+        assert self.cache is not None
+        kept = [rank for rank, row in enumerate(self.rows) if not row.done]
+        crowded = self.cache.width > _CROWDED * int(self.cache.valid.sum(1).max())
+        if len(kept) < len(self.rows) or crowded:
             self.rows = [self.rows[rank] for rank in kept]
-            assert self.cache is not None
             self.cache = self.cache.kept(torch.tensor(kept, device=self.device)) if kept else None
 
     def _allowed_best(self, scores: Tensor, row: _Running, best: int) -> int:

@@ -31,6 +31,7 @@ class InstructionGenerator(TunedModule):
         batch_size: Segments that are generated side by side; what is finished makes room for what waits.
         answer_tokens: Most tokens of an answer for each token of a question, beside `answer_room`.
         answer_room: Tokens that every answer may have.
+        draft: Tokens that are guessed ahead where an answer copies its text; 0 for none.
         chunk: Tokens whose scores of the vocabulary are held at once in training; 0 for all.
         options: Those of `TunedModule`.
     """
@@ -47,12 +48,13 @@ class InstructionGenerator(TunedModule):
         batch_size: int = 8,
         answer_tokens: float = 4.0,
         answer_room: int = 64,
+        draft: int = 0,
         chunk: int = 256,
         **options: Any,
     ) -> None:
         super().__init__(backbone, schemas, **options)
         self.constrained, self.batch_size, self.chunk = constrained, batch_size, chunk
-        self.answer_tokens, self.answer_room = answer_tokens, answer_room
+        self.answer_tokens, self.answer_room, self.draft = answer_tokens, answer_room, draft
 
     def configure_model(self) -> None:
         """Load the decoder once, where the strategy wants it."""
@@ -111,7 +113,7 @@ class InstructionGenerator(TunedModule):
             )
             for example in examples
         ]
-        found = generated(self.backbone, self.subwords, requests, batch_size=self.batch_size)
+        found = generated(self.backbone, self.subwords, requests, batch_size=self.batch_size, draft=self.draft)
         return {
             example.id: Completion(self.subwords.decode(answer.ids), answer.cut, request.grammar is not None)
             for example, request, answer in zip(examples, requests, found, strict=True)

@@ -1,0 +1,110 @@
+"""``clinical-ie export``: a trained generator as a folder that plain transformers, PEFT or vLLM loads."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clinical_ie.errors import SettingError
+from clinical_ie.files import read_text
+
+_BEST = "checkpoints/best.ckpt"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Write an adapter folder, or a whole model with the adapter merged into it."""
+    parser = argparse.ArgumentParser(
+        prog="clinical-ie export",
+        description="Write the best state of a generator's run as a Hugging Face folder: its adapter, or the whole model.",
+    )
+    parser.add_argument("run", help="the run's folder")
+    parser.add_argument("--output", required=True, help="a folder that does not exist yet")
+    parser.add_argument("--merge", action="store_true", help="the whole model, the adapter merged into its weights")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of a whole model's weights")
+    options = parser.parse_args(arguments[1:])
+    output = Path(options.output)
+    if output.exists():
+        raise SettingError(f"{output} exists; --output names a new folder")
+    from clinical_ie.commands.training import quieten
+
+    quieten()
+    model = load_run(Path(options.run))
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        write_whole(model, partial, options.dtype) if options.merge else write_adapter(model, partial)
+        partial.rename(output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    print(f"{'Model' if options.merge else 'Adapter'}: {output}")
+    return 0
+
+
+def load_run(run_dir: Path) -> Any:
+    """The module of a generator's run with its best weights.
+
+    Raises:
+        SettingError: No run, or one of an encoder.
+    """
+    import lightning.pytorch as pl
+    import torch
+    from jsonargparse import ArgumentParser
+
+    from clinical_ie.modules import InstructionGenerator
+
+    config, best = run_dir / "config.yaml", run_dir / _BEST
+    if not config.is_file() or not best.is_file():
+        raise SettingError(f"{run_dir}: no finished run (expected config.yaml and {_BEST})")
+    given: Any = yaml.safe_load(read_text(config))["model"]
+    checkpoint = torch.load(best, map_location="cpu", weights_only=True)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--model", type=pl.LightningModule)
+    whole = {"class_path": given["class_path"], "init_args": {**given["init_args"], "schemas": checkpoint["schemas"]}}
+    model = parser.instantiate_classes(parser.parse_object({"model": whole})).model
+    if not isinstance(model, InstructionGenerator):
+        raise SettingError(f"{run_dir} is a run of {type(model).__name__}; only generators are exported")
+    model.configure_model()
+    model.on_load_checkpoint(checkpoint)
+    model.load_state_dict(checkpoint["state_dict"])
+    return model.eval()
+
+
+def write_adapter(model: Any, folder: Path) -> None:
+    """What PEFT loads on top of the base: the adapter's weights and settings.
+
+    Raises:
+        SettingError: There is no adapter.
+    """
+    from peft import PeftModel
+
+    adapted = model.backbone.model
+    if not isinstance(adapted, PeftModel):
+        raise SettingError("this run has no adapter, it trained the whole model; export it with --merge")
+    for config in adapted.peft_config.values():
+        config.base_model_name_or_path = model.backbone_name
+    adapted.save_pretrained(str(folder), safe_serialization=True)
+
+
+def write_whole(model: Any, folder: Path, dtype: str) -> None:
+    """What transformers and vLLM load: weights, settings and tokenizer.
+
+    Raises:
+        SettingError: The adapter is of virtual tokens, which no weights can hold.
+    """
+    import torch
+    from peft import PeftModel
+
+    found = model.backbone.model
+    if isinstance(found, PeftModel):
+        if model.backbone.virtual:
+            raise SettingError("virtual tokens cannot be merged into weights; export the adapter without --merge")
+        found = found.merge_and_unload()
+    found = found.to(getattr(torch, dtype))
+    found.config.use_cache = True
+    found.save_pretrained(str(folder))
+    model.subwords.tokenizer.save_pretrained(str(folder))
