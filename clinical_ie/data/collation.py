@@ -206,6 +206,13 @@ class ReadingCollator:
         }
 
 
+class Untouched:
+    """Examples that no transfer to a device looks into."""
+
+    def __init__(self, examples: Sequence[Any]) -> None:
+        self.examples = list(examples)
+
+
 class InstructionCollator:
     """Batches for `clinical_ie.modules.InstructionGenerator`.
 
@@ -227,7 +234,7 @@ class InstructionCollator:
             - predicting, targets: ``(N,)``: places in the flattened rows, and the tokens that follow there.
         """
         if not isinstance(items[0], tuple):
-            return {"examples": list(items), "example_ids": [example.id for example in items], "corpora": [e.corpus for e in items]}
+            return {"examples": Untouched(items), "example_ids": [example.id for example in items], "corpora": [e.corpus for e in items]}
         examples: list[InstructionExample] = [example for example, _ in items]
         rows = [_Row(examples)] if self.packed else [_Row([example]) for example in examples]
         width = max(len(row.ids) for row in rows)

@@ -5,6 +5,7 @@ Shape legend: ``B`` rows, ``L`` tokens, ``N`` tokens to be predicted.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import torch
@@ -92,18 +93,18 @@ class InstructionGenerator(TunedModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> completion."""
-        return self._outputs(batch)
+        return self._outputs(batch, "dev")
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> completion."""
-        return self._outputs(batch)
+        return self._outputs(batch, "test")
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> completion."""
         return self._outputs(batch)
 
-    def _outputs(self, batch: Batch) -> dict[str, Any]:
-        examples: list[InstructionExample] = batch["examples"]
+    def _outputs(self, batch: Batch, logged: str | None = None) -> dict[str, Any]:
+        examples: list[InstructionExample] = batch["examples"].examples
         requests = [
             Request(
                 example.opening,
@@ -113,7 +114,11 @@ class InstructionGenerator(TunedModule):
             )
             for example in examples
         ]
+        begun = time.perf_counter()
         found = generated(self.backbone, self.subwords, requests, batch_size=self.batch_size, draft=self.draft)
+        if logged is not None:
+            speed = sum(len(answer.ids) for answer in found) / (time.perf_counter() - begun)
+            self.log(f"{logged}/tokens_per_second", speed, prog_bar=True, batch_size=len(examples))
         return {
             example.id: Completion(self.subwords.decode(answer.ids), answer.cut, request.grammar is not None)
             for example, request, answer in zip(examples, requests, found, strict=True)

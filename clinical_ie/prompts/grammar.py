@@ -72,7 +72,8 @@ class Automaton:
         for character in flat:
             places.append(places[-1] + len(character.encode("utf-8", "surrogatepass")))
         self.words = [places[word.start()] for word in _WORD.finditer(flat)]
-        self._names = [f"{name}\t".encode() for name in grammar.types]
+        self._blank = " " if grammar.grouped else ""
+        self._names = [f"{name}\t{self._blank}".encode() for name in grammar.types]
         self._label_names = [f"{LINK}{name}\t".encode() for name, _ in grammar.labels]
         self._lines = lru_cache(maxsize=None)(self._line_options)
         self._pairs = lru_cache(maxsize=64)(self._pair_options)
@@ -158,7 +159,7 @@ class Automaton:
             lasts = (*context.lasts[:kind], places[0], *context.lasts[kind + 1 :])
             after = _Context((*context.said, kind), places[0], lasts, kind)
             if self.grammar.grouped and self._first(after, kind) < len(self.words):
-                found[_TAB] = self._copy(after, kind)
+                found[_TAB] = "pick", after, ((self._blank.encode(), ("type", kind)),), 0, False
             self._new_line(found, after)
         return found
 

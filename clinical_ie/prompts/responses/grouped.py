@@ -17,7 +17,10 @@ from clinical_ie.prompts.responses.response_format import (
 
 
 class Grouped(ResponseFormat):
-    """``Drug<TAB>aspirin<TAB>heparin``; mentions count in the order of the response: the first type's, then the next one's."""
+    """``Drug<TAB> aspirin<TAB> heparin``; mentions count in the order of the response: the first type's, then the next one's.
+
+    The blank behind a tab makes a mention the same tokens as inside a sentence, where most tokenizers put the blank into the word.
+    """
 
     name: ClassVar[str] = "grouped"
     separators: ClassVar[str] = "\t\n"
@@ -31,7 +34,7 @@ class Grouped(ResponseFormat):
         for mention in mentions:
             words.setdefault(mention.type, []).append(mention.text)
         links = [Link(link.label, moved[link.head], moved[link.tail]) for link in answer.links]
-        return "\n".join(["\t".join([name, *texts]) for name, texts in words.items()] + link_lines(links, vocabulary))
+        return "\n".join(["\t ".join([name, *texts]) for name, texts in words.items()] + link_lines(links, vocabulary))
 
     def parse(self, completion: str, vocabulary: Vocabulary) -> Parsed:
         """What a completion says."""

@@ -1,0 +1,122 @@
+"""What a trained generator says and how fast: plain transformers `generate` beside ours, with and without a grammar, in one run.
+
+    python benchmarks/generation.py RUN CORPORA_FOLDER
+
+RUN is the folder of a finished fit on UW social history. All rows have the same weights, notes, precision (bfloat16 on a CPU that
+computes in it), batch of 8 and bound on the answer's length; each way is warmed up on two notes first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from clinical_ie.commands.export import load_run
+from clinical_ie.commands.training import computes_in_bfloat16, quieten
+from clinical_ie.corpora import UWSocialHistory
+from clinical_ie.decoding.generation import Request, generated
+from clinical_ie.scoring.rules import rule_set
+from clinical_ie.scoring.score import score
+from clinical_ie.tasks import EntityInstruction, JointInstruction
+from clinical_ie.tasks.instruction import Completion
+from clinical_ie.tasks.task import Source
+
+BATCH = 8
+
+
+def plain(model: Any, requests: list[Request]) -> list[tuple[list[int], bool]]:
+    """Batches in the order of the notes, padded on the left, everything read anew in each."""
+    found: list[tuple[list[int], bool]] = []
+    language_model = model.backbone.base
+    end = model.subwords.end_id
+    for start in range(0, len(requests), BATCH):
+        some = requests[start : start + BATCH]
+        rows = [[*request.opening, *request.question] for request in some]
+        width = max(map(len, rows))
+        ids = torch.tensor([[end] * (width - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        with torch.no_grad():
+            out = language_model.generate(
+                input_ids=ids, attention_mask=mask, max_new_tokens=max(request.most for request in some), do_sample=False,
+                eos_token_id=end, pad_token_id=end, use_cache=True,
+            )  # fmt: skip
+        for row in out[:, width:].tolist():
+            found.append((row[: row.index(end)], False) if end in row else (row, True))
+    return found
+
+
+def ours(model: Any, requests: list[Request], *, grammar: bool, draft: int) -> list[tuple[list[int], bool]]:
+    some = requests if grammar else [Request(r.opening, r.question, r.most) for r in requests]
+    answers = generated(model.backbone, model.subwords, some, batch_size=BATCH, draft=draft)
+    return [(answer.ids, answer.cut) for answer in answers]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("corpora", type=Path)
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16" if computes_in_bfloat16("cpu") else "float32")
+    options = parser.parse_args()
+    quieten()
+    model = load_run(options.run)
+    model.backbone.to(getattr(torch, options.precision)).eval()
+    settings = yaml.safe_load((options.run / "config.yaml").read_text(encoding="utf-8"))["data"]["task"]
+    kind = {"EntityInstruction": EntityInstruction, "JointInstruction": JointInstruction}[settings["class_path"].rpartition(".")[2]]
+    task = kind(**{**settings["init_args"], "variation": None})
+    corpus = UWSocialHistory(str(options.corpora / "uw_social_history_mtsamples"))
+    gold = corpus.read("test")
+    source = Source(corpus.name, corpus.schema, model.subwords)
+    examples = [example for document in gold for example in task.examples(document, source)]
+    most = model.answer_room
+    requests = [Request(e.opening, e.input_ids, most + int(model.answer_tokens * len(e.input_ids)), e.grammar) for e in examples]
+    ways: dict[str, tuple[bool, Callable[[list[Request]], list[tuple[list[int], bool]]]]] = {
+        "transformers generate": (False, lambda some: plain(model, some)),
+        "ours": (False, lambda some: ours(model, some, grammar=False, draft=0)),
+        "ours, guessing 4 ahead": (False, lambda some: ours(model, some, grammar=False, draft=4)),
+        "ours, constrained": (True, lambda some: ours(model, some, grammar=True, draft=0)),
+        "ours, constrained, guessing 4 ahead": (True, lambda some: ours(model, some, grammar=True, draft=4)),
+    }
+    print("| way | s/note | ratio | tokens/s | entities, strict F1 | strings F1 | links, strict F1 | not parsed | not in the text | cut |")
+    print("|---" * 10 + "|")
+    first = 0.0
+    for name, (constrained, way) in ways.items():
+        way(requests[:2])
+        begun = time.perf_counter()
+        said = way(requests)
+        seconds = time.perf_counter() - begun
+        first = first or seconds
+        outputs = {e.id: Completion(model.subwords.decode(ids), cut, constrained) for e, (ids, cut) in zip(examples, said, strict=True)}
+        outcomes: Counter[str] = Counter()
+        predicted = [task.annotations(d, [e for e in examples if e.document_id == d.id], outputs, corpus.schema, outcomes) for d in gold]
+        found = score(gold, predicted, rule_set("strict-one-to-one"))
+        kept = {"completions", "completions cut short"}
+        unparsed = sum(n for what, n in outcomes.items() if not what.startswith("mentions,") and what not in kept)
+        cells = [
+            f"{seconds / len(gold):.3f}", f"{first / seconds:.2f}", f"{sum(len(ids) for ids, _ in said) / seconds:.0f}",
+            f"{found.micro('entities', 'strict').f1:.3f}", f"{strings(gold, predicted):.3f}",
+            f"{found.micro('relations', 'strict').f1:.3f}", str(unparsed), str(outcomes["mentions, none"]),
+            str(outcomes["completions cut short"]),
+        ]  # fmt: skip
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def strings(gold: list[Any], predicted: list[Any]) -> float:
+    """F1 of types and words without places, as a program that knows no offsets would be scored."""
+    hits = said = wanted = 0
+    for one, other in zip(gold, predicted, strict=True):
+        counts = [Counter((e.type, " ".join(d.covered(e.span).split()).lower()) for e in d.entities) for d in (one, other)]
+        hits += (counts[0] & counts[1]).total()
+        wanted += counts[0].total()
+        said += counts[1].total()
+    return 2 * hits / (said + wanted) if said + wanted else 0.0
+
+
+if __name__ == "__main__":
+    main()

