@@ -84,10 +84,8 @@ def main() -> None:
         row = json.loads(done.stdout.strip().splitlines()[-1])
         first = first or row["real"]
         held = f"{chunk} at a time" if chunk else "all at once"
-        print(
-            f"| {way} | {held} | {row['real']:.0f} | {row['real'] / first:.2f} | {row['share']:.2f} | {row['seconds']:.2f} | {row['peak']:.2f} |",
-            flush=True,
-        )
+        cells = [f"{row['real']:.0f}", f"{row['real'] / first:.2f}", f"{row['share']:.2f}", f"{row['seconds']:.2f}", f"{row['peak']:.2f}"]
+        print(f"| {way} | {held} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":
