@@ -73,9 +73,8 @@ def main() -> None:
     if options.only:
         print(json.dumps(measured(options.corpora, options.only, options.steps, options.budget, options.chunk)))
         return
-    print(
-        "| way | scores of the vocabulary | real tokens/s | ratio | real share of slots | s/step | peak memory, GB |\n|---|---|---|---|---|---|---|"
-    )
+    heads = ("way", "scores of the vocabulary", "real tokens/s", "ratio", "real share of slots", "s/step", "peak memory, GB")
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     first = 0.0
     for way, chunk in (("padded", 0), ("packed", 0), ("packed", 256)):
         command = [sys.executable, __file__, options.corpora, "--only", way, "--chunk", str(chunk)]
