@@ -62,14 +62,33 @@ def measured(corpora: str, way: str, steps: int, budget: int, chunk: int) -> dic
     return {"real": real / seconds, "share": real / slots, "peak": peak, "seconds": seconds / steps}
 
 
+def loss_alone(tokens: int, chunk: int) -> dict[str, float]:
+    """Seconds and added memory of the loss of so many response tokens over SmolLM2's vocabulary, forward and backward."""
+    from clinical_ie.models.cross_entropy import summed_cross_entropy
+
+    torch.manual_seed(0)
+    head = torch.nn.Linear(576, 49152, bias=False)
+    hidden = torch.randn(tokens, 576, requires_grad=True)
+    targets = torch.randint(49152, (tokens,))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun = time.perf_counter()
+    summed_cross_entropy(hidden, targets, head, chunk).backward()
+    seconds = time.perf_counter() - begun
+    return {"seconds": seconds, "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpora")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--budget", type=int, default=1024)
+    parser.add_argument("--tokens", type=int, default=4096, help="response tokens of the loss alone")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     parser.add_argument("--chunk", type=int, default=256, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.only == "loss":
+        print(json.dumps(loss_alone(options.tokens, options.chunk)))
+        return
     if options.only:
         print(json.dumps(measured(options.corpora, options.only, options.steps, options.budget, options.chunk)))
         return
@@ -85,6 +104,11 @@ def main() -> None:
         held = f"{chunk} at a time" if chunk else "all at once"
         cells = [f"{row['real']:.0f}", f"{row['real'] / first:.2f}", f"{row['share']:.2f}", f"{row['seconds']:.2f}", f"{row['peak']:.2f}"]
         print(f"| {way} | {held} | " + " | ".join(cells) + " |", flush=True)
+    print("\n| loss alone, scores held | seconds | memory, GB |\n|---|---|---|")
+    for chunk in (0, 256):
+        command = [sys.executable, __file__, options.corpora, "--only", "loss", "--chunk", str(chunk), "--tokens", str(options.tokens)]
+        row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip().splitlines()[-1])
+        print(f"| {f'{chunk} tokens' if chunk else 'all'} | {row['seconds']:.2f} | {row['memory']:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
