@@ -46,3 +46,79 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
     return str(folder)
+
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def save_llama(folder: Path, *, vocabulary: int, end: int, begin: int | None = None) -> None:
+    """A random Llama of two small layers, four heads of queries over two of keys."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        max_position_embeddings=8192, initializer_range=0.3, eos_token_id=end, bos_token_id=begin, pad_token_id=0,
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random Llama with a byte-level BPE of the demo notes and turns in ChatML."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    from clinical_ie.corpora import Demo
+
+    folder = tmp_path_factory.mktemp("tiny_llama")
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    texts = [document.text for document in Demo().read("train")]
+    trainer = trainers.BpeTrainer(
+        vocab_size=800, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    backend.train_from_iterator(texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|endoftext|>", extra_special_tokens=["<|im_start|>"]
+    )
+    tokenizer.chat_template = CHATML
+    tokenizer.save_pretrained(folder)
+    save_llama(folder, vocabulary=len(tokenizer), end=2)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama2(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random Llama with a tokenizer in the manner of Llama 2: blanks as ``▁``, one before everything, single bytes, no turns."""
+    import json
+
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    from clinical_ie.corpora import Demo
+
+    folder = tmp_path_factory.mktemp("tiny_llama2")
+    first = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trained = Tokenizer(models.BPE(unk_token="<unk>"))
+    trained.pre_tokenizer = pre_tokenizers.Metaspace()
+    texts = [" ".join(document.text.split()) for document in Demo().read("train")]
+    trained.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=900, special_tokens=first, show_progress=False))
+    words = json.loads(trained.to_str())["model"]
+    merges = [tuple(merge) for merge in words["merges"]]
+    backend = Tokenizer(models.BPE(words["vocab"], merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    backend.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in first[:3]])
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    tokenizer.save_pretrained(folder)
+    save_llama(folder, vocabulary=len(tokenizer), end=2, begin=1)
+    return str(folder)

@@ -30,9 +30,6 @@ def run(arguments: Sequence[str]) -> int:
     output = Path(options.output)
     if output.exists():
         raise SettingError(f"{output} exists; --output names a new folder")
-    from clinical_ie.commands.training import quieten
-
-    quieten()
     model = load_run(Path(options.run))
     partial = output.with_name(f".{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -55,8 +52,10 @@ def load_run(run_dir: Path) -> Any:
     import torch
     from jsonargparse import ArgumentParser
 
+    from clinical_ie.commands.training import quieten
     from clinical_ie.modules import InstructionGenerator
 
+    quieten()
     config, best = run_dir / "config.yaml", run_dir / _BEST
     if not config.is_file() or not best.is_file():
         raise SettingError(f"{run_dir}: no finished run (expected config.yaml and {_BEST})")

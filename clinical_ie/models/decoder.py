@@ -139,7 +139,7 @@ class Decoder(nn.Module):
             input_ids: Tokens.
             position_ids: Their positions, from 0, virtual tokens not counted.
             visible: For each token, which others it sees, those of the cache first.
-            cache: Keys and values of tokens before; new ones are added to it.
+            cache: Keys and values of tokens before; new ones are added to it. Empty where `begin` is set.
             cached_positions: Positions of what the cache holds, where the architecture looks back over a window only.
             begin: Put virtual tokens in front; not where the cache holds them already.
 
@@ -161,7 +161,11 @@ class Decoder(nn.Module):
                 visible = torch.cat([in_front & visible.any(2, keepdim=True), visible], 2)
                 own = torch.arange(virtual, device=input_ids.device).expand(rows, virtual)
                 if prefix:
-                    cache = found
+                    if cache is None:
+                        cache = found
+                    else:
+                        for number, layer in enumerate(found.layers):
+                            cache.update(layer.keys, layer.values, number)
                     cached_positions = own - virtual
                 else:
                     embeds = cast("Tensor", self.base.get_input_embeddings()(input_ids))

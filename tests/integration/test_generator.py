@@ -1,0 +1,121 @@
+"""A generator through the command line: train, interrupt, go on, test, export, annotate."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from clinical_ie.callbacks.interruption import SafeInterruption
+from clinical_ie.cli import main
+from clinical_ie.commands.export import load_run
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+Arguments = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def given(tiny_llama: str, small_corpus: str) -> Arguments:
+    def make(run_dir: Path, *more: str, peft: str = "lora") -> list[str]:
+        files = ("base", "task/joint_instruction", "model/smollm2_135m", f"peft/{peft}", "data/demo", "strategy/single")
+        chain = [part for name in files for part in ("-c", str(CONFIGS / f"{name}.yaml"))]
+        chain += [f"--data.corpora.init_args.root={small_corpus}", f"--model.init_args.backbone={tiny_llama}", f"--run_dir={run_dir}"]
+        chain += ["--trainer.max_epochs=2", "--trainer.precision=32-true", "--trainer.accelerator=cpu", "--data.batch_budget=4096"]
+        chain += ["--data.task.init_args.window=4096", "--data.task.init_args.segment=128", "--data.dev_documents=2"]
+        chain += ["--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1", "--model.init_args.answer_tokens=1"]
+        return ["fit", *chain, *more]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def run(given: Arguments, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("generator") / "run"
+    assert main(given(folder)) == 0
+    return folder
+
+
+def test_what_a_run_leaves_behind(run: Path) -> None:
+    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    entry = results["splits"]["test"]["demo"]
+    outcomes = entry["outcomes"]
+    assert outcomes["completions"] >= 6
+    lost = {name for name in outcomes if not name.startswith("mentions, ") and name not in ("completions", "completions cut short")}
+    assert not lost, "a constrained completion parses"
+    assert "mentions, none" not in outcomes
+    state = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    assert all("lora" in name for name in state["state_dict"])
+    assert results["run"]["trainable_parameters"] < results["run"]["parameters"]
+    assert (run / "predictions" / "test" / "demo.html").exists()
+
+
+def test_the_adapter_and_the_merged_model_say_the_same(run: Path, tiny_llama: str, tmp_path: Path) -> None:
+    ids = torch.arange(5, 25).unsqueeze(0)
+    ours = load_run(run)
+    with torch.no_grad():
+        visible = torch.ones(1, 20, 20, dtype=torch.bool).tril()
+        expected = ours.backbone.logits(ours.backbone(ids, torch.arange(20).unsqueeze(0), visible))
+        adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_llama), str(run / "checkpoints" / "adapter"))
+        torch.testing.assert_close(adapted(ids).logits, expected, atol=1e-5, rtol=1e-4)
+        assert main(["export", str(run), "--output", str(tmp_path / "whole"), "--merge"]) == 0
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / "whole")
+        torch.testing.assert_close(merged(ids).logits, expected, atol=1e-5, rtol=1e-4)
+    assert AutoTokenizer.from_pretrained(tmp_path / "whole").chat_template
+    assert main(["export", str(run), "--output", str(tmp_path / "whole")]) == 2, "nothing is overwritten"
+    assert main(["export", str(run), "--output", str(tmp_path / "adapter")]) == 0
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_export_refuses_what_it_cannot_do(tmp_path: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+    assert main(["export", str(finished_run), "--output", str(tmp_path / "out")]) == 2
+    assert "only generators" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_run_ends_in_the_same_weights(run: Path, given: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = SafeInterruption.on_train_batch_end
+
+    def hooked(self: SafeInterruption, trainer: pl.Trainer, *rest: Any) -> None:
+        if trainer.global_step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(self, trainer, *rest)
+
+    monkeypatch.setattr(SafeInterruption, "on_train_batch_end", hooked)
+    with pytest.raises(SystemExit):
+        main(given(tmp_path / "run"))
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == 2
+    monkeypatch.setattr(SafeInterruption, "on_train_batch_end", original)
+    assert main(given(tmp_path / "run", f"--ckpt_path={last}")) == 0
+    one, two = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for folder in (run, tmp_path / "run"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_new_texts_are_annotated(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "one.txt").write_text("Takes aspirin 81 mg daily.\r\nDenies pain. 😀", encoding="utf-8", newline="")
+    assert main(["predict", "-c", str(run / "config.yaml"), f"--data.texts={tmp_path / 'notes'}"]) == 0
+    assert (run / "predictions" / "predict" / "demo" / "one.ann").exists()
+
+
+@pytest.mark.parametrize("peft", ["full", "ia3", "dora", "prompt_tuning", "p_tuning", "prefix_tuning"])
+def test_every_way_of_tuning_trains_and_comes_back(peft: str, given: Arguments, tmp_path: Path) -> None:
+    folder = tmp_path / peft
+    assert main(given(folder, "--trainer.max_epochs=1", "--data.dev_documents=1", "--test_after_fit=false", peft=peft)) == 0
+    one = load_run(folder)
+    adapter = folder / "checkpoints" / "adapter"
+    assert adapter.exists() == (peft != "full")
+    if one.backbone.virtual:
+        assert main(["export", str(folder), "--output", str(tmp_path / "out"), "--merge"]) == 2
