@@ -44,12 +44,15 @@ format: $(READY)
 $(PEERS)/.ready:
 	$(PYTHON) -m venv $(PEERS)/bioc && $(PEERS)/bioc/bin/python -m pip install --quiet bioc==2.1
 	$(PYTHON) -m venv $(PEERS)/edsnlp && $(PEERS)/edsnlp/bin/python -m pip install --quiet edsnlp==0.23.0
+	$(PYTHON) -m venv $(PEERS)/langextract && $(PEERS)/langextract/bin/python -m pip install --quiet langextract==1.7.1
+	$(PYTHON) -m venv $(PEERS)/llmie && $(PEERS)/llmie/bin/python -m pip install --quiet llm-ie==1.4.3
 	touch $@
 
 bench: $(READY) $(PEERS)/.ready
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/score.py
 	$(BIN)/python benchmarks/read_brat.py $(CORPORA)/maccrobat2020/data --bioc $(PEERS)/bioc/bin/python --edsnlp $(PEERS)/edsnlp/bin/python
+	$(BIN)/python benchmarks/grounding.py $(CORPORA)/maccrobat2020 --langextract $(PEERS)/langextract/bin/python --llmie $(PEERS)/llmie/bin/python
 	$(BIN)/python benchmarks/encoder_tagger.py uw_flat $(CORPORA)
 	$(BIN)/python benchmarks/encoder_tagger.py uw_layers $(CORPORA)
 	$(BIN)/python benchmarks/encoder_tagger.py maccrobat_frequent $(CORPORA)

@@ -89,6 +89,7 @@ class BudgetBatchSampler(Sampler[list[Any]]):
         targets: What each example has to teach, in tokens. With it, indices come with the sum over the whole optimizer step: all ranks
             and all batches whose gradients are accumulated.
         accumulated: Number of those.
+        limit: Tells, when a pass begins, after how many batches it will be left.
     """
 
     def __init__(
@@ -104,12 +105,13 @@ class BudgetBatchSampler(Sampler[list[Any]]):
         batches: Callable[[int, float, int | str], list[list[int]]] | None = None,
         targets: Sequence[int] | None = None,
         accumulated: int = 1,
+        limit: Callable[[], float] = lambda: float("inf"),
     ) -> None:
         if budget < 1 or ranks < 1 or not 0 <= rank < ranks:
             raise SettingError(f"budget {budget}, rank {rank} of {ranks}: expected a positive budget and a rank below their number")
         self.lengths, self.budget, self.shuffle, self.seed, self.rank, self.ranks = lengths, budget, shuffle, seed, rank, ranks
         self.progress = progress
-        self.targets, self.accumulated = targets, accumulated
+        self.targets, self.accumulated, self.limit = targets, accumulated, limit
         self._batches = batches or (lambda budget, noise, seed: budget_batches(lengths, budget, noise=noise, seed=seed))
         self._fixed = self._batches(budget, 0.0, seed)
 
@@ -140,6 +142,7 @@ class BudgetBatchSampler(Sampler[list[Any]]):
             yield from mine[done:]
             return
         width = self.accumulated * self.ranks
+        plan = plan[: int(min(len(plan), self.limit() * self.ranks))]
         for number, batch in enumerate(mine[done:], done):
             step = plan[number // self.accumulated * width :][:width]
             total = sum(self.targets[index] for other in step for index in other)

@@ -31,8 +31,9 @@ class ConversationSubwords(Subwords):
         self.has_turns = bool(self.tokenizer.chat_template)
         self._tail, self._end = self._turns(name) if self.has_turns else ("", "")
         self.end_id = int(self.tokenizer.eos_token_id)
-        if self.has_turns and (ids := self._special(self._end)):
-            self.end_id = ids[0]
+        ends = [token for token in self._special(self._end) if (known := self.tokenizer.added_tokens_decoder.get(token)) and known.special]
+        if ends:  # what ends a turn, which need not be what ends a text
+            self.end_id = ends[0]
 
     def opening(self, system: str, instruction: str) -> list[int]:
         """The system's turn and the beginning of the user's."""
@@ -85,8 +86,9 @@ class ConversationSubwords(Subwords):
 
     def _special(self, text: str) -> list[int]:
         """Ids of the template's words, special tokens among them."""
-        self._backend.encode_special_tokens = False
-        return list(self._backend.encode(text, add_special_tokens=False).ids)
+        ids = list(self._backend.encode("\n" + text, add_special_tokens=False).ids)
+        inner = ids[: len(self._lead)] == self._lead
+        return ids[len(self._lead) :] if inner else list(self._backend.encode(text, add_special_tokens=False).ids)
 
     def _plain(self, text: str) -> list[int]:
         """Ids of characters that are no special tokens whatever they spell."""

@@ -256,6 +256,7 @@ class ExtractionDataModule(pl.LightningDataModule):
             batches=batches,
             targets=targets,
             accumulated=self.trainer.accumulate_grad_batches if self.trainer else 1,
+            limit=lambda: self.trainer.num_training_batches if self.trainer else float("inf"),
         )
         schemas = {name: corpus.schema for name, corpus in self.corpora.items()}
         return DataLoader(

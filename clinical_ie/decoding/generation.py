@@ -75,7 +75,7 @@ def generated(
     groups: dict[tuple[int, ...], list[int]] = {}
     for place, request in enumerate(requests):
         groups.setdefault(request.opening, []).append(place)
-    was_training = backbone.training
+    modes = {module: module.training for module in backbone.modules()}
     backbone.eval()
     try:
         with _lowered(backbone):
@@ -84,7 +84,8 @@ def generated(
                 waiting = deque(sorted(places, key=lambda place: -len(requests[place].question)))
                 _Group(backbone, subwords, opening, requests, answers, batch_size, draft).run(waiting)
     finally:
-        backbone.train(was_training)
+        for module, training in modes.items():
+            module.training = training
     return answers
 
 

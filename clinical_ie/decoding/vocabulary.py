@@ -40,7 +40,7 @@ class TokenBytes:
         kinds = _kinds(backend.get("decoder") or {})
         if "ByteLevel" in kinds:
             byte_of = {character: byte for byte, character in _byte_characters().items()}
-        elif kinds & {"Metaspace", "ByteFallback"} or ("Replace" in kinds):
+        elif "ByteFallback" in kinds:
             byte_of = None
         else:
             raise SettingError(f"{tokenizer.name_or_path}: a tokenizer whose tokens do not tell what they spell; set constrained to false")

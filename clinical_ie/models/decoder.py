@@ -153,7 +153,7 @@ class Decoder(nn.Module):
         if prompt is not None:
             virtual = int(prompt.num_virtual_tokens)
             prefix = prompt.peft_type == "PREFIX_TUNING"
-            shift = 0 if prefix else virtual
+            shift = virtual  # as PEFT counts, so that adapters mean the same there
             if begin:
                 rows, width = input_ids.shape
                 found: Any = cast("Any", self.model).get_prompt(batch_size=rows)

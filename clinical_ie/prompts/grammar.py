@@ -66,7 +66,7 @@ class Automaton:
 
     def __init__(self, grammar: Grammar) -> None:
         self.grammar = grammar
-        flat = Flat.of(grammar.text).text
+        flat = Flat.of(grammar.text).text.rstrip()  # no mention ends in a blank
         self.bytes = flat.encode("utf-8", "surrogatepass")
         places = [0]
         for character in flat:

@@ -8,9 +8,9 @@ compared with words of the text, and at last with the few between their neighbou
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,31 +58,39 @@ def ground(text: str, mentions: Sequence[tuple[str, str]], *, literal: bool = Fa
     index = TextIndex(flat.text)
     known: dict[str, tuple[list[Fragment], bool]] = {}
     items: list[_Item] = []
+    said_by_type = Counter((kind, " ".join(words.split())) for kind, words in mentions)
+    most: Counter[str] = Counter()
+    for (_, words), number in said_by_type.items():
+        most[words] = max(most[words], number)
     for kind, words in mentions:
         words = " ".join(words.split())
         if words not in known:
-            known[words] = _places(index, words, literal)
+            known[words] = _places(index, words, most[words], literal)
         places, fuzzy = known[words]
         # what is misspelt counts as what it is taken for, so that it and its right spelling do not take one place twice
         said = index.text[places[0][0] : places[0][1]] if fuzzy and places else words
         items.append(_Item(places, (kind, said), fuzzy and bool(places)))
     _place(items)
+    chains: dict[tuple[str, str], list[tuple[Fragment, ...]]] = {}
     found = []
     for rank, item in enumerate(items):
         if item.at is not None:
             status: Status = "fuzzy" if item.fuzzy else "exact" if item.certain else "ordered"
             found.append(Grounded(Span.of(*flat.back(*item.at)), status))
         else:
-            found.append(_last_resort(flat, index, items, rank, mentions[rank][1]))
+            found.append(_last_resort(flat, index, items, rank, mentions[rank][1], chains))
     return found
 
 
-def _places(index: TextIndex, words: str, literal: bool) -> tuple[list[Fragment], bool]:
-    """Where words may stand, and whether that is a guess."""
+def _places(index: TextIndex, words: str, most: int, literal: bool) -> tuple[list[Fragment], bool]:
+    """Where words that are said so often may stand, best first, and whether that is a guess."""
     if literal:
-        return index.exact(words), False
+        return index.literal(words) or index.exact(words), False
     whole = index.exact(words, inside_words=False)
     if whole or GAP in words:
+        if 0 < len(whole) < most:
+            known = set(whole)
+            whole = [*whole, *(span for span in index.weaker(words) if span not in known)]
         return whole, False
     # A letter that is missing at either end leaves what stands inside a word: "eft arm" is not meant so.
     similar = index.similar(words) if len(words) > 2 else []
@@ -103,7 +111,8 @@ def _place(items: list[_Item]) -> None:
         places = items[ranks[0]].places
         if len(ranks) < len(places):
             continue
-        for rank, place in zip(ranks, places, strict=False):
+        free = sorted(place for place in places if place not in taken[kind])
+        for rank, place in zip(ranks, free, strict=False):
             items[rank].at, items[rank].certain = place, True
             taken[kind].add(place)
             for character in range(*place):
@@ -119,17 +128,23 @@ def _place(items: list[_Item]) -> None:
     for some in [everything] if _ordered(items, everything) else kinds.values():
         if _ordered(items, some):
             _between_anchors(items, some, taken)
+    left = {key: iter(items[ranks[0]].places) for key, ranks in groups.items()}
     for rank in everything:  # out of order, or nothing was left between the neighbours
         item = items[rank]
         if item.at is None:
-            _take(item, item.places, taken)
+            item.at = next((place for place in left[item.key] if place not in taken[item.key[0]]), None)
+            if item.at is not None:
+                taken[item.key[0]].add(item.at)
 
 
-def _take(item: _Item, places: Iterable[Fragment], taken: dict[str, set[Fragment]]) -> None:
-    """Give an item the first place that is left."""
-    item.at = next((place for place in places if place not in taken[item.key[0]]), None)
-    if item.at is not None:
-        taken[item.key[0]].add(item.at)
+def _runs(places: Sequence[Fragment]) -> list[deque[Fragment]]:
+    """Places in order of preference as runs that follow the text."""
+    found: list[deque[Fragment]] = []
+    for place in places:
+        if not found or place <= found[-1][-1]:
+            found.append(deque())
+        found[-1].append(place)
+    return found
 
 
 def _inside(place: Fragment, owner: dict[int, Fragment]) -> bool:
@@ -168,6 +183,7 @@ def _between_anchors(items: list[_Item], ranks: Sequence[int], taken: dict[str, 
     """Give items of several places the first one between the certain places about them."""
     anchors = _anchors(items, ranks)
     following = cursor = 0
+    left: dict[tuple[str, str], list[deque[Fragment]]] = {}
     for rank in ranks:
         item = items[rank]
         if following < len(anchors) and anchors[following] == rank:
@@ -175,8 +191,16 @@ def _between_anchors(items: list[_Item], ranks: Sequence[int], taken: dict[str, 
             following += 1
         elif item.at is None:
             last = _start(items[anchors[following]]) if following < len(anchors) else None
-            _take(item, (place for place in item.places if place[0] >= cursor and (last is None or place[0] <= last)), taken)
-            cursor = _start(item) if item.at is not None else cursor
+            if item.key not in left:
+                left[item.key] = _runs(item.places)
+            for run in left[item.key]:
+                while run and (run[0][0] < cursor or run[0] in taken[item.key[0]]):
+                    run.popleft()  # the cursor never goes back
+                if run and (last is None or run[0][0] <= last):
+                    item.at = run.popleft()
+                    taken[item.key[0]].add(item.at)
+                    cursor = item.at[0]
+                    break
 
 
 def _start(item: _Item) -> int:
@@ -184,21 +208,54 @@ def _start(item: _Item) -> int:
     return item.at[0]
 
 
-def _last_resort(flat: Flat, index: TextIndex, items: list[_Item], rank: int, words: str) -> Grounded:
+def _in_fragments(
+    flat: Flat,
+    index: TextIndex,
+    item: _Item,
+    words: str,
+    before: Fragment | None,
+    chains: dict[tuple[str, str], list[tuple[Fragment, ...]]],
+) -> Grounded:
+    """Fragments one behind the other, as close together as they stand, behind the mention before where that is possible."""
+    if item.key not in chains:
+        parts = [index.exact(part.strip()) for part in words.split(GAP)]
+        found = []
+        for first in parts[0]:
+            chain = [first]
+            for places in parts[1:]:
+                following = bisect_left(places, (chain[-1][1], 0))
+                if following == len(places):
+                    break
+                chain.append(places[following])
+            if len(chain) == len(parts):
+                found.append(tuple(chain))
+        # of chains that end in one place the last one is the tightest
+        chains[item.key] = sorted({chain[-1]: chain for chain in found}.values())
+    left = chains[item.key]
+    place = next((number for number, chain in enumerate(left) if before is None or chain[0][0] >= before[0]), 0)
+    if not left:
+        return Grounded(None, "none")
+    chosen = left.pop(place)
+    item.at = chosen[0]
+    return Grounded(Span(tuple(flat.back(*fragment) for fragment in chosen)), "exact")
+
+
+def _last_resort(
+    flat: Flat,
+    index: TextIndex,
+    items: list[_Item],
+    rank: int,
+    words: str,
+    chains: dict[tuple[str, str], list[tuple[Fragment, ...]]],
+) -> Grounded:
     """Fragments one behind the other, or what resembles the words most between their neighbours."""
     words = " ".join(words.split())
     if items[rank].places or not words:
         return Grounded(None, "none")  # said more often than it stands there
-    if GAP in words:
-        fragments: list[Fragment] = []
-        for part in words.split(GAP):
-            place = next((span for span in index.exact(part.strip()) if not fragments or span[0] >= fragments[-1][1]), None)
-            if place is None:
-                return Grounded(None, "none")
-            fragments.append(place)
-        return Grounded(Span(tuple(flat.back(*fragment) for fragment in fragments)), "exact")
     before = next((item.at for item in reversed(items[max(0, rank - 3) : rank]) if item.at is not None), None)
     after = next((item.at for item in items[rank + 1 : rank + 4] if item.at is not None), None)
+    if GAP in words:
+        return _in_fragments(flat, index, items[rank], words, before, chains)
     if before is None and after is None:
         return Grounded(None, "none")
     first = before[0] if before is not None else max(0, after[0] - _GAP_SEARCH // 2) if after is not None else 0

@@ -16,6 +16,8 @@ from clinical_ie.document import Fragment
 _WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _SLACK = 3
 """Characters by which a candidate's ends may lie off the place that an intact word suggests."""
+_LONGEST = 300
+"""Longest mention that is compared with what resembles it, in characters."""
 _MOST = 200
 """Most places of a word or trigram that are looked at for a misspelt mention."""
 
@@ -29,7 +31,8 @@ class TextIndex:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.lower = "".join(low if len(low := character.lower()) == 1 else character for character in text)
+        self.lower = _lower(text)
+        self._exact: dict[tuple[str, bool], list[Fragment]] = {}
         self.starts: list[int] = []
         self.ends: list[int] = []
         self.places: defaultdict[str, list[int]] = defaultdict(list)
@@ -41,20 +44,33 @@ class TextIndex:
 
     def exact(self, words: str, *, inside_words: bool = True) -> list[Fragment]:
         """Where the words stand, best kind of match first: whole words, then any case, then white space aside, then inside words."""
-        if not words:
-            return []
-        low = words.lower()
+        key = words, inside_words
+        if key not in self._exact:
+            self._exact[key] = self._find(words, inside_words) if words else []
+        return self._exact[key]
+
+    def _find(self, words: str, inside_words: bool) -> list[Fragment]:
+        low = _lower(words)
         found = self._whole(words, low)
         same = [span for span in found if self.text.startswith(words, span[0])]
         found = same or found or self._dense(low)
         if found or not inside_words:
             return found
-        return _all(self.text, words) or (_all(self.lower, low) if len(low) == len(words) else [])
+        return _all(self.text, words) or _all(self.lower, low)
+
+    def weaker(self, words: str) -> list[Fragment]:
+        """Where the words stand in any case, and inside words too."""
+        return _all(self.lower, _lower(words)) if words else []
+
+    def literal(self, words: str) -> list[Fragment]:
+        """Where exactly these characters stand from the beginning of a word on, whole words first."""
+        found = [span for span in _all(self.text, words) if span[0] in self._start_set] if words else []
+        return sorted(found, key=lambda span: span[1] not in self._end_set)
 
     def _whole(self, words: str, low: str) -> list[Fragment]:
         """Whole words, in any case."""
         parts = [(word[0], word.start()) for word in _WORD.finditer(low)]
-        if not parts or len(low) != len(words) or any(part not in self.places for part, _ in parts):
+        if not parts or any(part not in self.places for part, _ in parts):
             return []
         rarest, offset = min(parts, key=lambda part: len(self.places[part[0]]))
         length = len(low)
@@ -80,14 +96,18 @@ class TextIndex:
 
     def similar(self, words: str) -> list[Fragment]:
         """The runs of whole words that differ least, by at most a fifth of the characters and at least by one."""
-        low = words.lower()
+        low = _lower(words)
+        if len(low) > _LONGEST:
+            return []
         candidates = {place - offset for place, offset in self._hints(low)}
         return self._closest(low, self._windows(candidates, len(low)), max(1, len(low) // 5))
 
     def similar_within(self, words: str, first: int, last: int) -> list[Fragment]:
         """The same in a short range of the text, where shorter words and more errors may be trusted."""
-        low = words.lower()
+        low = _lower(words)
         most = max(1, len(low) // 3)
+        if len(low) - most > last - first + _LONGEST // 4:
+            return []
         left, right = bisect_left(self.starts, first), bisect_right(self.starts, last)
         spans = [
             (start, self.ends[place])
@@ -164,6 +184,11 @@ class TextIndex:
             if len(places) <= _MOST:
                 votes.update((place - offset) // _SLACK for place in places)
         return [(rough * _SLACK, 0) for rough, _ in votes.most_common(8)]
+
+
+def _lower(text: str) -> str:
+    """Lower case, each character by itself and for one."""
+    return "".join(low if len(low := character.lower()) == 1 else character for character in text)
 
 
 def _all(text: str, words: str) -> list[Fragment]:

@@ -6,7 +6,7 @@ The part that all segments of a corpus share comes first, so that it is computed
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ import yaml
 from clinical_ie.errors import FileFormatError, SettingError
 from clinical_ie.files import read_text
 from clinical_ie.prompts.answers import Vocabulary
-from clinical_ie.prompts.responses import ResponseFormat
+from clinical_ie.prompts.responses import FORMATS, ResponseFormat
 
 _OWN = Path(__file__).parent / "wordings"
+_TASKS = {"entities", "relations", "joint"}
 _WORDS = ("name", "system", "link_format", "types", "links", "link_row", "demonstrations", "text", "mentions", "answer")
 
 
@@ -64,10 +65,15 @@ class Wording:
             raise FileFormatError(
                 path, 0, f"missing or unknown: {', '.join(map(str, differing))}", expected="the parts of wordings/unified.yaml"
             )
-        good = all(isinstance(data[key], str) for key in _WORDS) and isinstance(data["version"], int)
-        good = good and all(isinstance(data[key], dict) for key in ("tasks", "formats"))
-        if not good or not isinstance(data["type_rows"], list) or not data["type_rows"]:
-            raise FileFormatError(path, 0, "a part of the wrong kind", expected="the kinds of wordings/unified.yaml")
+        wrong = [key for key in _WORDS if not isinstance(data[key], str)]
+        wrong += ["version"] * (type(data["version"]) is not int)
+        for key, names in (("tasks", _TASKS), ("formats", set(FORMATS))):
+            wrong += [key] * (not isinstance(data[key], dict) or set(data[key]) != names or not _all_words(data[key].values()))
+        rows = data["type_rows"]
+        wrong += ["type_rows"] * (not isinstance(rows, list) or not rows or not all(_is_row(row, ("name", "definition")) for row in rows))
+        wrong += ["link_row"] * (not _is_row(data["link_row"], ("name", "definition", "heads", "tails")))
+        if wrong:
+            raise FileFormatError(path, 0, f"wrong: {', '.join(wrong)}", expected="what wordings/unified.yaml has there")
         return cls(**{**data, "type_rows": tuple(data["type_rows"])})
 
     @property
@@ -87,11 +93,15 @@ class Row:
     tails: tuple[str, ...] = ()
 
 
+Demonstration = tuple[str, tuple[tuple[str, str], ...], str]
+"""A text, the mentions that are given with it (type and words), and the response."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked of every text: ``entities``, ``relations`` or ``joint``, of which types and labels, in which syntax.
 
-    `type_row` chooses among the wording's rows. `demonstrations` are texts with what should be said of them.
+    `type_row` chooses among the wording's rows. `demonstrations` are texts, their mentions where those are given, and responses.
     """
 
     task: str
@@ -99,12 +109,24 @@ class Question:
     labels: tuple[Row, ...]
     response: ResponseFormat
     type_row: int = 0
-    demonstrations: tuple[tuple[str, str], ...] = ()
+    demonstrations: tuple[Demonstration, ...] = ()
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The names that an answer may use."""
         return Vocabulary(tuple(row.name for row in self.types), tuple(row.name for row in self.labels))
+
+
+def _all_words(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _is_row(row: Any, names: Sequence[str]) -> bool:
+    """Whether a row has no places but those that are filled in."""
+    try:
+        return isinstance(row, str) and isinstance(row.format(**dict.fromkeys(names, "")), str)
+    except (KeyError, IndexError, ValueError, AttributeError):
+        return False
 
 
 def instruction(wording: Wording, question: Question) -> str:
@@ -121,7 +143,7 @@ def instruction(wording: Wording, question: Question) -> str:
         said.append(wording.link_format)
     parts.append(" ".join(said) or wording.formats["json"])
     if question.demonstrations:
-        shown = [f"{asked(wording, text)}\n{wording.answer}\n{response}" for text, response in question.demonstrations]
+        shown = [f"{asked(wording, text, given)}\n{wording.answer}\n{said}" for text, given, said in question.demonstrations]
         parts.append("\n\n".join([wording.demonstrations, *shown]))
     return "\n\n".join(parts) + "\n\n"
 
@@ -133,12 +155,13 @@ def _links(wording: Wording, labels: Sequence[Row]) -> list[str]:
         name, _, value = label.name.partition("=")
         values.setdefault((name + "=" * bool(value), label.definition, label.heads, label.tails), []).append(value)
     either = "|".join
-    return [
-        wording.link_row.format(
+    rows = []
+    for (name, definition, heads, tails), found in values.items():
+        row = wording.link_row.format(
             name=name + either(found), definition=definition, heads=either(heads) or "*", tails=either(tails) or "*"
-        ).rstrip(" :")
-        for (name, definition, heads, tails), found in values.items()
-    ]
+        )
+        rows.append(row if definition else row.rstrip(" :"))
+    return rows
 
 
 def asked(wording: Wording, text: str, mentions: Sequence[tuple[str, str]] = ()) -> str:

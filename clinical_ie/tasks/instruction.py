@@ -101,7 +101,7 @@ class Instruction(Task[InstructionExample]):
         self.wording = Wording.load(wording)
         self.definitions, self.variation, self.demonstrations = definitions, variation, demonstrations
         self._legal: dict[Schema, dict[int, frozenset[tuple[str, str]]]] = {}
-        self._asked: dict[tuple[str, int], tuple[Asked, tuple[int, ...]]] = {}
+        self._asked: dict[tuple[Schema, int, int], tuple[Asked, tuple[int, ...]]] = {}
 
     def examples(
         self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False
@@ -127,7 +127,7 @@ class Instruction(Task[InstructionExample]):
                       if at == number and rank in what.label_names and a in places and b in places),
             )  # fmt: skip
             if self.kind != "relations":
-                answer, mentions = self._sayable(answer, mentions, coverage if self.kind == "entities" else None)
+                answer, mentions = self._sayable(answer, mentions, flat.text, coverage)
             example = self._example(
                 f"{source.corpus}/{document.id}#{number}", document, source, segment, flat, what, opening, answer, mentions
             )
@@ -168,7 +168,7 @@ class Instruction(Task[InstructionExample]):
         variant = -1
         if training is not None and self.variation is not None:
             variant = random.Random(f"{self.seed}/{source.corpus}/{training}").randrange(self.variation.variants)
-        key = source.corpus, variant
+        key = source.schema, id(encoder), variant
         if key not in self._asked:
             what = question_of(source.schema, self.kind, self.response, self.definitions, self.variation, variant, self.seed)
             if self.demonstrations is not None:
@@ -191,8 +191,9 @@ class Instruction(Task[InstructionExample]):
             ]
             answer = Answer(tuple(_mention(document, entity, whole, flat, what) for entity in mentions), tuple(links))
             if self.kind != "relations":
-                answer, mentions = self._sayable(answer, mentions, None)
-            shown.append((document.text, self._said(answer, flat, what)))
+                answer, mentions = self._sayable(answer, mentions, flat.text, Coverage())
+            given = tuple((mention.type, mention.text) for mention in answer.mentions) if self.kind == "relations" else ()
+            shown.append((document.text, given, self._said(answer, flat, what)))
         return what.with_demonstrations(tuple(shown))
 
     def _said(self, answer: Answer, flat: Flat, what: Asked) -> str:
@@ -201,20 +202,30 @@ class Instruction(Task[InstructionExample]):
             return self.response.render_links(answer.links, vocabulary)
         return self.response.render(answer, flat.text, vocabulary)
 
-    def _sayable(self, answer: Answer, mentions: list[Entity], coverage: Coverage | None) -> tuple[Answer, list[Entity]]:
-        """The answer without what its syntax cannot express."""
-        lost = self.response.unsayable(answer.mentions)
-        lost |= {
-            place: "annotated twice"
-            for place, mention in enumerate(answer.mentions)
-            if mentions[place].span in {other.span for other in mentions[:place] if other.type == mentions[place].type}
-        }
-        if coverage is not None:
-            coverage.unrepresentable.update(lost.values())
-        kept = [place for place in range(len(mentions)) if place not in lost]
+    def _sayable(self, answer: Answer, mentions: list[Entity], text: str, coverage: Coverage) -> tuple[Answer, list[Entity]]:
+        """The answer without what its syntax cannot express, which is counted."""
+        first: dict[tuple[str, Span], int] = {}
+        twin = {place: first.setdefault((entity.type, entity.span), place) for place, entity in enumerate(mentions)}
+        different = [place for place in range(len(mentions)) if twin[place] == place]
+        unsayable = self.response.unsayable([answer.mentions[place] for place in different], text)
+        lost = {different[place]: reason for place, reason in unsayable.items()}
+        kept = [place for place in different if place not in lost]
         moved = {old: new for new, old in enumerate(kept)}
-        links = tuple(Link(x.label, moved[x.head], moved[x.tail]) for x in answer.links if x.head in moved and x.tail in moved)
-        return Answer(tuple(answer.mentions[place] for place in kept), links), [mentions[place] for place in kept]
+        links: dict[Link, None] = {}
+        for link in answer.links:
+            head, tail = twin[link.head], twin[link.tail]
+            if head in moved and tail in moved:
+                links[Link(link.label, moved[head], moved[tail])] = None
+            elif self.kind == "joint":
+                coverage.unrepresentable[f"a mention cannot be said: {lost[head if head in lost else tail]}"] += 1
+        if self.kind == "entities":
+            coverage.unrepresentable.update(lost.values())
+            coverage.unrepresentable["annotated twice"] += len(mentions) - len(different)
+        elif len(links) < len(answer.links):
+            same = sum(twin[x.head] in moved and twin[x.tail] in moved for x in answer.links) - len(links)
+            coverage.unrepresentable["annotated twice"] += same
+        coverage.unrepresentable += Counter()  # no entries of 0
+        return Answer(tuple(answer.mentions[place] for place in kept), tuple(links)), [mentions[place] for place in kept]
 
     def _example(
         self,
@@ -287,8 +298,10 @@ class Instruction(Task[InstructionExample]):
         for entity in document.entities:
             if entity.type in schema.entity_names:
                 coverage.gold += 1
-                coverage.unrepresentable["crosses the end of a segment"] += owner[entity.id] is None
-        coverage.unrepresentable += Counter()  # no entries of 0
+                if owner[entity.id] is None:
+                    coverage.unrepresentable["crosses the end of a segment"] += 1
+                elif any(document.text[a].isspace() or document.text[b - 1].isspace() for a, b in entity.span.fragments):
+                    coverage.unrepresentable["begins or ends in white space"] += 1  # said all the same, without it
 
     def annotations(
         self,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from clinical_ie.errors import SettingError
 from clinical_ie.prompts.responses import ResponseFormat
-from clinical_ie.prompts.template import Question, Row
+from clinical_ie.prompts.template import Demonstration, Question, Row
 from clinical_ie.schema import EntityType, Schema
 from clinical_ie.tasks.links import LinkLabels
 
@@ -61,7 +61,7 @@ class Asked:
         """Rank of a label -> name in the question."""
         return dict(zip(self.label_ranks, (row.name for row in self.question.labels), strict=True))
 
-    def with_demonstrations(self, shown: tuple[tuple[str, str], ...]) -> Asked:
+    def with_demonstrations(self, shown: tuple[Demonstration, ...]) -> Asked:
         """The same with texts and answers before the text."""
         return replace(self, question=replace(self.question, demonstrations=shown))
 

@@ -20,14 +20,17 @@ class Bio(ResponseFormat):
     separators: ClassVar[str] = "\n"
     says_links: ClassVar[bool] = False
 
-    def unsayable(self, mentions: Sequence[Mention]) -> dict[int, str]:
-        """Discontinuous mentions, and all that share characters with one before them."""
+    def unsayable(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
+        """Discontinuous mentions, parts of words, and all that share characters with one before them."""
         found: dict[int, str] = {}
+        edges = {edge for word in _WORD.finditer(text) for edge in word.span()}
         reach = 0
         for place, mention in enumerate(mentions):
             assert mention.at is not None
             if GAP in mention.text:
                 found[place] = "discontinuous"
+            elif not edges.issuperset(mention.at):
+                found[place] = "a part of a word"
             elif mention.at[0] < reach:
                 found[place] = "overlaps another"
             else:
@@ -54,7 +57,7 @@ class Bio(ResponseFormat):
         rows = [line.rpartition("\t") for line in completion.split("\n") if line.strip()]
         for word, tab, tag in [*rows, ("", "\t", "O")]:
             prefix, _, kind = tag.strip().partition("-")
-            if not tab or prefix not in ("B", "I", "O"):
+            if not tab or prefix not in ("B", "I", "O") or (prefix != "O" and not word.strip()):
                 parsed.problems[UNPARSED] += 1
                 prefix, kind = "O", ""
             if prefix != "O" and kind not in vocabulary.types:
@@ -65,7 +68,7 @@ class Bio(ResponseFormat):
                 open_ = None
             if prefix != "O":
                 open_ = open_ or (kind, len(copied), [])
-                open_[2].append(word.strip())
+                open_[2].extend(word.split())
             copied += "".join(word.split())
         parsed.copied = copied
         return parsed

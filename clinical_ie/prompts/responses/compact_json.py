@@ -10,9 +10,7 @@ from clinical_ie.prompts.answers import Answer, Link, Mention, Parsed, Vocabular
 from clinical_ie.prompts.responses.response_format import UNKNOWN_LABEL, UNKNOWN_TYPE, UNPARSED, ResponseFormat, renumbered
 
 BROKEN = "completions that are no JSON"
-_STRING = r'"((?:[^"\\]|\\.)*)"'
-_MENTION = re.compile(rf"\[\s*{_STRING}\s*,\s*{_STRING}\s*\]")
-_LINK = re.compile(rf"\[\s*{_STRING}\s*,\s*(\d{{1,9}})\s*,\s*(\d{{1,9}})\s*\]")
+_ROW = re.compile(r'\[[^\[\]"]*(?:"(?:[^"\\]|\\.)*"[^\[\]"]*)*\]')
 
 
 class CompactJson(ResponseFormat):
@@ -37,8 +35,9 @@ class CompactJson(ResponseFormat):
             mentions, links = list(data["mentions"]), list(data.get("links") or ())
         except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
             parsed.problems[BROKEN] += 1
-            mentions = [[_unquoted(a), _unquoted(b)] for a, b in _MENTION.findall(completion)]
-            links = [[_unquoted(label), int(head), int(tail)] for label, head, tail in _LINK.findall(completion)]
+            rows = _whole_rows(completion)
+            mentions = [row for row in rows if len(row) == 2]
+            links = [row for row in rows if len(row) == 3]
         numbers: dict[int, int] = {}
         for said, entry in enumerate(mentions):
             numbers[said] = -1
@@ -65,7 +64,7 @@ class CompactJson(ResponseFormat):
             links = list(json.loads(completion)["links"])
         except (ValueError, RecursionError, TypeError, KeyError):
             parsed.problems[BROKEN] += 1
-            links = [[_unquoted(label), int(head), int(tail)] for label, head, tail in _LINK.findall(completion)]
+            links = [row for row in _whole_rows(completion) if len(row) == 3]
         self._links(links, vocabulary, parsed)
         parsed.mentions = [Mention("", "")] * mentions
         renumbered(parsed, {place: place for place in range(mentions)})
@@ -86,9 +85,13 @@ def _is_row(entry: Any, *kinds: type) -> bool:
     return isinstance(entry, list) and len(entry) == len(kinds) and all(type(x) is kind for x, kind in zip(entry, kinds, strict=True))
 
 
-def _unquoted(inner: str) -> str:
-    try:
-        found = json.loads(f'"{inner}"')
-    except ValueError:
-        return inner
-    return str(found)
+def _whole_rows(completion: str) -> list[list[Any]]:
+    """The innermost lists of something that is no JSON as a whole."""
+    found = []
+    for match in _ROW.finditer(completion):
+        try:
+            row = json.loads(match[0])
+        except (ValueError, RecursionError):
+            continue
+        found.append(list(row))
+    return found

@@ -46,7 +46,7 @@ class Grouped(ResponseFormat):
             if line.lstrip().startswith(LINK):
                 read_links(line, vocabulary, parsed)
                 continue
-            kind, *texts = (part.strip() for part in line.split("\t"))
+            kind, *texts = (" ".join(part.split()) for part in line.split("\t"))
             if not texts or not kind:
                 parsed.problems[UNPARSED] += 1
             for words in texts:

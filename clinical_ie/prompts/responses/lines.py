@@ -36,7 +36,7 @@ class Lines(ResponseFormat):
             if line.lstrip().startswith(LINK):
                 read_links(line, vocabulary, parsed)
                 continue
-            kind, _, words = (part.strip() for part in line.partition("\t"))
+            kind, _, words = (" ".join(part.split()) for part in line.partition("\t"))
             said = len(numbers)
             numbers[said] = -1
             if not words or not kind:

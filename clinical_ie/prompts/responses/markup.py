@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from clinical_ie.document import Fragment
 from clinical_ie.prompts.answers import GAP, Answer, Link, Mention, Parsed, Vocabulary
-from clinical_ie.prompts.responses.response_format import LINK, UNPARSED, ResponseFormat, link_lines, read_links, renumbered
+from clinical_ie.prompts.responses.response_format import LINK, UNKNOWN_TYPE, UNPARSED, ResponseFormat, link_lines, read_links, renumbered
 
+_STRANGE = re.compile(r"</?[^\W\d][\w-]*>")
 UNCLOSED = "tags that are not closed or opened"
 
 
@@ -18,7 +19,7 @@ class Markup(ResponseFormat):
 
     name: ClassVar[str] = "markup"
 
-    def unsayable(self, mentions: Sequence[Mention]) -> dict[int, str]:
+    def unsayable(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
         """Discontinuous mentions, and those that cross or repeat another of their type."""
         found: dict[int, str] = {}
         kept: dict[str, list[Fragment]] = {}
@@ -54,37 +55,41 @@ class Markup(ResponseFormat):
     def parse(self, completion: str, vocabulary: Vocabulary) -> Parsed:
         """What a completion says."""
         parsed = Parsed()
-        body, *lines = completion.split("\n")
-        for line in lines:
-            if line.lstrip().startswith(LINK):
+        lines = completion.split("\n")
+        last = len(lines)  # of the text; lines of links stand behind it
+        while last > 1 and (not lines[last - 1].strip() or lines[last - 1].lstrip().startswith(LINK)):
+            last -= 1
+        for line in lines[last:]:
+            if line.strip():
                 read_links(line, vocabulary, parsed)
-            elif line.strip():
-                parsed.problems[UNPARSED] += 1
+        body = "\n".join(lines[:last])
         names = "|".join(re.escape(name) for name in sorted(vocabulary.types, key=len, reverse=True))
-        copy, dense = "", ""
-        opened: list[tuple[str, int, int]] = []
+        copy, dense = "", ""  # the text as it is repeated, and the same without white space
+        opened: list[tuple[str, int, int, int]] = []
         found: dict[int, Mention] = {}
         number = 0
         for part in re.split(rf"(</?(?:{names})>)", body) if names else [body]:
             if names and re.fullmatch(rf"</?(?:{names})>", part):
                 kind = part.strip("</>")
                 if not part.startswith("</"):
-                    opened.append((kind, number, len(copy)))
+                    opened.append((kind, number, len(copy), len(dense)))
                     number += 1
                     continue
                 place = next((place for place in range(len(opened) - 1, -1, -1) if opened[place][0] == kind), None)
                 if place is None:
                     parsed.problems[UNCLOSED] += 1
                     continue
-                _, at, start = opened.pop(place)
+                _, at, start, dense_start = opened.pop(place)
                 words = " ".join(copy[start:].split())
                 if words:
-                    found[at] = Mention(kind, words, (len("".join(copy[:start].split())), len(dense)))
+                    found[at] = Mention(kind, words, (dense_start, len(dense)))
                 else:
                     parsed.problems[UNPARSED] += 1
             else:
+                part, strange = _STRANGE.subn("", part)
+                parsed.problems[UNKNOWN_TYPE] += (strange + 1) // 2
                 copy += part.replace("&lt;", "<").replace("&amp;", "&")
-                dense = "".join(copy.split())
+                dense += "".join(part.replace("&lt;", "<").replace("&amp;", "&").split())
         parsed.problems[UNCLOSED] += len(opened)
         parsed.problems += type(parsed.problems)()  # no entries of 0
         numbers = {at: place for place, at in enumerate(sorted(found))}

@@ -31,8 +31,8 @@ class ResponseFormat(ABC):
     separators: ClassVar[str] = ""
     """Characters behind which a completion that was cut off begins something unfinished."""
 
-    def unsayable(self, mentions: Sequence[Mention]) -> dict[int, str]:
-        """Place -> reason for the mentions of an answer that this syntax cannot express."""
+    def unsayable(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
+        """Place -> reason for the mentions of an answer about a flat text that this syntax cannot express."""
         return {}
 
     @abstractmethod

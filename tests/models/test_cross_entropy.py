@@ -1,0 +1,61 @@
+"""Chunks are a way of computing, not another loss; the oracle is torch's cross-entropy over everything at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from clinical_ie.models.cross_entropy import summed_cross_entropy
+
+
+def setting(count: int) -> tuple[Tensor, Tensor, torch.nn.Linear]:
+    torch.manual_seed(count)
+    hidden = torch.randn(count, 8, dtype=torch.float32, requires_grad=True)
+    return hidden, torch.randint(0, 23, (count,)), torch.nn.Linear(8, 23)
+
+
+@pytest.mark.parametrize("chunk", [0, 1, 2, 3, 5, 6, 7, 100])
+@pytest.mark.parametrize("count", [1, 5, 6, 13])
+def test_chunked_equals_full(count: int, chunk: int) -> None:
+    hidden, targets, head = setting(count)
+    full = torch.nn.functional.cross_entropy(head(hidden), targets, reduction="sum")
+    wanted = (full, *torch.autograd.grad(3 * full, (hidden, *head.parameters())))
+    loss = summed_cross_entropy(hidden, targets, head, chunk)
+    found = (loss, *torch.autograd.grad(3 * loss, (hidden, *head.parameters())))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_scores_are_held_chunk_by_chunk() -> None:
+    hidden, targets, head = setting(13)
+    seen: list[int] = []
+
+    def logits(states: Tensor) -> Tensor:
+        seen.append(len(states))
+        return head(states)  # type: ignore[no-any-return]
+
+    summed_cross_entropy(hidden, targets, logits, 5).backward()
+    assert sorted(seen) == [3, 3, 5, 5, 5, 5], "once forward, once in the backward pass"
+
+
+def test_nothing_to_predict_is_zero() -> None:
+    hidden, targets, head = setting(4)
+    loss = summed_cross_entropy(hidden[:0], targets[:0], head, 2)
+    loss.backward()
+    assert loss == 0
+
+
+def test_low_precision_scores_are_summed_in_full_precision() -> None:
+    hidden, targets, head = setting(600)
+    loss = summed_cross_entropy(hidden, targets, lambda states: head(states).bfloat16(), 64)
+    assert loss.dtype == torch.float32
+    full = torch.nn.functional.cross_entropy(head(hidden).bfloat16().float(), targets, reduction="sum")
+    torch.testing.assert_close(loss, full, rtol=1e-5, atol=1e-3)
+
+
+def test_without_gradients() -> None:
+    hidden, targets, head = setting(9)
+    with torch.no_grad():
+        one, other = (summed_cross_entropy(hidden, targets, head, chunk) for chunk in (0, 4))
+    torch.testing.assert_close(one, other)

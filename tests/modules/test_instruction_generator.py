@@ -1,0 +1,220 @@
+"""A small random decoder learns to answer, keeps no more than its adapters, and is the same from the same seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from peft import LoraConfig
+from torch import Tensor
+
+from clinical_ie.corpora import BratFolder
+from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.document import Document
+from clinical_ie.errors import SettingError
+from clinical_ie.modules import InstructionGenerator
+from clinical_ie.tasks.instruction import Completion, EntityInstruction, Instruction, JointInstruction, RelationInstruction
+from tests.models.tiny_decoders import tiny_generator
+from tests.modules.tiny_training import DOSES, DRUGS, WARNINGS_OF_TRAINING, Marks, Phrase, micro_f1, write_notes
+
+pytestmark = [
+    WARNINGS_OF_TRAINING,
+    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated"),  # PEFT asks transformers so
+]
+
+SCHEMA = {
+    "entities": [{"name": "Drug", "definition": "A medication."}, {"name": "Dose", "definition": "How often."}],
+    "relations": [{"name": "Starts", "heads": ["Dose"], "tails": ["Drug"]}, {"name": "Stops", "heads": ["Dose"], "tails": ["Drug"]}],
+}
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_generator(tmp_path_factory.mktemp("generator"), hidden=64)
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Doses and drugs by their words; whether one starts or stops is the verb before."""
+
+    def words(rank: int, place: int) -> tuple[str, str, str]:
+        return ("Started", "Stopped")[(rank * 5 + place * 3 + rank // 4) % 2], DOSES[(rank + place) % 3], DRUGS[(rank * 3 + place) % 4]
+
+    def marks(said: list[Phrase]) -> Marks:
+        mentions = [pair for p in said for pair in (("Dose", p.dose_at), ("Drug", p.drug_at))]
+        return mentions, [(p.verb.replace("ted", "ts").replace("ped", "s"), 2 * k + 1, 2 * k + 2) for k, p in enumerate(said)]
+
+    return write_notes(tmp_path_factory.mktemp("notes"), 60, 2, words, marks)
+
+
+def data_of(notes: str, generator: str, task: Instruction, budget: int = 700) -> ExtractionDataModule:
+    return ExtractionDataModule([BratFolder(notes, SCHEMA)], task, generator, batch_budget=budget, seed=1)  # type: ignore[arg-type]
+
+
+def made(data: ExtractionDataModule, generator: str, **options: Any) -> InstructionGenerator:
+    pl.seed_everything(0, verbose=False)
+    given = {"learning_rate": 5e-3, "adapter_learning_rate": 2e-2, "warmup_share": 0.1, **options}
+    return InstructionGenerator(generator, data.schemas, **given)
+
+
+def trainer_of(folder: Path, epochs: int, **options: Any) -> pl.Trainer:
+    return pl.Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=folder, use_distributed_sampler=False, limit_val_batches=0,
+        gradient_clip_val=1.0, **options,
+    )  # fmt: skip
+
+
+def completions(model: InstructionGenerator, data: ExtractionDataModule) -> dict[str, Completion]:
+    data.setup("test")
+    return {name: answer for batch in data.test_dataloader() for name, answer in model.predict_step(batch, 0).items()}
+
+
+def predicted(data: ExtractionDataModule, outputs: dict[str, Completion], outcomes: Counter[str]) -> tuple[list[Document], list[Document]]:
+    gold, schema = data.documents["test"]["brat_folder"], data.schema_of("brat_folder")
+    found = []
+    for document in gold:
+        bare = Document(document.id, document.text, document.entities if data.task.needs_mentions else ())
+        examples = [example for example in data.examples["test"] if example.document_id == document.id]
+        found.append(data.task.annotations(bare, examples, outputs, schema, outcomes))
+    return gold, found
+
+
+TASKS = {
+    "entities": (EntityInstruction, "grouped", 60),
+    "relations": (RelationInstruction, "grouped", 20),
+    "joint": (JointInstruction, "grouped", 50),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_must_learn(name: str, notes: str, generator: str, tmp_path: Path) -> None:
+    kind, response, epochs = TASKS[name]
+    data = data_of(notes, generator, kind(response, segment=64))  # type: ignore[arg-type]
+    model = made(data, generator)
+    trainer_of(tmp_path, epochs).fit(model, data)
+    for constrained in (True, False):
+        model.constrained = constrained
+        outcomes: Counter[str] = Counter()
+        gold, found = predicted(data, completions(model, data), outcomes)
+        if name != "relations":
+            assert micro_f1(gold, found, "entities") >= 0.9
+        if name != "entities":
+            assert micro_f1(gold, found, "relations") >= 0.9
+        assert outcomes["completions cut short"] == 0
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_untrained_answers_are_well_formed_where_constrained(name: str, notes: str, generator: str) -> None:
+    kind, response, _ = TASKS[name]
+    data = data_of(notes, generator, kind(response, segment=64))  # type: ignore[arg-type]
+    model = made(data, generator)
+    model.configure_model()
+    outcomes: Counter[str] = Counter()
+    _, found = predicted(data, completions(model, data), outcomes)
+    assert set(outcomes) <= {"completions", "completions cut short", "mentions, constrained", "lines that are no answer"}
+    assert outcomes["completions"] == len(data.examples["test"])
+    assert all(document.text for document in found)
+
+
+def lora() -> LoraConfig:
+    return LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
+
+
+def test_a_checkpoint_holds_adapters_only_and_comes_back(notes: str, generator: str, tmp_path: Path) -> None:
+    data = data_of(notes, generator, EntityInstruction("lines", segment=64))
+    model = made(data, generator, peft=lora())
+    trainer = trainer_of(tmp_path, 2)
+    trainer.fit(model, data)
+    path = tmp_path / "kept.ckpt"
+    trainer.save_checkpoint(path)
+    held: dict[str, Tensor] = torch.load(path, weights_only=True)["state_dict"]
+    assert held
+    assert all("lora_" in name for name in held)
+    assert sum(value.numel() for value in held.values()) == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    wanted = completions(model, data)
+
+    again = made(data, generator, peft=lora())
+    again.configure_model()
+    assert completions(again, data) != wanted, "training changed the answers"
+    trainer_of(tmp_path, 1).validate(again, data, ckpt_path=str(path), weights_only=True, verbose=False)
+    assert completions(again, data) == wanted
+    one, two = model.state_dict(), again.state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+    other = made(data, generator, peft=LoraConfig(r=8, lora_alpha=17, target_modules="all-linear"))
+    with pytest.raises(SettingError, match="lora_alpha"):
+        trainer_of(tmp_path, 1).validate(other, data, ckpt_path=str(path), weights_only=True, verbose=False)
+
+
+def test_another_base_is_refused(notes: str, generator: str, tmp_path: Path) -> None:
+    data = data_of(notes, generator, EntityInstruction("lines", segment=64))
+    model = made(data, generator, peft=lora())
+    model.configure_model()
+    checkpoint: dict[str, Any] = {"state_dict": model.state_dict()}
+    model.on_save_checkpoint(checkpoint)
+    folder = tiny_generator(tmp_path, hidden=64)
+    base = made(data, folder)
+    base.configure_model()
+    with torch.no_grad():
+        next(base.backbone.base.parameters())[7, 7] += 1e-3
+    base.backbone.base.save_pretrained(folder)
+    other = made(data, folder, peft=lora())
+    other.configure_model()
+    with pytest.raises(SettingError):
+        other.on_load_checkpoint(checkpoint)
+
+
+def test_weights_fit_other_types(notes: str, generator: str) -> None:
+    """What is asked stands in the question."""
+    data = data_of(notes, generator, EntityInstruction("lines", segment=64))
+    model = made(data, generator)
+    model.configure_model()
+    checkpoint: dict[str, Any] = {"state_dict": model.state_dict()}
+    model.on_save_checkpoint(checkpoint)
+    other = InstructionGenerator(generator, {"others": {"entities": ["Fruit"]}})
+    other.configure_model()
+    other.on_load_checkpoint(checkpoint)
+    other.load_state_dict(checkpoint["state_dict"])
+
+
+@pytest.mark.parametrize("peft", [False, True])
+def test_same_seed_same_weights(peft: bool, notes: str, generator: str, tmp_path: Path) -> None:
+    states = []
+    for _ in range(2):
+        data = data_of(notes, generator, EntityInstruction("lines", segment=64))
+        torch.rand(3)
+        model = made(data, generator, **({"peft": lora()} if peft else {}))
+        trainer_of(tmp_path, 1).fit(model, data)
+        states.append(model.state_dict())
+    one, two = states
+    assert one.keys() == two.keys()
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    start = made(data, generator, **({"peft": lora()} if peft else {}))
+    start.configure_model()
+    assert any(not torch.equal(value, one[name]) for name, value in start.state_dict().items())
+
+
+def test_generation_leaves_the_mode_as_it_was(notes: str, generator: str) -> None:
+    data = data_of(notes, generator, EntityInstruction("lines", segment=64))
+    model = made(data, generator)
+    model.configure_model()
+    model.train()
+    completions(model, data)
+    assert model.backbone.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("turns", [False, True])
+@pytest.mark.parametrize("draft", [0, 4])
+def test_batches_change_no_answer(turns: bool, draft: int, notes: str, tmp_path: Path) -> None:
+    folder = tiny_generator(tmp_path, turns=turns, hidden=32)
+    data = data_of(notes, folder, EntityInstruction("grouped", segment=32))
+    one, many = made(data, folder, batch_size=1), made(data, folder, batch_size=5, draft=draft)
+    one.configure_model()
+    many.configure_model()
+    assert completions(one, data) == completions(many, data)
