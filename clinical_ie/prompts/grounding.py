@@ -107,7 +107,9 @@ def _place(items: list[_Item]) -> None:
             kinds[item.key[0]].append(rank)
     taken: dict[str, set[Fragment]] = {kind: set() for kind in kinds}
     owner: dict[int, Fragment] = {}
-    for (kind, _), ranks in sorted(groups.items(), key=lambda group: -len(group[0][1])):
+    # longest first, and what is said to the letter before what is not
+    by_length = sorted(groups.items(), key=lambda group: _length_and_difference(items[group[1][0]]))
+    for (kind, _), ranks in by_length:
         places = items[ranks[0]].places
         if len(ranks) < len(places):
             continue
@@ -135,6 +137,11 @@ def _place(items: list[_Item]) -> None:
             item.at = next((place for place in left[item.key] if place not in taken[item.key[0]]), None)
             if item.at is not None:
                 taken[item.key[0]].add(item.at)
+
+
+def _length_and_difference(item: _Item) -> tuple[int, int]:
+    start, end = item.places[0]
+    return start - end, abs(len(item.key[1]) - (end - start))
 
 
 def _runs(places: Sequence[Fragment]) -> list[deque[Fragment]]:

@@ -18,6 +18,8 @@ _SLACK = 3
 """Characters by which a candidate's ends may lie off the place that an intact word suggests."""
 _LONGEST = 300
 """Longest mention that is compared with what resembles it, in characters."""
+_LONGEST_NEAR = 60
+"""The same where every run of words between two neighbours is compared."""
 _MOST = 200
 """Most places of a word or trigram that are looked at for a misspelt mention."""
 
@@ -63,9 +65,9 @@ class TextIndex:
         return _all(self.lower, _lower(words)) if words else []
 
     def literal(self, words: str) -> list[Fragment]:
-        """Where exactly these characters stand from the beginning of a word on, whole words first."""
-        found = [span for span in _all(self.text, words) if span[0] in self._start_set] if words else []
-        return sorted(found, key=lambda span: span[1] not in self._end_set)
+        """Where exactly these characters stand: whole words, then from the beginning of a word on, then anywhere."""
+        found = _all(self.text, words) if words else []
+        return sorted(found, key=lambda span: (span[0] not in self._start_set, span[1] not in self._end_set))
 
     def _whole(self, words: str, low: str) -> list[Fragment]:
         """Whole words, in any case."""
@@ -106,7 +108,7 @@ class TextIndex:
         """The same in a short range of the text, where shorter words and more errors may be trusted."""
         low = _lower(words)
         most = max(1, len(low) // 3)
-        if len(low) - most > last - first + _LONGEST // 4:
+        if len(low) > _LONGEST_NEAR:
             return []
         left, right = bisect_left(self.starts, first), bisect_right(self.starts, last)
         spans = [
