@@ -95,7 +95,7 @@ TASKS = {
 def test_must_learn(name: str, notes: str, generator: str, tmp_path: Path) -> None:
     kind, response, epochs = TASKS[name]
     data = data_of(notes, generator, kind(response, segment=64))  # type: ignore[arg-type]
-    model = made(data, generator)
+    model = made(data, generator, learning_rate=5e-3 if name == "relations" else 2e-3)
     trainer_of(tmp_path, epochs).fit(model, data)
     for constrained in (True, False):
         model.constrained = constrained
