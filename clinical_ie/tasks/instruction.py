@@ -22,10 +22,9 @@ from clinical_ie.prompts.grounding import Grounded, counted, ground
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.prompts.template import Wording, asked, instruction
 from clinical_ie.schema import Schema
-from clinical_ie.segmentation.sentences import cut_points
-from clinical_ie.segmentation.windows import starts_of, windows
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
 from clinical_ie.tasks.questions import Asked, Variation, question_of
+from clinical_ie.tasks.segments import segment_of, segments_of
 from clinical_ie.tasks.task import Conversation, Coverage, Example, Source, Task
 
 ResponseName = Literal["lines", "grouped", "json", "markup", "bio"]
@@ -100,7 +99,6 @@ class Instruction(Task[InstructionExample]):
         self.segment, self.window, self.seed = segment, window, seed
         self.wording = Wording.load(wording)
         self.definitions, self.variation, self.demonstrations = definitions, variation, demonstrations
-        self._legal: dict[Schema, dict[int, frozenset[tuple[str, str]]]] = {}
         self._asked: dict[tuple[Schema, int, int], tuple[Asked, tuple[int, ...]]] = {}
 
     def examples(
@@ -112,8 +110,8 @@ class Instruction(Task[InstructionExample]):
             raise SettingError(f"{type(self).__name__} needs a decoder; give a configs/model file of a generator")
         coverage = Coverage() if coverage is None else coverage
         coverage.of = "mentions" if self.kind == "entities" else "links"
-        segments = self._segments(document, encoder)
-        owner = {entity.id: _segment_of(entity, segments) for entity in document.entities}
+        segments = segments_of(document.text, encoder, self.segment)
+        owner = {entity.id: segment_of(entity, segments) for entity in document.entities}
         links = self._links(document, source.schema, owner, coverage) if self.kind != "entities" else []
         found = []
         for number, segment in enumerate(segments):
@@ -145,22 +143,6 @@ class Instruction(Task[InstructionExample]):
             found.append(example)
         if self.kind == "entities":
             self._count_mentions(document, source.schema, owner, coverage)
-        return found
-
-    def _segments(self, document: Document, encoder: Conversation) -> list[Fragment]:
-        """Characters of each segment, without the white space about it."""
-        text = document.text
-        ids, offsets = encoder.encode(text)
-        starts = [start for start, _ in offsets]
-        cuts = windows(len(ids), self.segment, 0, starts_of(cut_points(text), starts))
-        found = []
-        for place, cut in enumerate(cuts):
-            first = starts[cut.first] if place else 0
-            last = starts[cuts[place + 1].first] if place + 1 < len(cuts) else len(text)
-            inner = text[first:last].strip()
-            if inner:
-                start = first + len(text[first:last]) - len(text[first:last].lstrip())
-                found.append((start, start + len(inner)))
         return found
 
     def _question(self, source: Source, encoder: Conversation, training: str | None) -> tuple[Asked, tuple[int, ...]]:
@@ -253,26 +235,8 @@ class Instruction(Task[InstructionExample]):
             tuple(entity.id for entity in mentions) if self.kind == "relations" else (),
             tuple(zip((row.name for row in what.question.types), what.types, strict=True)),
             tuple((name, rank) for rank, name in what.label_names.items()),
-            self._grammar(document.text[slice(*segment)], what, source.schema, mentions),
+            what.grammar(document.text[slice(*segment)], source.schema, mentions if self.kind == "relations" else None),
         )
-
-    def _grammar(self, text: str, what: Asked, schema: Schema, mentions: Sequence[Entity]) -> Grammar | None:
-        if self.response.name not in ("lines", "grouped"):
-            return None
-        names = tuple(row.name for row in what.question.types)
-        rank = {kind: place for place, kind in enumerate(what.types)}
-        given = tuple(rank[entity.type] for entity in mentions) if self.kind == "relations" else None
-        if schema not in self._legal:
-            labels = LinkLabels(schema)
-            self._legal[schema] = {
-                number: frozenset((a, b) for a in schema.entity_names for b in schema.entity_names if number in labels.legal(a, b))
-                for number in range(len(labels))
-            }
-        pairs = tuple(
-            (name, frozenset((rank[a], rank[b]) for a, b in self._legal[schema][number] if a in rank and b in rank))
-            for number, name in what.label_names.items()
-        )
-        return Grammar(self.response.name == "grouped", text, names, pairs, given)
 
     def _links(
         self, document: Document, schema: Schema, owner: Mapping[str, int | None], coverage: Coverage
@@ -407,14 +371,6 @@ class JointInstruction(Instruction):
 
     kind: ClassVar[Literal["entities", "relations", "joint"]] = "joint"
     finds: ClassVar[Literal["entities", "relations"]] = "relations"
-
-
-def _segment_of(entity: Entity, segments: Sequence[Fragment]) -> int | None:
-    """The segment that holds the whole of a mention."""
-    for number, (start, end) in enumerate(segments):
-        if start <= entity.start and entity.end <= end:
-            return number
-    return None
 
 
 def _in_text_order(entities: list[Entity], what: Asked) -> list[Entity]:

@@ -6,8 +6,11 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
+from clinical_ie.document import Entity
 from clinical_ie.errors import SettingError
+from clinical_ie.prompts.grammar import Grammar
 from clinical_ie.prompts.responses import ResponseFormat
 from clinical_ie.prompts.template import Demonstration, Question, Row
 from clinical_ie.schema import EntityType, Schema
@@ -64,6 +67,35 @@ class Asked:
     def with_demonstrations(self, shown: tuple[Demonstration, ...]) -> Asked:
         """The same with texts and answers before the text."""
         return replace(self, question=replace(self.question, demonstrations=shown))
+
+    def grammar(self, text: str, schema: Schema, given: Sequence[Entity] | None) -> Grammar | None:
+        """What an answer about a text can say without being wrong; None where its syntax has no grammar.
+
+        Args:
+            text: What is read.
+            schema: Says what may be linked.
+            given: The mentions that the question numbers; None where they are part of the answer.
+        """
+        if self.question.response.name not in ("lines", "grouped"):
+            return None
+        rank = {kind: place for place, kind in enumerate(self.types)}
+        legal = _legal_pairs(schema)
+        pairs = tuple(
+            (name, frozenset((rank[head], rank[tail]) for head, tail in legal[number] if head in rank and tail in rank))
+            for number, name in self.label_names.items()
+        )
+        numbered = None if given is None else tuple(rank[entity.type] for entity in given)
+        return Grammar(self.question.response.name == "grouped", text, tuple(row.name for row in self.question.types), pairs, numbered)
+
+
+@lru_cache(maxsize=16)
+def _legal_pairs(schema: Schema) -> tuple[frozenset[tuple[str, str]], ...]:
+    """Types of heads and tails that each label may join."""
+    labels = LinkLabels(schema)
+    names = schema.entity_names
+    return tuple(
+        frozenset((head, tail) for head in names for tail in names if rank in labels.legal(head, tail)) for rank in range(len(labels))
+    )
 
 
 def question_of(
