@@ -118,7 +118,7 @@ class InstructionGenerator(TunedModule):
         found = generated(self.backbone, self.subwords, requests, batch_size=self.batch_size, draft=self.draft)
         if logged is not None:
             speed = sum(len(answer.ids) for answer in found) / (time.perf_counter() - begun)
-            self.log(f"{logged}/tokens_per_second", speed, prog_bar=True, batch_size=len(examples))
+            self.log(f"{logged}/tokens_per_second", speed, prog_bar=True, batch_size=len(examples), sync_dist=True)
         return {
             example.id: Completion(self.subwords.decode(answer.ids), answer.cut, request.grammar is not None)
             for example, request, answer in zip(examples, requests, found, strict=True)

