@@ -12,7 +12,7 @@ Reference: Li et al., A unified MRC framework for named entity recognition (ACL 
 from __future__ import annotations
 
 import random
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from clinical_ie.segmentation.sentences import cut_points
 from clinical_ie.segmentation.windows import starts_of, windows
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
 from clinical_ie.tasks.task import Coverage, Example, Source, Task
-from clinical_ie.tasks.units import unit_range, units_of
+from clinical_ie.tasks.units import unit_range, units_of, words_of
 
 Encoding = Literal["packed", "single"]
 QUERY_MARKER = -1
@@ -393,10 +393,3 @@ class RelationReading(_Reading):
             if best is None or key > best:
                 best, found = key, entity
         return found
-
-
-def words_of(span: Span, units: Sequence[Fragment]) -> tuple[int, int] | None:
-    """The words that a span touches, from its first to its last; None where there are none."""
-    first = bisect_right(units, span.start, key=lambda unit: unit[1])
-    last = bisect_left(units, span.end, key=lambda unit: unit[0])
-    return (first, last) if first < last else None

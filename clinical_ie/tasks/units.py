@@ -5,9 +5,10 @@ A unit is represented by its first sub-word; where a tokenizer joins two units i
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from clinical_ie.document import Fragment
+from clinical_ie.document import Fragment, Span
 
 
 def units_of(text: str, offsets: Sequence[Fragment]) -> tuple[list[Fragment], list[int], list[int]]:
@@ -46,3 +47,10 @@ def unit_range(unit_of: Sequence[int], firsts: Sequence[int], first: int, last: 
     if right < count and firsts[right] < last:
         right += 1
     return left, right
+
+
+def words_of(span: Span, units: Sequence[Fragment]) -> tuple[int, int] | None:
+    """The words that a span touches, from its first to its last; None where there are none."""
+    first = bisect_right(units, span.start, key=lambda unit: unit[1])
+    last = bisect_left(units, span.end, key=lambda unit: unit[0])
+    return (first, last) if first < last else None

@@ -111,12 +111,14 @@ def run(command: str, *given: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def of_task(tiny_bert: str, small_corpus: str) -> Callable[..., list[str]]:
+def of_task(tiny_bert: str, tiny_llama: str, small_corpus: str) -> Callable[..., list[str]]:
     """A command line for any task file on the tiny model and corpus, without the command."""
 
     def make(task: str, run_dir: Path, *more: str, peft: str | None = None) -> list[str]:
         given = files("base", f"task/{task}", *([f"peft/{peft}"] if peft else []), "data/demo", "strategy/single")
-        given += [f"--data.corpora.init_args.root={small_corpus}", f"--model.init_args.backbone={tiny_bert}", f"--run_dir={run_dir}"]
+        given += [f"--data.corpora.init_args.root={small_corpus}", f"--run_dir={run_dir}"]
+        given += [f"--model.init_args.backbone={tiny_llama if task.endswith('instruction') else tiny_bert}"]
+        given += ["--data.task.init_args.window=8192"] if task.endswith("instruction") else []
         given += ["--model.init_args.learning_rate=3e-3", "--model.init_args.head_learning_rate=1e-2", "--trainer.max_epochs=1"]
         given += ["--trainer.precision=32-true", "--data.batch_budget=512", "--trainer.accelerator=cpu"]
         given += ["--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1", "--evaluation.interval_samples=20"]
@@ -185,7 +187,7 @@ def test_every_task_fits_tests_and_predicts(
     assert before["test"]["demo"][kind]["strict"]["micro"]["fn"] >= 0
     assert main(["test", "-c", str(folder / "config.yaml")]) == 0
     assert json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"] == before
-    mentions = [] if kind == "entities" else [f"--data.mentions={folder / 'predictions' / 'test'}"]
+    mentions = [] if not task.startswith("relation") else [f"--data.mentions={folder / 'predictions' / 'test'}"]
     assert main(["predict", "-c", str(folder / "config.yaml"), *mentions]) == 0
     assert len(list((folder / "predictions" / "predict" / "demo").glob("*.ann"))) == 6
 
