@@ -7,6 +7,7 @@ A run directory holds ``config.yaml`` (replays the run alone), ``checkpoints/``,
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 import os
 import platform
@@ -18,7 +19,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import lightning.pytorch as pl
 import torch
@@ -318,9 +319,22 @@ def quieten() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
+def _batches_before_shares() -> None:
+    """Read ``--trainer.limit_test_batches=1`` as one batch, not as all of them (1.0).
+
+    A value is tried as the types of a union in their order. `typing` remembers unions and gives ``Optional[Union[float, int]]`` for
+    ``Optional[Union[int, float]]``, so what was imported before Lightning could turn the order of its arguments round.
+    """
+    hints = inspect.unwrap(pl.Trainer.__init__).__annotations__
+    for name, hint in hints.items():
+        if set(get_args(hint)) == {int, float, type(None)}:
+            hints[name] = int | float | None
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run LightningCLI on these arguments."""
     quieten()
+    _batches_before_shares()
     before = sys.argv
     # Lightning starts the processes of further devices with this command line again.
     sys.argv = [before[0], *arguments]

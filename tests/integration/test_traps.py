@@ -56,6 +56,23 @@ def refused(capsys: pytest.CaptureFixture[str], *given: str) -> str:
     return capsys.readouterr().err
 
 
+def test_one_batch_is_not_all_of_them() -> None:
+    # as typing hands it out where another library wrote Union[float, int] first; types are read once in a process
+    given = files("base", "task/entity_tagging", "data/demo", "model/minilm", "strategy/single")
+    program = (
+        "import inspect, typing, lightning.pytorch as pl, clinical_ie.commands.training\n"
+        "from clinical_ie.cli import main\n"
+        "for forget in typing._cleanups: forget()\n"
+        "hints = inspect.unwrap(pl.Trainer.__init__).__annotations__\n"
+        "mixed = [name for name, hint in hints.items() if set(typing.get_args(hint)) == {int, float, type(None)}]\n"
+        "hints.update(dict.fromkeys(mixed, typing.Union[float, int, None]))\n"
+        f"main({['fit', *given, '--run_dir=unused', '--print_config', '--trainer.limit_test_batches=1']})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "limit_test_batches: 1\n" in done.stdout
+
+
 @pytest.mark.parametrize(("task", "peft"), list(product(TASKS, PEFTS)))
 def test_every_task_takes_every_adapter(task: str, peft: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = printed(capsys, *files("base", f"task/{task}", "model/minilm", f"peft/{peft}", "data/demo", "strategy/single"))
