@@ -56,6 +56,10 @@ class ConversationSubwords(Subwords):
         """The model's turn with what ends it."""
         return [*self._inner(text), self.end_id]
 
+    def continued(self, text: str) -> list[int]:
+        """The ids of a text in the middle of a response."""
+        return self._inner(text)
+
     def decode(self, ids: list[int]) -> str:
         """The text of a response, special tokens left out."""
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)  # type: ignore[return-value]

@@ -6,8 +6,7 @@ Shape legend: ``B`` rows, ``Q`` tokens of the longest question, ``T`` columns of
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -15,11 +14,13 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.decoding.constraint import Constraint
 from clinical_ie.decoding.drafts import Drafts
 from clinical_ie.decoding.key_values import KeyValues
 from clinical_ie.decoding.vocabulary import token_bytes
+from clinical_ie.decoding.weights import ready_to_generate
 from clinical_ie.models.decoder import Decoder
-from clinical_ie.prompts.grammar import Automaton, Grammar, State
+from clinical_ie.prompts.grammar import Grammar
 
 _CROWDED = 1.5
 """Columns of the cache for each that the oldest row needs, before those of wrong guesses are cleared away."""
@@ -39,28 +40,34 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """Tokens of an answer, and whether it was cut off."""
+    """Tokens of an answer, whether it was cut off, and how often it took something back."""
 
     ids: list[int] = field(default_factory=list)
     cut: bool = False
+    withdrawn: int = 0
 
 
 @dataclass(slots=True)
 class _Running:
-    """A row of the batch: which request, its last token and that token's position, where its grammar stands, and what it may copy."""
+    """A row of the batch: which request, where its answer begins, its last token, what it may say, and what it may copy."""
 
     place: int
+    begin: int
     token: int
-    position: int
-    automaton: Automaton | None
-    state: State | None
+    constraint: Constraint | None
     drafts: Drafts
     done: bool = False
 
 
 @torch.no_grad()
 def generated(
-    backbone: Decoder, subwords: ConversationSubwords, requests: Sequence[Request], *, batch_size: int = 8, draft: int = 0
+    backbone: Decoder,
+    subwords: ConversationSubwords,
+    requests: Sequence[Request],
+    *,
+    batch_size: int = 8,
+    draft: int = 0,
+    confidence: float = 0.0,
 ) -> list[Answer]:
     """Answers in the order of the requests; the same tokens as one request at a time gives in exact arithmetic.
 
@@ -70,22 +77,17 @@ def generated(
         requests: What to answer.
         batch_size: Requests side by side.
         draft: Most tokens that are guessed ahead where an answer copies its question.
+        confidence: The share of the model's probability below which a constrained answer does not follow it, see `Constraint`.
     """
     answers = [Answer() for _ in requests]
     groups: dict[tuple[int, ...], list[int]] = {}
     for place, request in enumerate(requests):
         groups.setdefault(request.opening, []).append(place)
-    modes = {module: module.training for module in backbone.modules()}
-    backbone.eval()
-    try:
-        with _lowered(backbone):
-            for opening, places in groups.items():
-                # long questions first: what takes longest does not wait until the end
-                waiting = deque(sorted(places, key=lambda place: -len(requests[place].question)))
-                _Group(backbone, subwords, opening, requests, answers, batch_size, draft).run(waiting)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with ready_to_generate(backbone):
+        for opening, places in groups.items():
+            # long questions first: what takes longest does not wait until the end
+            waiting = deque(sorted(places, key=lambda place: -len(requests[place].question)))
+            _Group(backbone, subwords, opening, requests, answers, batch_size, draft, confidence).run(waiting)
     return answers
 
 
@@ -101,10 +103,11 @@ class _Group:
         answers: list[Answer],
         batch_size: int,
         draft: int,
+        confidence: float,
     ) -> None:
         self.backbone, self.requests, self.answers = backbone, requests, answers
-        self.batch_size, self.draft = batch_size, draft
-        self.end = subwords.end_id
+        self.batch_size, self.draft, self.confidence = batch_size, draft, confidence
+        self.subwords, self.end = subwords, subwords.end_id
         self.vocabulary = token_bytes(subwords.tokenizer) if any(request.grammar for request in requests) else None
         self.device = next(backbone.parameters()).device
         self.first = len(opening)
@@ -145,9 +148,10 @@ class _Group:
         rows = []
         for place, question in zip(places, questions, strict=True):
             grammar = self.requests[place].grammar
-            automaton = Automaton(grammar) if grammar is not None else None
-            start = automaton.start() if automaton else None
-            rows.append(_Running(place, -1, self.first + len(question) - 1, automaton, start, Drafts(question)))
+            constraint = None
+            if grammar is not None and self.vocabulary is not None:
+                constraint = Constraint(grammar, self.vocabulary, self.end, self.subwords.continued, self.confidence)
+            rows.append(_Running(place, self.first + len(question), -1, constraint, Drafts(question)))
         self.cache = cache if self.cache is None else self.cache.joined(cache)
         self.rows += rows
         self._say(self.backbone.logits(hidden[:, -1:]), [()] * len(rows), rows)
@@ -163,18 +167,29 @@ class _Group:
             device=self.device,
         )
         columns = torch.arange(width, device=self.device)
-        positions = torch.tensor([[row.position] for row in self.rows], device=self.device) + columns
+        positions = self._positions() + columns
         given = columns <= torch.tensor([[len(guess)] for guess in guesses], device=self.device)
         causal = torch.ones(width, width, dtype=torch.bool, device=self.device).tril() & given.unsqueeze(1)
         visible = torch.cat([self.cache.valid.unsqueeze(1).expand(-1, width, -1), causal], 2)
         hidden = self.backbone(ids, positions, visible, cache=self.cache, cached_positions=self.cache.positions, begin=False)
         right = self._say(self.backbone.logits(hidden), guesses)
         self.cache.grow(columns <= torch.tensor(right, device=self.device).unsqueeze(1), positions)
+        self.cache.forget(self._positions())  # what was taken back
         self._leave()
 
+    def _positions(self) -> Tensor:
+        """Where the last token of each row stands, ``(B, 1)``; what is before it is in the cache."""
+        return torch.tensor([[row.begin + len(self.answers[row.place].ids) - 1] for row in self.rows], device=self.device)
+
     def _guess(self, row: _Running) -> tuple[int, ...]:
-        answer = self.answers[row.place]
-        return row.drafts.guess(answer.ids, min(self.draft, self.requests[row.place].most - len(answer.ids) - 1))
+        """What a row may say next: what its constraint expects, or what follows its last tokens in the question."""
+        said = self.answers[row.place].ids
+        most = min(self.draft, self.requests[row.place].most - len(said) - 1)
+        if most < 1:
+            return ()
+        if row.constraint is not None and (likely := row.constraint.likely(most)):
+            return tuple(likely)
+        return row.drafts.guess(said, most)
 
     def _say(self, scores: Tensor, guesses: Sequence[tuple[int, ...]], rows: Sequence[_Running] | None = None) -> list[int]:
         """Take the best token that is allowed in each row, and the next one while the guess was right; how many were.
@@ -188,17 +203,20 @@ class _Group:
             answer = self.answers[row.place]
             count = 0
             while True:
-                first = best[rank][count]
-                row.token = first if row.automaton is None else self._allowed_best(scores[rank, count], row, first)
+                row.token, back = best[rank][count], False
+                if row.constraint is not None:
+                    before = row.constraint.withdrawn
+                    row.token = row.constraint.choose(scores[rank, count], row.token, answer.ids)
+                    answer.withdrawn = row.constraint.withdrawn
+                    back = answer.withdrawn > before
                 if row.token == self.end:
                     row.done = True
                     break
                 answer.ids.append(row.token)
-                row.position += 1
                 if len(answer.ids) >= self.requests[row.place].most:
                     answer.cut = row.done = True
                     break
-                if count >= len(guess) or guess[count] != row.token:
+                if back or count >= len(guess) or guess[count] != row.token:
                     break
                 count += 1
             right.append(count)
@@ -212,42 +230,3 @@ class _Group:
         if len(kept) < len(self.rows) or crowded:
             self.rows = [self.rows[rank] for rank in kept]
             self.cache = self.cache.kept(torch.tensor(kept, device=self.device)) if kept else None
-
-    def _allowed_best(self, scores: Tensor, row: _Running, best: int) -> int:
-        """The best token of those that the grammar allows; the best of all is looked at first."""
-        assert self.vocabulary is not None
-        assert row.automaton is not None
-        assert row.state is not None
-        if best == self.end and row.automaton.may_end(row.state):
-            return best
-        spelled = self.vocabulary.spelled.get(best)
-        following = row.automaton.step(row.state, spelled) if spelled is not None else None
-        if following is not None:
-            row.state = following
-            return best
-        allowed = self.vocabulary.allowed(row.automaton, row.state)
-        if row.automaton.may_end(row.state):
-            allowed.append(self.end)
-        token = allowed[int(scores[torch.tensor(allowed, device=scores.device)].argmax())]
-        if token != self.end:
-            row.state = row.automaton.step(row.state, self.vocabulary.spelled[token])
-        return token
-
-
-@contextmanager
-def _lowered(backbone: Decoder) -> Iterator[None]:
-    """Weights in the precision of autocast while that is on: cast once, not at every token."""
-    kind = next(backbone.parameters()).device.type
-    if not torch.is_autocast_enabled(kind):
-        yield
-        return
-    dtype = torch.get_autocast_dtype(kind)
-    full = {parameter: parameter.data for parameter in backbone.parameters() if parameter.dtype == torch.float32}
-    try:
-        for parameter, data in full.items():
-            parameter.data = data.to(dtype)
-        with torch.autocast(kind, enabled=False):
-            yield
-    finally:
-        for parameter, data in full.items():
-            parameter.data = data

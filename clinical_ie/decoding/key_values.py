@@ -71,6 +71,14 @@ class KeyValues(Cache):
         self.positions = torch.cat([self.positions, positions], 1)
         self.width = self.valid.shape[1]
 
+    def forget(self, positions: Tensor) -> None:
+        """Columns at these positions and behind them mean nothing any more.
+
+        Shape:
+            - positions: ``(B, 1)``
+        """
+        self.valid = self.valid & (self.positions < positions)
+
     def kept(self, rows: Tensor) -> KeyValues:
         """Some of the rows, without columns that mean nothing in any of them, those of each row moved together."""
         valid = self.valid[rows]

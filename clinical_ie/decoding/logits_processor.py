@@ -9,7 +9,8 @@ from torch import FloatTensor, LongTensor
 from transformers import LogitsProcessor
 
 from clinical_ie.decoding.vocabulary import TokenBytes
-from clinical_ie.prompts.grammar import Automaton, Grammar, State
+from clinical_ie.prompts.grammar import Grammar, State
+from clinical_ie.prompts.markup_grammar import automaton_of
 
 
 class VerbatimLogitsProcessor(LogitsProcessor):
@@ -29,7 +30,7 @@ class VerbatimLogitsProcessor(LogitsProcessor):
 
     def __init__(self, vocabulary: TokenBytes, grammars: Sequence[Grammar], *, prompt_length: int, end_id: int) -> None:
         self.vocabulary, self.prompt_length, self.end_id = vocabulary, prompt_length, end_id
-        self.automata = [Automaton(grammar) for grammar in grammars]
+        self.automata = [automaton_of(grammar) for grammar in grammars]
         self._states: list[dict[tuple[int, ...], State]] = [{(): automaton.start()} for automaton in self.automata]
 
     def __call__(self, input_ids: LongTensor, scores: FloatTensor) -> FloatTensor:

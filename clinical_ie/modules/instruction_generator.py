@@ -20,6 +20,9 @@ from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.instruction import Completion, Instruction, InstructionExample
 
+_AHEAD = 8
+"""Tokens guessed ahead of an answer that repeats its text."""
+
 
 class InstructionGenerator(TunedModule):
     """Learns the responses of instructions and generates completions.
@@ -28,11 +31,13 @@ class InstructionGenerator(TunedModule):
         backbone: Hub name, local folder, GGUF file, or ``package:NAME/FOLDER``.
         schemas: Corpus -> schema as plain data; the command line links it to the data.
         constrained: Let a completion say nothing but types of the question, words of its text and numbers of its mentions, where the
-            syntax of responses allows for that (lines and grouped).
+            syntax of responses allows for that (lines, grouped and markup).
+        confidence: The share of the model's probability that what may be said must have where its favourite may not; below it lines
+            take back what led there, and markup goes on with the text. 0 for never.
         batch_size: Segments that are generated side by side; what is finished makes room for what waits.
         answer_tokens: Most tokens of an answer for each token of a question, beside `answer_room`.
         answer_room: Tokens that every answer may have.
-        draft: Tokens that are guessed ahead where an answer copies its text; 0 for none.
+        draft: Tokens that are guessed ahead where an answer copies its text; 0 for none, by default 8 for markup, which repeats all of it.
         chunk: Tokens whose scores of the vocabulary are held at once in training; 0 for all.
         options: Those of `TunedModule`.
     """
@@ -46,15 +51,16 @@ class InstructionGenerator(TunedModule):
         schemas: dict[str, Any],
         *,
         constrained: bool = True,
+        confidence: float = 0.3,
         batch_size: int = 8,
         answer_tokens: float = 4.0,
         answer_room: int = 64,
-        draft: int = 0,
+        draft: int | None = None,
         chunk: int = 256,
         **options: Any,
     ) -> None:
         super().__init__(backbone, schemas, **options)
-        self.constrained, self.batch_size, self.chunk = constrained, batch_size, chunk
+        self.constrained, self.confidence, self.batch_size, self.chunk = constrained, confidence, batch_size, chunk
         self.answer_tokens, self.answer_room, self.draft = answer_tokens, answer_room, draft
 
     def configure_model(self) -> None:
@@ -115,11 +121,13 @@ class InstructionGenerator(TunedModule):
             for example in examples
         ]
         begun = time.perf_counter()
-        found = generated(self.backbone, self.subwords, requests, batch_size=self.batch_size, draft=self.draft)
+        repeats = any(example.grammar is not None and example.grammar.repeats for example in examples)
+        draft = self.draft if self.draft is not None else _AHEAD if repeats else 0
+        found = generated(self.backbone, self.subwords, requests, batch_size=self.batch_size, draft=draft, confidence=self.confidence)
         if logged is not None:
             speed = sum(len(answer.ids) for answer in found) / (time.perf_counter() - begun)
             self.log(f"{logged}/tokens_per_second", speed, prog_bar=True, batch_size=len(examples), sync_dist=True)
         return {
-            example.id: Completion(self.subwords.decode(answer.ids), answer.cut, request.grammar is not None)
+            example.id: Completion(self.subwords.decode(answer.ids), answer.cut, request.grammar is not None, answer.withdrawn)
             for example, request, answer in zip(examples, requests, found, strict=True)
         }

@@ -1,6 +1,7 @@
 """What a completion may say: types of the question, words of its text, numbers of its mentions, and nothing else.
 
-The grammar is a deterministic automaton over bytes, because tokens may end inside a character. While a mention is copied it knows
+The grammar is a deterministic automaton over bytes, because tokens may end inside a character. This one is of lines, one for each
+mention or for each type; `markup_grammar` has that of texts with tags. While a mention is copied it knows
 every place of the text where it may stand, so the place is known when it ends. Mentions follow the text: each begins at a word, at or
 behind the one before (lines), and behind the last one of its type; so every completion comes to an end, every mention has
 a place of its own, and no state is a dead end.
@@ -13,13 +14,13 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from clinical_ie.prompts.answers import Flat
 from clinical_ie.prompts.responses.response_format import LINK
 
-_WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
-_TAB, _NEWLINE, _BLANK = 9, 10, 32
+WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
+_TAB, NEWLINE, BLANK = 9, 10, 32
 
 State = tuple[Any, ...]
 """One of ``("pick", context, options, offset)``: one of several names; ``("copy", context, type, places, length)``: a mention;
@@ -27,7 +28,7 @@ State = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Context:
+class Context:
     """What was said before: types of the mentions, start of the last one, last starts by type, last type, label and pair."""
 
     said: tuple[int, ...] = ()
@@ -43,22 +44,27 @@ class Grammar:
     """The completions of one question.
 
     Args:
-        grouped: One line for each type instead of one for each mention.
+        response: Name of the syntax.
         text: The text that mentions are copied from.
         types: Names of types, in the order of the question.
         labels: Names of labels, each with the pairs of types (by rank) that it may join.
         given: Types (by rank) of the mentions that the question numbers; None where mentions are part of the answer.
     """
 
-    grouped: bool
+    response: Literal["lines", "grouped", "markup"]
     text: str
     types: tuple[str, ...]
     labels: tuple[tuple[str, frozenset[tuple[int, int]]], ...] = ()
     given: tuple[int, ...] | None = None
 
+    @property
+    def repeats(self) -> bool:
+        """Whether completions repeat the text."""
+        return self.response == "markup" and self.given is None
+
 
 class Automaton:
-    """The states of a grammar.
+    """The states of a grammar of lines.
 
     Args:
         grammar: What may be said.
@@ -66,13 +72,14 @@ class Automaton:
 
     def __init__(self, grammar: Grammar) -> None:
         self.grammar = grammar
+        self.grouped = grammar.response == "grouped"
         flat = Flat.of(grammar.text).text.rstrip()  # no mention ends in a blank
         self.bytes = flat.encode("utf-8", "surrogatepass")
         places = [0]
         for character in flat:
             places.append(places[-1] + len(character.encode("utf-8", "surrogatepass")))
-        self.words = [places[word.start()] for word in _WORD.finditer(flat)]
-        self._blank = " " if grammar.grouped else ""
+        self.words = [places[word.start()] for word in WORD.finditer(flat)]
+        self._blank = " " if self.grouped else ""
         self._names = [f"{name}\t{self._blank}".encode() for name in grammar.types]
         self._label_names = [f"{LINK}{name}\t".encode() for name, _ in grammar.labels]
         self._lines = lru_cache(maxsize=None)(self._line_options)
@@ -80,7 +87,7 @@ class Automaton:
 
     def start(self) -> State:
         """Before anything is said."""
-        context = _Context(self.grammar.given or (), -1, (-1,) * len(self.grammar.types))
+        context = Context(self.grammar.given or (), -1, (-1,) * len(self.grammar.types))
         return "pick", context, self._lines(context), 0, True
 
     def may_end(self, state: State) -> bool:
@@ -91,6 +98,24 @@ class Automaton:
             return self._whole(state)
         return any(len(option[0]) == state[4] for option in state[3])
 
+    def turned(self, state: State, after: State) -> bool:
+        """Whether a step took one of several ways: one of several names, or what follows a mention or a pair."""
+        if state[0] == "pick":
+            return bool(state[4]) or len(state[2]) > 1
+        return self.may_end(state) and (after is state or after[0] != state[0] or after[1] is not state[1])
+
+    def likely(self, state: State) -> bytes:
+        """What comes next where there is only one way, or where a mention can only stand at one place."""
+        if state[0] == "pick" and len(state[2]) == 1 and not state[4]:
+            return bytes(state[2][0][0][state[3] :])
+        if state[0] == "copy" and len(state[3]) == 1:
+            return self.bytes[state[3][0] + state[4] :]
+        return b""
+
+    def rest(self, state: State) -> bytes:
+        """What may be said whatever the model thinks, without an error if it knows no better; nothing among lines."""
+        return b""
+
     def successors(self, state: State) -> dict[int, State]:
         """Next byte -> next state."""
         if state[0] == "copy":
@@ -98,7 +123,7 @@ class Automaton:
         found: dict[int, State] = {}
         if state[0] == "pick":
             _, context, options, offset, _ = state
-            for byte, some in _by_byte(options, offset).items():
+            for byte, some in by_byte(options, offset).items():
                 name, target = some[0]
                 if len(some) == 1 and len(name) == offset + 1:
                     found[byte] = self._begun(context, target)
@@ -106,7 +131,7 @@ class Automaton:
                     found[byte] = "pick", context, some, offset + 1, False
             return found
         _, context, label, options, offset = state
-        for byte, some in _by_byte(options, offset).items():
+        for byte, some in by_byte(options, offset).items():
             found[byte] = "pair", context, label, some, offset + 1
         whole = next((option for option in options if len(option[0]) == offset), None)
         if whole is not None:
@@ -124,27 +149,27 @@ class Automaton:
             found = self.successors(found).get(byte)
         return found
 
-    def _begun(self, context: _Context, target: tuple[str, int]) -> State:
+    def _begun(self, context: Context, target: tuple[str, int]) -> State:
         """The state behind a name."""
         what, rank = target
         if what == "label":
-            linking = _Context(context.said, context.cursor, context.lasts, context.kind, rank, True)
+            linking = Context(context.said, context.cursor, context.lasts, context.kind, rank, True)
             return "pair", linking, rank, self._pairs(context.said, rank, (-1, -1)), 0
         return self._copy(context, rank)
 
-    def _copy(self, context: _Context, kind: int) -> State:
+    def _copy(self, context: Context, kind: int) -> State:
         return "copy", context, kind, tuple(self.words[self._first(context, kind) :]), 0
 
-    def _first(self, context: _Context, kind: int) -> int:
+    def _first(self, context: Context, kind: int) -> int:
         """The first word where a mention of a type may begin."""
         earliest = context.lasts[kind] + 1
-        return bisect_left(self.words, earliest if self.grammar.grouped else max(earliest, context.cursor))
+        return bisect_left(self.words, earliest if self.grouped else max(earliest, context.cursor))
 
     def _whole(self, state: State) -> bool:
         """Whether what was copied may be a mention: not nothing, no blank at its end, no part of a character."""
         _, _, _, places, length = state
         end = places[0] + length
-        if not length or self.bytes[end - 1] == _BLANK:
+        if not length or self.bytes[end - 1] == BLANK:
             return False
         return bool(end == len(self.bytes) or self.bytes[end] & 0xC0 != 0x80)
 
@@ -157,21 +182,21 @@ class Automaton:
         found: dict[int, State] = {byte: ("copy", context, kind, tuple(some), length + 1) for byte, some in groups.items()}
         if self._whole(state):
             lasts = (*context.lasts[:kind], places[0], *context.lasts[kind + 1 :])
-            after = _Context((*context.said, kind), places[0], lasts, kind)
-            if self.grammar.grouped and self._first(after, kind) < len(self.words):
+            after = Context((*context.said, kind), places[0], lasts, kind)
+            if self.grouped and self._first(after, kind) < len(self.words):
                 found[_TAB] = "pick", after, ((self._blank.encode(), ("type", kind)),), 0, False
             self._new_line(found, after)
         return found
 
-    def _new_line(self, found: dict[int, State], context: _Context) -> None:
+    def _new_line(self, found: dict[int, State], context: Context) -> None:
         if options := self._lines(context):
-            found[_NEWLINE] = "pick", context, options, 0, False
+            found[NEWLINE] = "pick", context, options, 0, False
 
-    def _line_options(self, context: _Context) -> tuple[tuple[bytes, tuple[str, int]], ...]:
+    def _line_options(self, context: Context) -> tuple[tuple[bytes, tuple[str, int]], ...]:
         """Names that a line may begin with."""
         found: list[tuple[bytes, tuple[str, int]]] = []
         if self.grammar.given is None and not context.linking:
-            first = context.kind + 1 if self.grammar.grouped else 0
+            first = context.kind + 1 if self.grouped else 0
             found += [
                 (self._names[kind], ("type", kind))
                 for kind in range(first, len(self._names))
@@ -195,7 +220,8 @@ class Automaton:
         )
 
 
-def _by_byte(options: Iterable[tuple[bytes, Any]], offset: int) -> dict[int, tuple[tuple[bytes, Any], ...]]:
+def by_byte(options: Iterable[tuple[bytes, Any]], offset: int) -> dict[int, tuple[tuple[bytes, Any], ...]]:
+    """Names by their next byte."""
     found: dict[int, list[tuple[bytes, Any]]] = {}
     for option in options:
         if len(option[0]) > offset:

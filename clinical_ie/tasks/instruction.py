@@ -18,8 +18,9 @@ from clinical_ie.errors import SettingError
 from clinical_ie.formats import jsonl
 from clinical_ie.prompts.answers import GAP, Answer, Flat, Link, Mention, Parsed, Vocabulary
 from clinical_ie.prompts.grammar import Grammar
-from clinical_ie.prompts.grounding import Grounded, counted, ground
+from clinical_ie.prompts.grounding import Grounded, Status, counted, ground
 from clinical_ie.prompts.responses import FORMATS
+from clinical_ie.prompts.responses.markup import UNCLOSED
 from clinical_ie.prompts.template import Wording, asked, instruction
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
@@ -32,11 +33,15 @@ ResponseName = Literal["lines", "grouped", "json", "markup", "bio"]
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model said: `cut` where it did not come to an end, `constrained` where it could say nothing that is not there."""
+    """What a model said: `cut` where it did not come to an end, `constrained` where it could say nothing that is not there.
+
+    `withdrawn` counts what it began to say and took back.
+    """
 
     text: str
     cut: bool = False
     constrained: bool = False
+    withdrawn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Instruction(Task[InstructionExample]):
 
     def __init__(
         self,
-        response: ResponseName = "grouped",
+        response: ResponseName = "markup",
         *,
         segment: int = 256,
         window: int = 2048,
@@ -285,6 +290,8 @@ class Instruction(Task[InstructionExample]):
             parsed = self._parsed(completion, example)
             outcomes["completions"] += 1
             outcomes["completions cut short"] += completion.cut
+            if completion.constrained:
+                outcomes["mentions and links withdrawn"] += completion.withdrawn + parsed.problems.pop(UNCLOSED, 0)
             outcomes.update(parsed.problems)
             ends: list[tuple[str, Span] | str | None]
             if self.kind == "relations":
@@ -324,11 +331,12 @@ class Instruction(Task[InstructionExample]):
         return self.response.parse(text, vocabulary)
 
     def _grounded(self, text: str, parsed: Parsed, constrained: bool) -> list[Grounded]:
-        """Where mentions stand; to the letter where the completion repeats the text as it is."""
-        if parsed.copied is not None and parsed.copied == "".join(text.split()):
+        """Where mentions stand; to the letter where the completion repeats the text as it is, as far as it comes."""
+        if parsed.copied is not None and "".join(text.split()).startswith(parsed.copied):
             dense = [place for place, character in enumerate(text) if not character.isspace()]
             at = [mention.at or (0, 1) for mention in parsed.mentions]
-            return [Grounded(Span.of(dense[start], dense[end - 1] + 1), "exact") for start, end in at]
+            status: Status = "constrained" if constrained else "exact"
+            return [Grounded(Span.of(dense[start], dense[end - 1] + 1), status) for start, end in at]
         found = ground(text, [(mention.type, mention.text) for mention in parsed.mentions], literal=constrained)
         return [Grounded(place.span, "constrained") if constrained and place.span is not None else place for place in found]
 

@@ -76,8 +76,12 @@ class Asked:
             schema: Says what may be linked.
             given: The mentions that the question numbers; None where they are part of the answer.
         """
-        if self.question.response.name not in ("lines", "grouped"):
+        response = self.question.response.constrained_as
+        if response is None:
             return None
+        names = tuple(row.name for row in self.question.types)
+        if response == "markup" and (strange := [name for name in names if "<" in name or ">" in name]):
+            raise SettingError(f"markup: types with < or > in their names cannot be tags: {strange}; take data.task.response grouped")
         rank = {kind: place for place, kind in enumerate(self.types)}
         legal = _legal_pairs(schema)
         pairs = tuple(
@@ -85,7 +89,7 @@ class Asked:
             for number, name in self.label_names.items()
         )
         numbered = None if given is None else tuple(rank[entity.type] for entity in given)
-        return Grammar(self.question.response.name == "grouped", text, tuple(row.name for row in self.question.types), pairs, numbered)
+        return Grammar(response, text, names, pairs, numbered)
 
 
 @lru_cache(maxsize=16)

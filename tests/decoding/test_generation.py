@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
+from peft import IA3Config, LoraConfig, PeftConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from clinical_ie.corpora import Demo
 from clinical_ie.data.conversation import ConversationSubwords
 from clinical_ie.decoding import generation
 from clinical_ie.decoding.generation import Answer, Request, generated
+from clinical_ie.decoding.weights import ready_to_generate
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.tasks import EntityInstruction, JointInstruction, RelationInstruction
 from clinical_ie.tasks.instruction import Completion
@@ -104,6 +106,10 @@ SOFT: dict[str, PeftConfig] = {
     "prompt tuning": PromptTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM"),
     "p-tuning": PromptEncoderConfig(num_virtual_tokens=5, encoder_hidden_size=16, task_type="CAUSAL_LM"),
     "prefix tuning": PrefixTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM"),
+    "dora": LoraConfig(r=4, target_modules=["q_proj", "down_proj"], use_dora=True, init_lora_weights=False, task_type="CAUSAL_LM"),
+    "ia3": IA3Config(
+        target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], init_ia3_weights=False, task_type="CAUSAL_LM"
+    ),
     "lora": LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False, task_type="CAUSAL_LM"),
 }
 
@@ -113,7 +119,7 @@ def tuned(folder: str, method: str) -> tuple[ConversationSubwords, Decoder]:
     subwords, backbone = ConversationSubwords(folder), Decoder(folder, peft=SOFT[method])
     with torch.no_grad():
         for name, parameter in backbone.named_parameters():
-            if name in backbone.adapters and method != "lora":
+            if name in backbone.adapters and method not in ("lora", "dora"):
                 parameter.normal_(std=0.5)
     with_early_ends(backbone, subwords.end_id)
     return subwords, backbone
@@ -161,7 +167,7 @@ def assert_same(before: Any, backbone: Decoder) -> None:
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("method", ["lora", "p-tuning"])
+@pytest.mark.parametrize("method", ["lora", "dora", "ia3", "p-tuning"])
 def test_weights_and_mode_are_left_alone(
     method: str, training: bool, autocast: bool, fails: bool, tiny_llama: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,10 +212,10 @@ def test_parts_in_evaluation_mode_stay_there(tiny_llama: str) -> None:
 # --- under a grammar
 
 
-@pytest.mark.parametrize("draft", [0, 4])
-@pytest.mark.parametrize("response", ["lines", "grouped"])
+@pytest.mark.parametrize(("draft", "confidence"), [(0, 0.0), (4, 0.3)])
+@pytest.mark.parametrize("response", ["lines", "grouped", "markup"])
 @pytest.mark.parametrize("kind", [EntityInstruction, JointInstruction, RelationInstruction])
-def test_constrained_completions_can_be_used(kind: Any, response: Any, draft: int, folder: str) -> None:
+def test_constrained_completions_can_be_used(kind: Any, response: Any, draft: int, confidence: float, folder: str) -> None:
     subwords, backbone = ConversationSubwords(folder), Decoder(folder)
     # random weights would copy long mentions for ever
     with torch.no_grad():
@@ -222,26 +228,50 @@ def test_constrained_completions_can_be_used(kind: Any, response: Any, draft: in
     for document in Demo().read("test")[:2]:
         examples = task.examples(document, source)[:4]
         requests = [Request(e.opening, e.input_ids, 90, e.grammar) for e in examples]
-        answers = generated(backbone, subwords, requests, batch_size=3, draft=draft)
+        answers = generated(backbone, subwords, requests, batch_size=3, draft=draft, confidence=confidence)
         if not draft:
             assert answers[:1] == generated(backbone, subwords, requests[:1])
-        outputs = {e.id: Completion(subwords.decode(a.ids), a.cut, True) for e, a in zip(examples, answers, strict=True)}
+        outputs = {e.id: Completion(subwords.decode(a.ids), a.cut, True, a.withdrawn) for e, a in zip(examples, answers, strict=True)}
         predicted = task.annotations(document, examples, outputs, schema, outcomes)
         ended += sum(not answer.cut for answer in answers)
         said += sum(len(answer.ids) for answer in answers)
         found += len(predicted.relations) + len(predicted.events) + (len(predicted.entities) if kind is not RelationInstruction else 0)
     assert said > 0
     assert ended + found > 0
-    known = {"completions", "completions cut short", "constrained"}
+    known = {"completions", "completions cut short", "constrained", "withdrawn"}
     assert not [reason for reason in outcomes if not any(name in reason for name in known)], outcomes
 
 
-def test_constrained_and_free_rows_share_a_batch(folder: str) -> None:
+@pytest.mark.parametrize("confidence", [0.0, 0.003, 0.3])  # random weights are sure of nothing
+@pytest.mark.parametrize("response", ["grouped", "markup"])
+def test_constrained_and_free_rows_share_a_batch(response: Any, confidence: float, folder: str) -> None:
+    """Whatever is taken back in one row, the others do not know of it, nor does what follows in its own."""
     subwords, backbone = ConversationSubwords(folder), Decoder(folder)
     document = Demo().read("test")[0]
     source = Source("demo", Demo.declared, subwords)
-    examples = EntityInstruction("grouped", segment=48, definitions=False).examples(document, source)[:4]
-    requests = [Request(e.opening, e.input_ids, 30, e.grammar if rank % 2 else None) for rank, e in enumerate(examples)]
-    alone = [generated(backbone, subwords, [request])[0] for request in requests]
-    assert generated(backbone, subwords, requests, batch_size=4) == alone
-    assert generated(backbone, subwords, requests, batch_size=4, draft=4) == alone
+    examples = EntityInstruction(response, segment=48, definitions=False).examples(document, source)[:4]
+    requests = [Request(e.opening, e.input_ids, 60, e.grammar if rank != 1 else None) for rank, e in enumerate(examples)]
+    alone = [generated(backbone, subwords, [request], confidence=confidence)[0] for request in requests]
+    assert generated(backbone, subwords, requests, batch_size=4, confidence=confidence) == alone
+    assert generated(backbone, subwords, requests, batch_size=4, draft=4, confidence=confidence) == alone
+    if confidence == 0.003 and response == "grouped":
+        assert sum(answer.withdrawn for answer in alone) > 0
+    if not confidence:
+        assert not any(answer.withdrawn for answer in alone)
+
+
+def test_adapters_are_merged_while_generating(tiny_llama: str) -> None:
+    """Every token but the first costs no more than without an adapter; weights that serve two layers stay as they are."""
+    subwords, backbone = tuned(tiny_llama, "lora")
+    layers = [module for module in backbone.modules() if isinstance(module, BaseTunerLayer)]
+    seen = []
+    hook = backbone.base.get_output_embeddings().register_forward_hook(lambda *_: seen.append([layer.merged for layer in layers]))
+    generated(backbone, subwords, requests_of(subwords, 2))
+    hook.remove()
+    assert seen
+    assert all(all(merged) for merged in seen)
+    assert not any(layer.merged for layer in layers)
+    for parameter in layers[0].get_base_layer().parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    with ready_to_generate(backbone):
+        assert [layer.merged for layer in layers] == [False] + [True] * (len(layers) - 1), "nothing is rounded into half precision"

@@ -52,7 +52,7 @@ def test_completions_say_what_is_there(how: dict[str, Any], grouped: bool, token
     model = LlamaForCausalLM(config).eval()
     tokenizer.padding_side = "left"
     inputs = tokenizer(TEXTS, return_tensors="pt", padding=True, return_token_type_ids=False)
-    grammars = [Grammar(grouped, text, TYPES, LABELS) for text in TEXTS]
+    grammars = [Grammar("grouped" if grouped else "lines", text, TYPES, LABELS) for text in TEXTS]
     length = inputs["input_ids"].shape[1]
     processor = VerbatimLogitsProcessor(TokenBytes(tokenizer), grammars, prompt_length=length, end_id=0)
     found = model.generate(**inputs, max_new_tokens=200, logits_processor=[processor], **how)

@@ -79,7 +79,7 @@ def test_allowed_tokens_are_those_that_step(
     vocabulary: tuple[PreTrainedTokenizerBase, TokenBytes], text: str, grouped: bool, given_types: tuple[int, ...] | None, seed: int
 ) -> None:
     _, spelled = vocabulary
-    automaton = Automaton(Grammar(grouped, text, ("Drug", "Drug dose"), LABELS, given_types))
+    automaton = Automaton(Grammar("grouped" if grouped else "lines", text, ("Drug", "Drug dose"), LABELS, given_types))
     draw = random.Random(seed)
     state = automaton.start()
     for _ in range(12):
@@ -101,7 +101,7 @@ def test_allowed_on_notes(vocabulary: tuple[PreTrainedTokenizerBase, TokenBytes]
     _, spelled = vocabulary
     for rank, document in enumerate(Demo().read("test")[:3]):
         draw = random.Random(rank)
-        automaton = Automaton(Grammar(bool(rank % 2), document.text, ("Drug", "Problem"), LABELS))
+        automaton = Automaton(Grammar(("lines", "grouped")[rank % 2], document.text, ("Drug", "Problem"), LABELS))
         state = automaton.start()
         for _ in range(60):
             found = spelled.allowed(automaton, state)

@@ -41,7 +41,7 @@ def test_a_packaged_model_is_converted_once(tmp_path: Path, monkeypatch: pytest.
     subwords = ConversationSubwords(folder)
     text = "Smokes one pack daily."
     opening = subwords.opening("You extract information.", "List the mentions. ")
-    request = Request(tuple(opening), tuple(subwords.question(f"Text: {text}", "")), 40, Grammar(False, text, ("Tobacco", "Amount")))
+    request = Request(tuple(opening), tuple(subwords.question(f"Text: {text}", "")), 40, Grammar("lines", text, ("Tobacco", "Amount")))
     (answer,) = generated(Decoder(folder), subwords, [request])
     parsed = Lines().parse(subwords.decode(answer.ids), Vocabulary(("Tobacco", "Amount")))
     assert answer.cut or not parsed.problems

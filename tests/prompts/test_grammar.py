@@ -95,7 +95,7 @@ def accepts(grammar: Grammar, completion: str) -> bool:
             return False
         else:
             kind = grammar.types.index(name)
-            if grammar.grouped:
+            if grammar.response == "grouped":
                 words = rest.split("\t")  # each behind a blank
                 if kind <= last_kind or not all(word.startswith(" ") for word in words):
                     return False
@@ -137,7 +137,7 @@ def grammars(draw: st.DrawFn) -> Grammar:
     labels = tuple((name, frozenset(draw(st.lists(st.sampled_from(pairs), max_size=4)))) for name in names)
     numbered = st.lists(st.integers(0, len(types) - 1), max_size=13).map(tuple)
     text = draw(texts).rstrip()  # see test_white_space_at_the_end
-    return Grammar(draw(st.booleans()), text, types, labels, draw(st.none() | st.none() | numbered))
+    return Grammar(draw(st.sampled_from(("lines", "grouped"))), text, types, labels, draw(st.none() | st.none() | numbered))
 
 
 def walk(grammar: Grammar, draw: random.Random, *, endless: bool = False, most: int = 60_000) -> bytes:
@@ -195,7 +195,7 @@ def attempts(draw: st.DrawFn) -> tuple[Grammar, str]:
         for _ in range(draw(st.integers(1, 3))):
             start = draw(st.integers(0, len(flat)))
             words.append(flat[start : start + draw(st.integers(1, 4))])
-        lines.append(draw(st.sampled_from(TYPES)) + ("\t " + "\t ".join(words) if grammar.grouped else "\t" + words[0]))
+        lines.append(draw(st.sampled_from(TYPES)) + ("\t " + "\t ".join(words) if (grammar.response == "grouped") else "\t" + words[0]))
     for name, _ in grammar.labels:
         pairs = draw(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), max_size=3))
         if pairs:
@@ -229,7 +229,7 @@ def test_every_short_completion(text: str, grouped: bool) -> None:
     flat = flat_of(text)
     parts = sorted({flat[a:b] for a in range(len(flat)) for b in range(a + 1, len(flat) + 1)})
     parts = [*parts[:8], "A\t " if grouped else "A\t", "AB\t", "\n", "\t ", ">R\t", "1 2"]
-    grammar = Grammar(grouped, text, ("A", "AB"), (("R", frozenset({(0, 0), (0, 1)})),))
+    grammar = Grammar("grouped" if grouped else "lines", text, ("A", "AB"), (("R", frozenset({(0, 0), (0, 1)})),))
     automaton = Automaton(grammar)
     wrong, number = [], 0
     frontier: list[tuple[str, State | None]] = [("", automaton.start())]
@@ -255,7 +255,7 @@ def test_every_short_completion(text: str, grouped: bool) -> None:
 
 
 def read(grammar: Grammar, completion: str) -> list[tuple[str, str]]:
-    syntax = Grouped() if grammar.grouped else Lines()
+    syntax = Grouped() if (grammar.response == "grouped") else Lines()
     vocabulary = Vocabulary(grammar.types, tuple(name for name, _ in grammar.labels))
     if grammar.given is not None:
         parsed = syntax.parse_links(completion, vocabulary, len(grammar.given))
@@ -269,7 +269,7 @@ def read(grammar: Grammar, completion: str) -> list[tuple[str, str]]:
     assert len(parsed.links) == sum(line.count("\t") for line in completion.split("\n") if line.startswith(">"))
     mentions = [(mention.type, mention.text) for mention in parsed.mentions]
     said = [line.split("\t") for line in completion.split("\n") if line and not line.startswith(">")]
-    assert mentions == [(kind, words) for kind, *some in said for words in (part[grammar.grouped :] for part in some)]
+    assert mentions == [(kind, words) for kind, *some in said for words in (part[(grammar.response == "grouped") :] for part in some)]
     return mentions
 
 
@@ -285,7 +285,7 @@ def test_completions_parse_without_problems(grammar: Grammar, seed: int) -> None
 def test_white_space_at_the_end(text: str, grouped: bool) -> None:
     """A mention cannot end in a blank, so a blank that nothing follows must not be said."""
     for seed in range(20):
-        grammar = Grammar(grouped, text, TYPES)
+        grammar = Grammar("grouped" if grouped else "lines", text, TYPES)
         assert accepts(grammar, walk(grammar, random.Random(seed)).decode())
 
 
@@ -339,7 +339,7 @@ def assert_grounded(grammar: Grammar, mentions: list[tuple[str, str]]) -> None:
     ],
 )
 def test_words_that_are_parts_of_words(text: str, completion: str) -> None:
-    grammar = Grammar(False, text, ("A", "AB"))
+    grammar = Grammar("lines", text, ("A", "AB"))
     assert accepts(grammar, completion)
     assert automaton_accepts(grammar, completion.encode())
     assert_grounded(grammar, read(grammar, completion))
@@ -348,7 +348,7 @@ def test_words_that_are_parts_of_words(text: str, completion: str) -> None:
 def test_the_empty_completion_and_a_text_without_words() -> None:
     for text in ("", " \n\t "):
         for grouped in (False, True):
-            automaton = Automaton(Grammar(grouped, text, TYPES, (("R", frozenset({(0, 0)})),)))
+            automaton = Automaton(Grammar("grouped" if grouped else "lines", text, TYPES, (("R", frozenset({(0, 0)})),)))
             assert automaton.may_end(automaton.start())
             assert not automaton.successors(automaton.start())
 
@@ -366,7 +366,7 @@ def test_gold_answers_of_the_demo_notes_can_be_said(grouped: bool) -> None:
         kept.sort(key=lambda e: (e.start, -e.end, rank[e.type]))
         mentions = tuple(Mention(e.type, flat_of(document.text[e.start : e.end])) for e in kept)
         said = syntax.render(Answer(mentions), flat.text, Vocabulary(types))
-        assert automaton_accepts(Grammar(grouped, document.text, types), said.encode())
+        assert automaton_accepts(Grammar("grouped" if grouped else "lines", document.text, types), said.encode())
         accepted += 1
     assert accepted > 20
 

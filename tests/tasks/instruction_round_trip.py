@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from clinical_ie.document import Document, Fragment
-from clinical_ie.prompts.grammar import Automaton
+from clinical_ie.prompts.markup_grammar import automaton_of
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.instruction import (
     Completion,
@@ -86,6 +86,6 @@ def links_of(document: Document, schema: Schema) -> Counter[Any]:
 def accepted(example: InstructionExample) -> bool:
     """Whether the grammar allows for the gold answer as a whole."""
     assert example.grammar is not None
-    automaton = Automaton(example.grammar)
+    automaton = automaton_of(example.grammar)
     state = automaton.step(automaton.start(), said(example).encode())
     return state is not None and automaton.may_end(state)

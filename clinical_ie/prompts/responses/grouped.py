@@ -23,6 +23,7 @@ class Grouped(ResponseFormat):
     """
 
     name: ClassVar[str] = "grouped"
+    constrained_as = "grouped"
     separators: ClassVar[str] = "\t\n"
 
     def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:

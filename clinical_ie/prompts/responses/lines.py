@@ -20,6 +20,7 @@ class Lines(ResponseFormat):
     """``Drug<TAB>aspirin`` on a line of its own; ``>Dose<TAB>1 2`` links the second mention to the first."""
 
     name: ClassVar[str] = "lines"
+    constrained_as = "lines"
     separators: ClassVar[str] = "\n"
 
     def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:

@@ -18,6 +18,7 @@ class Markup(ResponseFormat):
     """Tags may nest and cross, but not cross another of the same type. Mentions count by their opening tags."""
 
     name: ClassVar[str] = "markup"
+    constrained_as = "markup"
 
     def unsayable(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
         """Discontinuous mentions, and those that cross or repeat another of their type."""
@@ -47,10 +48,10 @@ class Markup(ResponseFormat):
         parts: list[str] = []
         last = 0
         for place, _, _, tag in sorted(marks):
-            parts += [_escaped(text[last:place]), tag]
+            parts += [escaped(text[last:place]), tag]
             last = place
         links = [Link(link.label, moved[link.head], moved[link.tail]) for link in answer.links]
-        return "\n".join(["".join([*parts, _escaped(text[last:])]), *link_lines(links, vocabulary)])
+        return "\n".join(["".join([*parts, escaped(text[last:])]), *link_lines(links, vocabulary)])
 
     def parse(self, completion: str, vocabulary: Vocabulary) -> Parsed:
         """What a completion says."""
@@ -99,5 +100,6 @@ class Markup(ResponseFormat):
         return parsed
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """A text whose characters are no tags."""
     return text.replace("&", "&amp;").replace("<", "&lt;")

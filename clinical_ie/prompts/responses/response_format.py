@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from clinical_ie.prompts.answers import Answer, Link, Mention, Parsed, Vocabulary
 
@@ -27,6 +27,8 @@ class ResponseFormat(ABC):
     """
 
     name: ClassVar[str]
+    constrained_as: ClassVar[Literal["lines", "grouped", "markup"] | None] = None
+    """The grammar of what it can say; None where there is none."""
     says_links: ClassVar[bool] = True
     separators: ClassVar[str] = ""
     """Characters behind which a completion that was cut off begins something unfinished."""
