@@ -20,7 +20,7 @@ from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.instruction import Completion, Instruction, InstructionExample
 
-_AHEAD = 8
+_AHEAD = 4
 """Tokens guessed ahead of an answer that repeats its text."""
 
 
@@ -37,7 +37,7 @@ class InstructionGenerator(TunedModule):
         batch_size: Segments that are generated side by side; what is finished makes room for what waits.
         answer_tokens: Most tokens of an answer for each token of a question, beside `answer_room`.
         answer_room: Tokens that every answer may have.
-        draft: Tokens that are guessed ahead where an answer copies its text; 0 for none, by default 8 for markup, which repeats all of it.
+        draft: Tokens that are guessed ahead where an answer copies its text; 0 for none, by default 4 for markup, which repeats all of it.
         chunk: Tokens whose scores of the vocabulary are held at once in training; 0 for all.
         options: Those of `TunedModule`.
     """

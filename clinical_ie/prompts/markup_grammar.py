@@ -61,13 +61,19 @@ class MarkupAutomaton(Automaton):
         return super().turned(state, after)
 
     def likely(self, state: State) -> bytes:
-        """The rest of a tag that can be no other, and of the text."""
+        """The rest of a tag that can be no other, and of the text; inside of a mention of its word."""
         if state[0] == "mark":
-            return self.rest(state)
+            return self._ahead(state[3], bool(state[2]))
         if state[0] == "tag":
-            _, _, _, at, options, offset = state
-            return options[0][0][offset:] + self.bytes[at:] if len(options) == 1 else b""
+            _, _, opened, at, options, offset = state
+            closes = options[0][0][1] == _SLASH
+            inside = len(opened) > closes
+            return options[0][0][offset:] + self._ahead(at, inside) if len(options) == 1 else b""
         return super().likely(state)
+
+    def _ahead(self, at: int, inside: bool) -> bytes:
+        end = self.bytes.find(BLANK, at + 1) if inside else -1
+        return self.bytes[at:] if end < 0 else self.bytes[at:end]
 
     def rest(self, state: State) -> bytes:
         """What is left of the text, which may always be said."""
