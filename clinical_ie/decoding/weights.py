@@ -18,7 +18,8 @@ def ready_to_generate(backbone: nn.Module) -> Iterator[None]:
     modes = {module: module.training for module in backbone.modules()}
     backbone.eval()
     try:
-        with _merged(backbone), _lowered(backbone):
+        # a compiled backbone would be compiled again for every width of a batch
+        with torch.compiler.set_stance("force_eager"), _merged(backbone), _lowered(backbone):
             yield
     finally:
         for module, training in modes.items():

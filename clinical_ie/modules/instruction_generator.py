@@ -6,7 +6,7 @@ Shape legend: ``B`` rows, ``L`` tokens, ``N`` tokens to be predicted.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -37,7 +37,9 @@ class InstructionGenerator(TunedModule):
         batch_size: Segments that are generated side by side; what is finished makes room for what waits.
         answer_tokens: Most tokens of an answer for each token of a question, beside `answer_room`.
         answer_room: Tokens that every answer may have.
-        draft: Tokens that are guessed ahead where an answer copies its text; 0 for none, by default 4 for markup, which repeats all of it.
+        draft: Tokens that are guessed ahead where an answer copies its text; 0 for none, by default 4 for
+            constrained markup, which repeats all of it.
+        compiled: Let torch compile the decoder's layers for training at the first step, which takes long; generation is not compiled.
         chunk: Tokens whose scores of the vocabulary are held at once in training; 0 for all.
         options: Those of `TunedModule`.
     """
@@ -57,10 +59,12 @@ class InstructionGenerator(TunedModule):
         answer_room: int = 64,
         draft: int | None = None,
         chunk: int = 256,
+        compiled: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(backbone, schemas, **options)
         self.constrained, self.confidence, self.batch_size, self.chunk = constrained, confidence, batch_size, chunk
+        self.compiled = compiled
         self.answer_tokens, self.answer_room, self.draft = answer_tokens, answer_room, draft
 
     def configure_model(self) -> None:
@@ -74,6 +78,8 @@ class InstructionGenerator(TunedModule):
             dropout=self.backbone_dropout,
             gradient_checkpointing=self.gradient_checkpointing,
         )
+        if self.compiled:
+            cast("Any", self.backbone.base).get_decoder().compile(dynamic=True)  # in place, so weights keep their names
         self.heads = torch.nn.Module()  # the vocabulary's scores are the backbone's own
         self.subwords = ConversationSubwords(self.backbone_name)
 
@@ -121,7 +127,7 @@ class InstructionGenerator(TunedModule):
             for example in examples
         ]
         begun = time.perf_counter()
-        repeats = any(example.grammar is not None and example.grammar.repeats for example in examples)
+        repeats = self.constrained and any(example.grammar is not None and example.grammar.repeats for example in examples)
         draft = self.draft if self.draft is not None else _AHEAD if repeats else 0
         found = generated(self.backbone, self.subwords, requests, batch_size=self.batch_size, draft=draft, confidence=self.confidence)
         if logged is not None:

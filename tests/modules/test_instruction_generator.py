@@ -11,6 +11,7 @@ import pytest
 import torch
 from peft import LoraConfig
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from clinical_ie.corpora import BratFolder
 from clinical_ie.data.datamodule import ExtractionDataModule
@@ -220,3 +221,21 @@ def test_batches_change_no_answer(turns: bool, draft: int, notes: str, tmp_path:
     one.configure_model()
     many.configure_model()
     assert completions(one, data) == completions(many, data)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_compiled_layers_learn_the_same(notes: str, generator: str, tmp_path: Path) -> None:
+    found = []
+    counters["stats"].clear()
+    for compiled in (False, True):
+        data = data_of(notes, generator, EntityInstruction("markup", segment=64))
+        model = made(data, generator, compiled=compiled, peft=lora())
+        trainer_of(tmp_path, 1, limit_train_batches=3).fit(model, data)
+        found.append(({name: weight for name, weight in model.state_dict().items() if "lora" in name}, completions(model, data)))
+        assert (counters["stats"]["unique_graphs"] > 0) == compiled
+    (eager, said), (compiled_weights, compiled_said) = found
+    assert eager.keys() == compiled_weights.keys()
+    for name, weight in eager.items():
+        torch.testing.assert_close(compiled_weights[name], weight, atol=1e-4, rtol=1e-3)
+    assert said.keys() == compiled_said.keys()
