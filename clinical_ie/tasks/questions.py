@@ -80,7 +80,7 @@ class Asked:
         if response is None:
             return None
         names = tuple(row.name for row in self.question.types)
-        if response == "markup" and (strange := [name for name in names if "<" in name or ">" in name]):
+        if response == "markup" and given is None and (strange := [name for name in names if "<" in name or ">" in name]):
             raise SettingError(f"markup: types with < or > in their names cannot be tags: {strange}; take data.task.response grouped")
         rank = {kind: place for place, kind in enumerate(self.types)}
         legal = _legal_pairs(schema)

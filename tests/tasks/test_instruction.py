@@ -157,6 +157,18 @@ def test_grammars_accept_gold_answers_of_real_notes(kind: str, response: str, re
     assert refused <= 0.1 * count
 
 
+def test_types_that_cannot_be_tags_are_refused() -> None:
+    """Where they would be tags: not among links, and not in other syntaxes."""
+    schema = Schema((EntityType("Dose>5"), EntityType("Drug")), (RelationType("Of", "", ("Dose>5",), ("Drug",)),))
+    document = Document("d", "one aspirin", (Entity("T1", "Dose>5", Span.of(0, 3)), Entity("T2", "Drug", Span.of(4, 11))))
+    source = Source("here", schema, Characters())
+    for kind in ("entities", "joint"):
+        with pytest.raises(SettingError, match=r"Dose>5.*grouped"):
+            task_of(kind, "markup").examples(document, source)
+        assert task_of(kind, "grouped").examples(document, source)
+    assert task_of("relations", "markup").examples(document, source)
+
+
 @pytest.mark.parametrize("response", ["json", "bio"])
 def test_other_syntaxes_have_no_grammar(response: str, demo: Corpus) -> None:
     documents, source = demo
