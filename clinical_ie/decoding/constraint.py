@@ -17,6 +17,7 @@ from torch import Tensor
 from clinical_ie.decoding.vocabulary import TokenBytes
 from clinical_ie.prompts.grammar import Grammar, State
 from clinical_ie.prompts.markup_grammar import automaton_of
+from clinical_ie.prompts.tag_habits import Follower, TagHabits
 
 _BYTES = 12
 """Bytes that are read ahead for each token."""
@@ -54,12 +55,21 @@ class Constraint:
         tokenize: The ids of a text in the middle of an answer.
         confidence: The share of the model's probability that what may be said must have, where its favourite may not; below it the
             model is not followed. 0 for never.
+        habits: What other answers that repeat their text have done at its words, to be learned from and added to.
     """
 
     def __init__(
-        self, grammar: Grammar, vocabulary: TokenBytes, end: int, tokenize: Callable[[str], list[int]], confidence: float = 0.0
+        self,
+        grammar: Grammar,
+        vocabulary: TokenBytes,
+        end: int,
+        tokenize: Callable[[str], list[int]],
+        confidence: float = 0.0,
+        habits: TagHabits | None = None,
     ) -> None:
         self._tokenize = tokenize
+        self._follower = Follower(habits) if habits is not None and grammar.repeats else None
+        self._spelled = b""
         self.automaton, self.vocabulary, self.end, self.confidence = automaton_of(grammar), vocabulary, end, confidence
         self.state = self.automaton.start()
         self.withdrawn = 0
@@ -73,8 +83,7 @@ class Constraint:
         """
         after = self._after(self.state, best)
         if after is not None and not (self.confidence and self.automaton.turned(self.state, after)):
-            self.state = after
-            return best
+            return self._go(best)
         allowed = self.vocabulary.allowed(self.automaton, self.state) + [self.end] * self.automaton.may_end(self.state)
         places = torch.tensor(allowed, device=scores.device)
         token = best if after is not None else allowed[int(scores[places].argmax())]
@@ -92,7 +101,10 @@ class Constraint:
 
     def likely(self, most: int) -> list[int]:
         """At most so many tokens that are likely said next."""
-        return self._tokens(self.automaton.likely(self.state), most)
+        if self._follower is not None:
+            self._follower.follow(self._spelled.decode("utf-8", "replace"))
+            self._spelled = b""
+        return self._tokens(self.automaton.likely(self.state, self._follower), most)
 
     def _copied(self) -> int | None:
         """The next token of a text that is repeated, as its tokenizer writes it."""
@@ -134,4 +146,6 @@ class Constraint:
 
     def _go(self, token: int) -> int:
         self.state = self._reached(token)
+        if self._follower is not None and token != self.end:
+            self._spelled += self.vocabulary.spelled[token]
         return token

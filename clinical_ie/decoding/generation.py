@@ -21,6 +21,7 @@ from clinical_ie.decoding.vocabulary import token_bytes
 from clinical_ie.decoding.weights import ready_to_generate
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.prompts.grammar import Grammar
+from clinical_ie.prompts.tag_habits import TagHabits
 
 _CROWDED = 1.5
 """Columns of the cache for each that the oldest row needs, before those of wrong guesses are cleared away."""
@@ -83,11 +84,12 @@ def generated(
     groups: dict[tuple[int, ...], list[int]] = {}
     for place, request in enumerate(requests):
         groups.setdefault(request.opening, []).append(place)
+    habits = TagHabits()
     with ready_to_generate(backbone):
         for opening, places in groups.items():
             # long questions first: what takes longest does not wait until the end
             waiting = deque(sorted(places, key=lambda place: -len(requests[place].question)))
-            _Group(backbone, subwords, opening, requests, answers, batch_size, draft, confidence).run(waiting)
+            _Group(backbone, subwords, opening, requests, answers, batch_size, draft, confidence, habits).run(waiting)
     return answers
 
 
@@ -104,9 +106,10 @@ class _Group:
         batch_size: int,
         draft: int,
         confidence: float,
+        habits: TagHabits,
     ) -> None:
         self.backbone, self.requests, self.answers = backbone, requests, answers
-        self.batch_size, self.draft, self.confidence = batch_size, draft, confidence
+        self.batch_size, self.draft, self.confidence, self.habits = batch_size, draft, confidence, habits
         self.subwords, self.end = subwords, subwords.end_id
         self.vocabulary = token_bytes(subwords.tokenizer) if any(request.grammar for request in requests) else None
         self.device = next(backbone.parameters()).device
@@ -150,11 +153,11 @@ class _Group:
             grammar = self.requests[place].grammar
             constraint = None
             if grammar is not None and self.vocabulary is not None:
-                constraint = Constraint(grammar, self.vocabulary, self.end, self.subwords.continued, self.confidence)
+                constraint = Constraint(grammar, self.vocabulary, self.end, self.subwords.continued, self.confidence, self.habits)
             rows.append(_Running(place, self.first + len(question), -1, constraint, Drafts(question)))
         self.cache = cache if self.cache is None else self.cache.joined(cache)
         self.rows += rows
-        self._say(self.backbone.logits(hidden[:, -1:]), [()] * len(rows), rows)
+        self._say(self.backbone.logits(hidden[:, -1]), [()] * len(rows), rows)
         self._leave()
 
     def _step(self) -> None:
@@ -172,7 +175,7 @@ class _Group:
         causal = torch.ones(width, width, dtype=torch.bool, device=self.device).tril() & given.unsqueeze(1)
         visible = torch.cat([self.cache.valid.unsqueeze(1).expand(-1, width, -1), causal], 2)
         hidden = self.backbone(ids, positions, visible, cache=self.cache, cached_positions=self.cache.positions, begin=False)
-        right = self._say(self.backbone.logits(hidden), guesses)
+        right = self._say(self.backbone.logits(hidden[given]), guesses)
         self.cache.grow(columns <= torch.tensor(right, device=self.device).unsqueeze(1), positions)
         self.cache.forget(self._positions())  # what was taken back
         self._leave()
@@ -195,20 +198,20 @@ class _Group:
         """Take the best token that is allowed in each row, and the next one while the guess was right; how many were.
 
         Shape:
-            - scores: ``(B, 1 + guessed, vocabulary)``
+            - scores: ``(tokens, vocabulary)``, row by row those of its last token and of its guesses
         """
-        best = scores.argmax(2).tolist()
-        right = []
-        for rank, (row, guess) in enumerate(zip(self.rows if rows is None else rows, guesses, strict=True)):
+        best = scores.float().argmax(1).tolist()  # the half as long as in bfloat16
+        right: list[int] = []
+        first = 0
+        for row, guess in zip(self.rows if rows is None else rows, guesses, strict=True):
             answer = self.answers[row.place]
             count = 0
             while True:
-                row.token, back = best[rank][count], False
+                row.token, length = best[first + count], len(answer.ids)
                 if row.constraint is not None:
-                    before = row.constraint.withdrawn
-                    row.token = row.constraint.choose(scores[rank, count], row.token, answer.ids)
+                    row.token = row.constraint.choose(scores[first + count], row.token, answer.ids)
                     answer.withdrawn = row.constraint.withdrawn
-                    back = answer.withdrawn > before
+                back = len(answer.ids) < length
                 if row.token == self.end:
                     row.done = True
                     break
@@ -220,6 +223,7 @@ class _Group:
                     break
                 count += 1
             right.append(count)
+            first += 1 + len(guess)
         return right
 
     def _leave(self) -> None:

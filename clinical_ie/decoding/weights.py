@@ -5,21 +5,24 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import nn
+from torch import Tensor, nn
+
+from clinical_ie.decoding.attention import shared_keys
+from clinical_ie.models.decoder import Decoder
 
 
 @contextmanager
-def ready_to_generate(backbone: nn.Module) -> Iterator[None]:
-    """Evaluation mode, merged adapters, and the precision of autocast while that is on."""
+def ready_to_generate(backbone: Decoder) -> Iterator[None]:
+    """Evaluation mode, merged adapters, the precision of autocast while that is on, and attention for few tokens at a time."""
     modes = {module: module.training for module in backbone.modules()}
     backbone.eval()
     try:
         # a compiled backbone would be compiled again for every width of a batch
-        with torch.compiler.set_stance("force_eager"), _merged(backbone), _lowered(backbone):
+        with torch.compiler.set_stance("force_eager"), shared_keys(backbone.base), _rewritten(backbone):
             yield
     finally:
         for module, training in modes.items():
@@ -27,51 +30,47 @@ def ready_to_generate(backbone: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _merged(backbone: nn.Module) -> Iterator[None]:
-    """Adapters inside of the weights that they adapt, where these are whole and in full precision, so that nothing is rounded away."""
-    uses = Counter(parameter for module in backbone.modules() for parameter in module.parameters(recurse=False))
-    with ExitStack() as stack:
-        for layer in list(backbone.modules()):
-            if not isinstance(layer, BaseTunerLayer) or layer.merged or layer.disable_adapters:
-                continue
-            own = list(layer.get_base_layer().parameters())
-            # tied weights serve another layer that is not adapted; sharded ones are not here
-            if any(type(each) is not nn.Parameter or each.dtype != torch.float32 or uses[each] > 1 or not each.numel() for each in own):
-                continue
-            stack.enter_context(_layer_merged(layer, own))
-        yield
+def _rewritten(backbone: nn.Module) -> Iterator[None]:
+    """Adapters inside of the weights that they adapt, and all weights in the precision that autocast computes in.
 
-
-@contextmanager
-def _layer_merged(layer: BaseTunerLayer, own: list[nn.Parameter]) -> Iterator[None]:
-    before = [parameter.data for parameter in own]
-    for parameter in own:
-        parameter.data = parameter.data.clone()
-    try:
-        layer.merge()
-        yield
-    finally:
-        if layer.merged:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # that IA3 is not exact, which does not matter here
-                layer.unmerge()
-        for parameter, data in zip(own, before, strict=True):
-            parameter.data = data  # unmerging leaves a rounding error behind
-
-
-@contextmanager
-def _lowered(backbone: nn.Module) -> Iterator[None]:
+    Layer by layer, so that beside the model's own weights there are copies in the lower precision only.
+    """
     kind = next(backbone.parameters()).device.type
-    if not torch.is_autocast_enabled(kind):
-        yield
-        return
-    dtype = torch.get_autocast_dtype(kind)
-    full = {parameter: parameter.data for parameter in backbone.parameters() if parameter.dtype == torch.float32}
+    lowered = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+    uses = Counter(parameter for module in backbone.modules() for parameter in module.parameters(recurse=False))
+    before: dict[nn.Parameter, Tensor] = {}
+    layers: list[BaseTunerLayer] = []
     try:
-        for parameter, data in full.items():
-            parameter.data = data.to(dtype)
         with torch.autocast(kind, enabled=False):
+            for layer in (module for module in backbone.modules() if isinstance(module, BaseTunerLayer)):
+                if own := _own(layer, uses):
+                    before.update((parameter, parameter.data) for parameter in own)
+                    layers.append(layer)
+                    for parameter in own:
+                        parameter.data = parameter.data.clone()
+                    layer.merge()
+                    for parameter in own:
+                        parameter.data = parameter.data.to(lowered)
+            for parameter in backbone.parameters():
+                if parameter.dtype == torch.float32 and parameter not in before:
+                    before[parameter] = parameter.data
+                    parameter.data = parameter.data.to(lowered)
             yield
     finally:
-        for parameter, data in full.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that taking IA3 out again is not exact: the weights come from `before`
+            for merged in layers:
+                if merged.merged:
+                    merged.unmerge()
+        for parameter, data in before.items():
             parameter.data = data
+
+
+def _own(layer: BaseTunerLayer, uses: Counter[nn.Parameter]) -> list[nn.Parameter]:
+    """The weights that a layer adapts, where these are whole and in full precision, so that merging rounds nothing away; or none."""
+    if layer.merged or layer.disable_adapters:
+        return []
+    own: list[nn.Parameter] = list(layer.get_base_layer().parameters())
+    # tied weights serve another layer that is not adapted; sharded ones are not here
+    fit = all(type(each) is nn.Parameter and each.dtype == torch.float32 and uses[each] == 1 and each.numel() for each in own)
+    return own if fit else []

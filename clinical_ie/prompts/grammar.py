@@ -14,10 +14,13 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from clinical_ie.prompts.answers import Flat
 from clinical_ie.prompts.responses.response_format import LINK
+
+if TYPE_CHECKING:
+    from clinical_ie.prompts.tag_habits import Follower
 
 WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _TAB, NEWLINE, BLANK = 9, 10, 32
@@ -104,7 +107,7 @@ class Automaton:
             return bool(state[4]) or len(state[2]) > 1
         return self.may_end(state) and (after is state or after[0] != state[0] or after[1] is not state[1])
 
-    def likely(self, state: State) -> bytes:
+    def likely(self, state: State, follower: Follower | None = None) -> bytes:
         """What comes next where there is only one way, or where a mention can only stand at one place."""
         if state[0] == "pick" and len(state[2]) == 1 and not state[4]:
             return bytes(state[2][0][0][state[3] :])

@@ -12,8 +12,11 @@ from typing import Any
 from clinical_ie.prompts.answers import Flat
 from clinical_ie.prompts.grammar import BLANK, NEWLINE, WORD, Automaton, Context, Grammar, State, by_byte
 from clinical_ie.prompts.responses.markup import escaped
+from clinical_ie.prompts.tag_habits import Follower
 
 _OPENS, _SLASH = 60, 47
+_SEEN = 400
+"""Bytes of the text that are looked at for a guess."""
 _WITHDRAWN = -1
 """Stands for the type of a mention that is none, so that nothing may be linked to it."""
 
@@ -60,20 +63,26 @@ class MarkupAutomaton(Automaton):
             return len(state[4]) > 1
         return super().turned(state, after)
 
-    def likely(self, state: State) -> bytes:
-        """The rest of a tag that can be no other, and of the text; inside of a mention of its word."""
-        if state[0] == "mark":
-            return self._ahead(state[3], bool(state[2]))
+    def likely(self, state: State, follower: Follower | None = None) -> bytes:
+        """The text and its tags as they are expected; nothing but the text where nobody follows the answer."""
+        if state[0] not in {"mark", "tag"}:
+            return super().likely(state)
+        at = state[3]
+        if follower is None or at not in self._whole_places:
+            return self.bytes[at:] if state[0] == "mark" else b""
+        opened, spelled, fresh = [self.grammar.types[kind] for kind, *_ in state[2]], "", state[-1]
+        before, after = (part.decode("utf-8", "ignore") for part in (self.bytes[max(at - _SEEN, 0) : at], self.bytes[at : at + _SEEN]))
         if state[0] == "tag":
-            _, _, opened, at, options, offset = state
-            closes = options[0][0][1] == _SLASH
-            inside = len(opened) > closes
-            return options[0][0][offset:] + self._ahead(at, inside) if len(options) == 1 else b""
-        return super().likely(state)
-
-    def _ahead(self, at: int, inside: bool) -> bytes:
-        end = self.bytes.find(BLANK, at + 1) if inside else -1
-        return self.bytes[at:] if end < 0 else self.bytes[at:end]
+            _, _, _, _, options, offset = state
+            tag = follower.tag([spelled.decode() for spelled, _ in options], before, after)
+            spelled, name, fresh = tag[offset:], tag.strip("</>"), tag[1] != "/"
+            if fresh:
+                opened.append(name)
+            else:
+                opened.reverse()
+                opened.remove(name)
+                opened.reverse()
+        return (spelled + follower.ahead(opened, before, after, fresh=fresh)).encode("utf-8", "ignore")
 
     def rest(self, state: State) -> bytes:
         """What is left of the text, which may always be said."""
