@@ -56,6 +56,7 @@ class Follower:
         self._open: list[str] = []
         self._last_type = ""
         self._words = ("", "")
+        self._closing, self._inside = 0, False
 
     def follow(self, more: str) -> None:
         """Learn from more of the answer, up to its last whole word."""
@@ -64,33 +65,31 @@ class Follower:
         if self._said.rfind("<", 0, end) > self._said.rfind(">", 0, end):
             return  # a blank inside of a tag
         opening: list[str] = []
-        closing = 0
         for found in _SAID.finditer(self._said, self._learned, max(end, self._learned)):
-            if found["word"] is None and found["slash"]:
-                closing += 1
+            if found["word"] is not None:
+                self._note_closing()
+                self._words, self._closing, self._inside = (self._words[1], found["word"]), 0, bool(self._open)
+                for key in (self._words, found["word"]):
+                    self.habits.opened[key] = tuple(opening)
+                opening = []
+            elif found["slash"]:
+                self._closing += 1
                 if found["type"] in self._open:
                     self._open.remove(found["type"])
-            elif found["word"] is None:
-                self._closed(closing)
-                closing = 0
+            else:
                 opening.append(found["type"])
                 self.habits.following.setdefault(self._last_type, Counter())[found["type"]] += 1
                 self._last_type = found["type"]
                 self._open.append(found["type"])
-            else:
-                self._closed(closing)
-                closing = 0
-                self._words = (self._words[1], found["word"])
-                for key in (self._words, found["word"]):
-                    self.habits.opened[key] = tuple(opening)
-                opening = []
-        self._closed(closing)
-        self._learned = max(end, self._learned)
+        if end > self._learned:
+            self._note_closing()
+            self._learned = end
 
-    def _closed(self, number: int) -> None:
-        if number or self._open:
+    def _note_closing(self) -> None:
+        """How many tags closed behind the last word, if it stood inside of a mention."""
+        if self._inside:
             for key in (self._words, self._words[1]):
-                self.habits.closed[key] = number
+                self.habits.closed[key] = self._closing
 
     def tag(self, tags: Sequence[str], before: str, after: str) -> str:
         """Which of some tags it is that was begun, with the text on both sides."""
