@@ -59,6 +59,7 @@ bench: $(READY) $(PEERS)/.ready
 		strategy/single experiment/uw_instruction,-c configs/$(file).yaml) --data.corpora.init_args.root=$(CORPORA)/uw_social_history_mtsamples \
 		--run_dir=runs/bench/instruction
 	$(BIN)/python benchmarks/generation.py runs/bench/instruction $(CORPORA)
+	$(BIN)/python benchmarks/instructed.py $(CORPORA) runs/bench/instruction --confidence 0 0.1 0.3 0.5 free
 	$(BIN)/python benchmarks/encoder_tagger.py uw_flat $(CORPORA)
 	$(BIN)/python benchmarks/encoder_tagger.py uw_layers $(CORPORA)
 	$(BIN)/python benchmarks/encoder_tagger.py maccrobat_frequent $(CORPORA)
