@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.integration.processes import command, results, scored_by_ranks
+
 
 @pytest.mark.distributed
 @pytest.mark.timeout(240)
 def test_two_ranks_score_what_one_scores(finished_run: Path, tmp_path: Path) -> None:
-    found = {}
-    for devices in (1, 2):
-        run = tmp_path / f"run{devices}"
-        shutil.copytree(finished_run / "checkpoints", run / "checkpoints")
-        command = [sys.executable, "-m", "clinical_ie", "validate", "-c", str(finished_run / "config.yaml"), f"--run_dir={run}"]
-        command += ["--data.eval_batch_budget=200", "--trainer.accelerator=cpu", f"--trainer.devices={devices}"]
-        command += [] if devices == 1 else ["--trainer.strategy=ddp"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stderr[-4000:]
-        found[devices] = json.loads((run / "results.json").read_text(encoding="utf-8"))["splits"]["dev"]["demo"]
-    assert found[1]["documents"] == found[2]["documents"] == 6
-    assert found[1] == found[2]
+    one, two = scored_by_ranks("validate", "dev", finished_run, tmp_path, "--data.eval_batch_budget=200")
+    assert one["documents"] == two["documents"] == 6
+    assert one == two
 
 
 @pytest.mark.distributed
 @pytest.mark.timeout(240)
 def test_two_ranks_train(finished_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "clinical_ie", "fit", "-c", str(finished_run / "config.yaml"), f"--run_dir={run}"]
-    command += ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
-    assert results["run"]["devices"] == 2
-    assert results["splits"]["test"]["demo"]["documents"] == 6
+    command("fit", "-c", str(finished_run / "config.yaml"), f"--run_dir={run}", "--trainer.max_epochs=2", ranks=2)
+    assert results(run)["run"]["devices"] == 2
+    assert results(run)["splits"]["test"]["demo"]["documents"] == 6
 
 
 @pytest.mark.distributed
@@ -57,10 +39,6 @@ def test_two_ranks_train_on_two_corpora(finished_run: Path, small_corpus: str, t
     entry = {"class_path": "clinical_ie.corpora.BratFolder", "init_args": corpus}
     other.write_text(yaml.safe_dump({"data": {"corpora+": [entry], "batch_budget": 128}}), encoding="utf-8")
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "clinical_ie", "fit", "-c", str(finished_run / "config.yaml"), "-c", str(other), f"--run_dir={run}"]
-    command += ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
-    assert set(results["splits"]["test"]) == {"demo", "other"}
+    configs = ("-c", str(finished_run / "config.yaml"), "-c", str(other))
+    command("fit", *configs, f"--run_dir={run}", "--trainer.max_epochs=1", ranks=2)
+    assert set(results(run)["splits"]["test"]) == {"demo", "other"}

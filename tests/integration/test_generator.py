@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from clinical_ie.callbacks.interruption import SafeInterruption
 from clinical_ie.cli import main
 from clinical_ie.commands.export import load_run
+from tests.integration.processes import scored_by_ranks
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 Arguments = Callable[..., list[str]]
@@ -129,15 +127,6 @@ def test_every_way_of_tuning_trains_and_comes_back(peft: str, given: Arguments, 
 @pytest.mark.timeout(240)
 def test_two_ranks_say_what_one_says(run: Path, tmp_path: Path) -> None:
     """Ranks generate different notes for different times, and their answers come together."""
-    found = {}
-    for devices in (1, 2):
-        folder = tmp_path / f"run{devices}"
-        shutil.copytree(run / "checkpoints", folder / "checkpoints")
-        command = [sys.executable, "-m", "clinical_ie", "test", "-c", str(run / "config.yaml"), f"--run_dir={folder}"]
-        command += [f"--trainer.devices={devices}"] + ["--trainer.strategy=ddp"] * (devices > 1)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stderr[-4000:]
-        found[devices] = json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"]["test"]["demo"]
-    assert found[1]["outcomes"]["completions"] >= 6
-    assert found[1] == found[2]
+    one, two = scored_by_ranks("test", "test", run, tmp_path)
+    assert one["outcomes"]["completions"] >= 6
+    assert one == two

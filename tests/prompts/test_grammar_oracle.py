@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import llguidance
@@ -36,40 +37,38 @@ def allowed(found: Any) -> set[int]:
     return {byte for byte in range(256) if mask[byte // 8] >> (byte % 8) & 1}
 
 
-@settings(max_examples=200, deadline=None)
-@given(signs, st.integers(0, 1 << 30))
-def test_the_same_bytes_where_every_character_is_a_word(text: str, seed: int) -> None:
+def walk(text: str, seed: int) -> Iterator[tuple[Automaton, Any, int, set[int], Any]]:
+    """One mention at random: the automaton, its state, the mention's length so far, the bytes it may go on with, and the oracle there."""
     draw = random.Random(seed)
     automaton = Automaton(Grammar("lines", text, ("A",)))
     state = automaton.step(automaton.start(), b"A\t")
-    oracle = matcher(text)
-    for length in range(30):
-        assert state is not None
+    oracle = matcher(Flat.of(text).text) if state is not None else None
+    for length in range(40):
+        if state is None:
+            return
         ours = {byte for byte in automaton.successors(state) if byte != NEWLINE}
-        assert ours == allowed(oracle)
-        if length:
-            assert automaton.may_end(state) == oracle.is_accepting()
+        yield automaton, state, length, ours, oracle
         if not ours:
             return
         byte = draw.choice(sorted(ours))
         state = automaton.successors(state)[byte]
         assert oracle.consume_token(byte)
+
+
+@settings(max_examples=200, deadline=None)
+@given(signs, st.integers(0, 1 << 30))
+def test_the_same_bytes_where_every_character_is_a_word(text: str, seed: int) -> None:
+    steps = 0
+    for automaton, state, length, ours, oracle in walk(text, seed):
+        assert ours == allowed(oracle)
+        if length:
+            assert automaton.may_end(state) == oracle.is_accepting()
+        steps += 1
+    assert steps > 1
 
 
 @settings(max_examples=200, deadline=None)
 @given(texts, st.integers(0, 1 << 30))
 def test_nothing_but_substrings(text: str, seed: int) -> None:
-    draw = random.Random(seed)
-    automaton = Automaton(Grammar("lines", text, ("A",)))
-    state = automaton.step(automaton.start(), b"A\t")
-    if state is None:
-        return
-    oracle = matcher(Flat.of(text).text)
-    for _ in range(40):
-        ours = {byte for byte in automaton.successors(state) if byte != NEWLINE}
+    for _, _, _, ours, oracle in walk(text, seed):
         assert ours <= allowed(oracle)
-        if not ours:
-            return
-        byte = draw.choice(sorted(ours))
-        state = automaton.successors(state)[byte]
-        assert oracle.consume_token(byte)
