@@ -1,12 +1,18 @@
-"""Attention of a few new tokens to many keys that groups of heads share, without a copy of the keys for every head.
+"""Attention of rows of unequal width that lie one behind the other, to keys that groups of heads share.
 
-Shape legend: ``B`` rows, ``H`` heads, ``K`` heads of keys, ``Q`` new tokens, ``T`` tokens they see, ``D`` width of a head.
+A decoder is given all new tokens of a batch as one row without padding, so that its layers do no work for nothing; only here, where tokens
+of different rows must not see each other, they are told apart again.
+
+Shape legend: ``N`` new tokens of all rows, ``R`` rows, ``H`` heads, ``K`` heads of keys, ``Q`` new tokens of the widest row of a group,
+``T`` columns of the cache, ``D`` width of a head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,26 +21,95 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-_NAME = "sdpa_heads_as_queries"
+_NAME = "sdpa_rows_apart"
 _FEW = 32
 """New tokens up to which keys, not scores, are what takes the time."""
 
 
-def heads_as_queries(
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Rows of like width: which they are, and where their tokens lie, ``(R, Q)``; those that are not `given` fill up."""
+
+    rows: slice
+    places: Tensor
+    given: Tensor
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which new tokens belong to which row, in groups of neighbouring rows of like width.
+
+    Shape:
+        - rows, columns: ``(N,)``, the row of each token and the column of the cache that it is written to
+    """
+
+    rows: Tensor
+    columns: Tensor
+    groups: tuple[_Group, ...]
+    _masks: dict[int, list[Tensor]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, widths: Sequence[Sequence[int]], columns: Sequence[int], device: torch.device) -> Layout:
+        """The layout of groups of rows, each so many tokens wide, whose tokens go to some columns."""
+        groups = []
+        row = token = 0
+        for some in filter(None, widths):
+            each = torch.tensor(some, device=device).unsqueeze(1)
+            wide = torch.arange(max(some), device=device)
+            first = torch.tensor([token + sum(some[:rank]) for rank in range(len(some))], device=device).unsqueeze(1)
+            given = wide < each
+            groups.append(_Group(slice(row, row + len(some)), torch.where(given, first + wide, first), given, min(some) == max(some)))
+            row, token = row + len(some), token + sum(some)
+        rows = [rank for rank, width in enumerate(width for some in widths for width in some) for _ in range(width)]
+        return cls(torch.tensor(rows, device=device), torch.tensor(columns, device=device), tuple(groups))
+
+    def masks(self, mask: Tensor) -> list[Tensor]:
+        """What the tokens of each group see, ``(R, 1, Q, T)``; made once for all layers."""
+        if id(mask) not in self._masks:
+            self._masks[id(mask)] = [mask[0, 0][group.places].unsqueeze(1) for group in self.groups]
+        return self._masks[id(mask)]
+
+
+_LAYOUT: ContextVar[Layout | None] = ContextVar("layout", default=None)
+
+
+def rows_apart(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """Each token's attention to the keys of its own row.
+
+    Shape:
+        - query: ``(1, H, N, D)``; key, value: ``(R, K, T, D)``; attention_mask: ``(1, 1, N, T)``; result: ``(1, N, H, D)``
+    """
+    layout = _LAYOUT.get()
+    if layout is None or attention_mask is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    states = query[0].transpose(0, 1)
+    found = []
+    for group, mask in zip(layout.groups, layout.masks(attention_mask), strict=True):
+        one = heads_as_queries(
+            module, states[group.places].transpose(1, 2), key[group.rows], value[group.rows], mask, **options
+        )[0]  # fmt: skip
+        found.append(one.flatten(0, 1) if group.full else one[group.given])
+    return torch.cat(found).unsqueeze(0), None
+
+
+def heads_as_queries(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **options: Any
 ) -> tuple[Tensor, None]:
     """The heads of a group as more queries of one head: the same numbers as torch's own, from keys that are not repeated.
 
     Shape:
-        - query: ``(B, H, Q, D)``; key, value: ``(B, K, T, D)``; attention_mask: ``(B, 1, Q, T)``; result: ``(B, Q, H, D)``
+        - query: ``(R, H, Q, D)``; key, value: ``(R, K, T, D)``; attention_mask: ``(R, 1, Q, T)``; result: ``(R, Q, H, D)``
     """
     rows, heads, width, size = query.shape
     shared = key.shape[1]
     special = any(options.get(name) is not None for name in ("softcap", "position_bias", "s_aux"))
-    if heads == shared or attention_mask is None or attention_mask.shape[1] > 1 or width > _FEW or special or torch.is_grad_enabled():
+    if heads == shared or width > _FEW or special or torch.is_grad_enabled():
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     each = heads // shared
-    mask = attention_mask.expand(rows, -1, -1, -1).unsqueeze(2).expand(-1, -1, each, -1, -1)
+    mask = attention_mask.unsqueeze(2).expand(-1, -1, each, -1, -1)
     found = scaled_dot_product_attention(
         query.reshape(rows, shared, each * width, size),
         key,
@@ -45,15 +120,27 @@ def heads_as_queries(
     return found.reshape(rows, heads, width, value.shape[3]).transpose(1, 2).contiguous(), None
 
 
-AttentionInterface.register(_NAME, heads_as_queries)
+AttentionInterface.register(_NAME, rows_apart)
 
 
 @contextmanager
-def shared_keys(model: PreTrainedModel) -> Iterator[None]:
-    """Where a model takes torch's attention, let it take ours."""
-    if model.config.get_text_config()._attn_implementation != "sdpa":
+def laid_out(layout: Layout) -> Iterator[None]:
+    """Tokens lie in rows as the layout says, for models under `apart`."""
+    token = _LAYOUT.set(layout)
+    try:
         yield
-        return
+    finally:
+        _LAYOUT.reset(token)
+
+
+def keeps_apart(model: PreTrainedModel) -> bool:
+    """Whether a model's rows can lie one behind the other: its attention is torch's, which ours can stand in for."""
+    return bool(model.config.get_text_config()._attn_implementation in {"sdpa", _NAME})
+
+
+@contextmanager
+def apart(model: PreTrainedModel) -> Iterator[None]:
+    """Where a model takes torch's attention, let it take ours."""
     before = {
         id(part.config): (part.config, part.config._attn_implementation) for part in model.modules() if isinstance(part, PreTrainedModel)
     }

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from clinical_ie.decoding.vocabulary import TokenBytes
+from clinical_ie.prompts.automata import automaton_of, follower_of
 from clinical_ie.prompts.grammar import Grammar, State
-from clinical_ie.prompts.markup_grammar import automaton_of
-from clinical_ie.prompts.tag_habits import Follower, TagHabits
+from clinical_ie.prompts.tag_habits import TagHabits
 
 _BYTES = 12
 """Bytes that are read ahead for each token."""
@@ -68,7 +68,7 @@ class Constraint:
         habits: TagHabits | None = None,
     ) -> None:
         self._tokenize = tokenize
-        self._follower = Follower(habits) if habits is not None and grammar.repeats else None
+        self._follower = None if habits is None else follower_of(grammar, habits)
         self._spelled = b""
         self.automaton, self.vocabulary, self.end, self.confidence = automaton_of(grammar), vocabulary, end, confidence
         self.state = self.automaton.start()

@@ -1,6 +1,9 @@
 """Greedy generation: a shared opening is computed once, finished rows make room for waiting ones, grammars choose among few tokens.
 
-Shape legend: ``B`` rows, ``Q`` tokens of the longest question, ``T`` columns of the cache.
+Every step reads the last token of each row, what was guessed behind it, and the whole question of rows that begin, one behind the other
+without padding.
+
+Shape legend: ``N`` tokens of a step, ``T`` columns of the cache.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.decoding.attention import Layout, keeps_apart, laid_out
 from clinical_ie.decoding.constraint import Constraint
 from clinical_ie.decoding.drafts import Drafts
 from clinical_ie.decoding.key_values import KeyValues
@@ -23,10 +27,8 @@ from clinical_ie.models.decoder import Decoder
 from clinical_ie.prompts.grammar import Grammar
 from clinical_ie.prompts.tag_habits import TagHabits
 
-_CROWDED = 1.5
-"""Columns of the cache for each that the oldest row needs, before those of wrong guesses are cleared away."""
-_ENOUGH = 4
-"""Waiting questions are taken in when a batch has lost one row in so many."""
+_READ = 2048
+"""Tokens of questions that one step takes in, or one question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def generated(
         backbone: The decoder; its weights and mode are as before afterwards.
         subwords: Its tokenizer.
         requests: What to answer.
-        batch_size: Requests side by side.
+        batch_size: Requests side by side; one where the model has an attention of its own.
         draft: Most tokens that are guessed ahead where an answer copies its question.
         confidence: The share of the model's probability below which a constrained answer does not follow it, see `Constraint`.
     """
@@ -109,80 +111,72 @@ class _Group:
         habits: TagHabits,
     ) -> None:
         self.backbone, self.requests, self.answers = backbone, requests, answers
-        self.batch_size, self.draft, self.confidence, self.habits = batch_size, draft, confidence, habits
+        self.batch_size = batch_size if keeps_apart(backbone.base) else 1
+        self.draft, self.confidence, self.habits = draft, confidence, habits
         self.subwords, self.end = subwords, subwords.end_id
         self.vocabulary = token_bytes(subwords.tokenizer) if any(request.grammar for request in requests) else None
         self.device = next(backbone.parameters()).device
         self.first = len(opening)
         self.rows: list[_Running] = []
-        self.cache: KeyValues | None = None
-        cache = DynamicCache()
+        opened = DynamicCache()
         ids = torch.tensor([opening], device=self.device)
         positions = torch.arange(len(opening), device=self.device).unsqueeze(0)
-        causal = torch.ones(1, len(opening), len(opening), dtype=torch.bool, device=self.device).tril()
-        backbone(ids, positions, causal, cache=cache)
-        # virtual tokens stand before position 0
-        held = torch.arange(-backbone.virtual, len(opening), device=self.device).unsqueeze(0)
-        self.opening = KeyValues.of(cache, held)
+        backbone(ids, positions, torch.ones(1, len(opening), len(opening), dtype=torch.bool, device=self.device).tril(), cache=opened)
+        self.cache = KeyValues(opened, self.batch_size)
 
     def run(self, waiting: deque[int]) -> None:
         """Until nothing waits or runs."""
         while waiting or self.rows:
-            free = self.batch_size - len(self.rows)
-            if waiting and (not self.rows or free * _ENOUGH >= self.batch_size):
-                self._admit([waiting.popleft() for _ in range(min(free, len(waiting)))])
-            if self.rows:
-                self._step()
+            self._step(self._admitted(waiting))
 
-    def _admit(self, places: list[int]) -> None:
-        """Read questions and say the first token of their answers."""
-        questions = [self.requests[place].question for place in places]
-        width = max(map(len, questions))
-        pads = torch.tensor([width - len(question) for question in questions], device=self.device)
-        ids = torch.tensor([[*([0] * (width - len(question))), *question] for question in questions], device=self.device)
-        columns = torch.arange(width, device=self.device)
-        valid = columns >= pads.unsqueeze(1)
-        positions = (columns - pads.unsqueeze(1)).clamp_min(0) + self.first
-        causal = torch.ones(width, width, dtype=torch.bool, device=self.device).tril() & valid.unsqueeze(1)
-        cache = self.opening.repeated(len(places))
-        visible = torch.cat([cache.valid.unsqueeze(1).expand(-1, width, -1), causal], 2)
-        hidden = self.backbone(ids, positions, visible, cache=cache, cached_positions=cache.positions, begin=False)
-        cache.grow(valid, positions)
-        rows = []
-        for place, question in zip(places, questions, strict=True):
-            grammar = self.requests[place].grammar
+    def _admitted(self, waiting: deque[int]) -> list[_Running]:
+        """Rows that begin: as many as there is room for, while their questions are not too much for one step."""
+        found: list[_Running] = []
+        read = 0
+        while waiting and len(self.rows) + len(found) < self.batch_size:
+            request = self.requests[waiting[0]]
+            read += len(request.question)
+            if found and read > _READ:
+                break
             constraint = None
-            if grammar is not None and self.vocabulary is not None:
-                constraint = Constraint(grammar, self.vocabulary, self.end, self.subwords.continued, self.confidence, self.habits)
-            rows.append(_Running(place, self.first + len(question), -1, constraint, Drafts(question)))
-        self.cache = cache if self.cache is None else self.cache.joined(cache)
-        self.rows += rows
-        self._say(self.backbone.logits(hidden[:, -1]), [()] * len(rows), rows)
-        self._leave()
+            if request.grammar is not None and self.vocabulary is not None:
+                constraint = Constraint(request.grammar, self.vocabulary, self.end, self.subwords.continued, self.confidence, self.habits)
+            self.cache.admit(len(self.rows) + len(found))
+            found.append(_Running(waiting.popleft(), self.first + len(request.question), -1, constraint, Drafts(request.question)))
+        return found
 
-    def _step(self) -> None:
-        """Say one more token in every row, and as many as were guessed right."""
-        assert self.cache is not None
+    def _step(self, new: list[_Running]) -> None:
+        """Read what was said and guessed last, and the questions of new rows; say one more token in each row, or several."""
         guesses = [self._guess(row) for row in self.rows]
-        width = 1 + max(map(len, guesses))
-        ids = torch.tensor(
-            [[row.token, *guess, *([0] * (width - 1 - len(guess)))] for row, guess in zip(self.rows, guesses, strict=True)],
-            device=self.device,
-        )
-        columns = torch.arange(width, device=self.device)
-        positions = self._positions() + columns
-        given = columns <= torch.tensor([[len(guess)] for guess in guesses], device=self.device)
-        causal = torch.ones(width, width, dtype=torch.bool, device=self.device).tril() & given.unsqueeze(1)
-        visible = torch.cat([self.cache.valid.unsqueeze(1).expand(-1, width, -1), causal], 2)
-        hidden = self.backbone(ids, positions, visible, cache=self.cache, cached_positions=self.cache.positions, begin=False)
-        right = self._say(self.backbone.logits(hidden[given]), guesses)
-        self.cache.grow(columns <= torch.tensor(right, device=self.device).unsqueeze(1), positions)
-        self.cache.forget(self._positions())  # what was taken back
+        spans = [
+            (row.begin + len(self.answers[row.place].ids) - 1, (row.token, *guess)) for row, guess in zip(self.rows, guesses, strict=True)
+        ]
+        spans += [(self.first, self.requests[row.place].question) for row in new]
+        hidden = self._read(spans, len(self.rows))
+        ends = torch.tensor([len(ids) for _, ids in spans]).cumsum(0) - 1
+        looked_at = torch.cat([torch.arange(int(ends[len(self.rows) - 1]) + 1 if self.rows else 0), ends[len(self.rows) :]])
+        self.rows += new
+        self._say(self.backbone.logits(hidden[0, looked_at.to(self.device)]), [*guesses, *([()] * len(new))])
         self._leave()
 
-    def _positions(self) -> Tensor:
-        """Where the last token of each row stands, ``(B, 1)``; what is before it is in the cache."""
-        return torch.tensor([[row.begin + len(self.answers[row.place].ids) - 1] for row in self.rows], device=self.device)
+    def _read(self, spans: Sequence[tuple[int, Sequence[int]]], old: int) -> Tensor:
+        """Hidden states of tokens that stand at some position and behind it in each row, those of `old` rows first.
+
+        Shape:
+            - result: ``(1, N, H)``
+        """
+        ids = torch.tensor([[token for _, some in spans for token in some]], device=self.device)
+        places = [place for first, some in spans for place in range(first, first + len(some))]
+        positions = torch.tensor([places], device=self.device)
+        keys = torch.arange(-self.backbone.virtual, max(places) + 1, device=self.device).unsqueeze(0)
+        widths = [len(some) for _, some in spans]
+        columns = [place + self.backbone.virtual for place in places]
+        layout = Layout.of((widths[:old], widths[old:]), columns, self.device)
+        self.cache.expect(layout, len(spans), keys.shape[1])
+        with laid_out(layout):
+            visible = keys.unsqueeze(1) <= positions.unsqueeze(2)
+            hidden: Tensor = self.backbone(ids, positions, visible, cache=self.cache, key_positions=keys, begin=False)
+        return hidden
 
     def _guess(self, row: _Running) -> tuple[int, ...]:
         """What a row may say next: what its constraint expects, or what follows its last tokens in the question."""
@@ -194,16 +188,15 @@ class _Group:
             return tuple(likely)
         return row.drafts.guess(said, most)
 
-    def _say(self, scores: Tensor, guesses: Sequence[tuple[int, ...]], rows: Sequence[_Running] | None = None) -> list[int]:
-        """Take the best token that is allowed in each row, and the next one while the guess was right; how many were.
+    def _say(self, scores: Tensor, guesses: Sequence[tuple[int, ...]]) -> None:
+        """Take the best token that is allowed in each row, and the next one while the guess was right.
 
         Shape:
             - scores: ``(tokens, vocabulary)``, row by row those of its last token and of its guesses
         """
         best = scores.float().argmax(1).tolist()  # the half as long as in bfloat16
-        right: list[int] = []
         first = 0
-        for row, guess in zip(self.rows if rows is None else rows, guesses, strict=True):
+        for row, guess in zip(self.rows, guesses, strict=True):
             answer = self.answers[row.place]
             count = 0
             while True:
@@ -222,15 +215,13 @@ class _Group:
                 if back or count >= len(guess) or guess[count] != row.token:
                     break
                 count += 1
-            right.append(count)
             first += 1 + len(guess)
-        return right
 
     def _leave(self) -> None:
-        """Rows that have ended make room; columns that mean nothing go when they are many."""
-        assert self.cache is not None
-        kept = [rank for rank, row in enumerate(self.rows) if not row.done]
-        crowded = self.cache.width > _CROWDED * int(self.cache.valid.sum(1).max())
-        if len(kept) < len(self.rows) or crowded:
-            self.rows = [self.rows[rank] for rank in kept]
-            self.cache = self.cache.kept(torch.tensor(kept, device=self.device)) if kept else None
+        """The last rows take the places of those that have ended."""
+        for rank in reversed(range(len(self.rows))):
+            if self.rows[rank].done:
+                last = self.rows.pop()
+                if rank < len(self.rows):
+                    self.rows[rank] = last
+                    self.cache.move(len(self.rows), rank)

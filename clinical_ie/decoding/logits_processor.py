@@ -9,8 +9,8 @@ from torch import FloatTensor, LongTensor
 from transformers import LogitsProcessor
 
 from clinical_ie.decoding.vocabulary import TokenBytes
+from clinical_ie.prompts.automata import automaton_of
 from clinical_ie.prompts.grammar import Grammar, State
-from clinical_ie.prompts.markup_grammar import automaton_of
 
 
 class VerbatimLogitsProcessor(LogitsProcessor):

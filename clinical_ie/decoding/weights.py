@@ -11,18 +11,18 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from clinical_ie.decoding.attention import shared_keys
+from clinical_ie.decoding.attention import apart
 from clinical_ie.models.decoder import Decoder
 
 
 @contextmanager
 def ready_to_generate(backbone: Decoder) -> Iterator[None]:
-    """Evaluation mode, merged adapters, the precision of autocast while that is on, and attention for few tokens at a time."""
+    """Evaluation mode, merged adapters, the precision of autocast while that is on, and attention that keeps rows apart."""
     modes = {module: module.training for module in backbone.modules()}
     backbone.eval()
     try:
         # a compiled backbone would be compiled again for every width of a batch
-        with torch.compiler.set_stance("force_eager"), shared_keys(backbone.base), _rewritten(backbone):
+        with torch.compiler.set_stance("force_eager"), apart(backbone.base), _rewritten(backbone):
             yield
     finally:
         for module, training in modes.items():

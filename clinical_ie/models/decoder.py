@@ -130,7 +130,7 @@ class Decoder(nn.Module):
         visible: Tensor,
         *,
         cache: Cache | None = None,
-        cached_positions: Tensor | None = None,
+        key_positions: Tensor | None = None,
         begin: bool = True,
     ) -> Tensor:
         """Hidden states of the tokens given.
@@ -138,13 +138,13 @@ class Decoder(nn.Module):
         Args:
             input_ids: Tokens.
             position_ids: Their positions, from 0, virtual tokens not counted.
-            visible: For each token, which others it sees, those of the cache first.
+            visible: For each token, which keys it sees: those of the cache with the new ones.
             cache: Keys and values of tokens before; new ones are added to it. Empty where `begin` is set.
-            cached_positions: Positions of what the cache holds, where the architecture looks back over a window only.
+            key_positions: Positions of these keys; by default those of the tokens.
             begin: Put virtual tokens in front; not where the cache holds them already.
 
         Shape:
-            - input_ids, position_ids: ``(B, L)``; visible: ``(B, L, T)``, bool; cached_positions: ``(B, T - L)``
+            - input_ids, position_ids: ``(B, L)``; visible: ``(B, L, T)``, bool; key_positions: ``(B, T)``
             - result: ``(B, L, H)``
         """
         prompt = self._prompt
@@ -166,7 +166,7 @@ class Decoder(nn.Module):
                     else:
                         for number, layer in enumerate(found.layers):
                             cache.update(layer.keys, layer.values, number)
-                    cached_positions = own - virtual
+                    key_positions = torch.cat([own - virtual, position_ids], 1)
                 else:
                     embeds = cast("Tensor", self.base.get_input_embeddings()(input_ids))
                     inputs = {"inputs_embeds": torch.cat([found.to(embeds.dtype), embeds], 1)}
@@ -174,7 +174,7 @@ class Decoder(nn.Module):
                     above = torch.cat([triangle, triangle.new_zeros(virtual, width)], 1).expand(rows, -1, -1)
                     visible = torch.cat([above, visible], 1)
                     position_ids = torch.cat([own - virtual, position_ids], 1)
-        mask = self._masks(visible, position_ids, cached_positions, input_ids.device)
+        mask = self._masks(visible, position_ids, position_ids if key_positions is None else key_positions)
         body = cast("Any", self.base).get_decoder()
         states: Tensor = body(
             **inputs,
@@ -194,12 +194,11 @@ class Decoder(nn.Module):
         found = cast("Tensor", cast("Any", self.base).get_output_embeddings()(hidden))
         return found if self._softcap is None else self._softcap * torch.tanh(found / self._softcap)
 
-    def _masks(self, visible: Tensor, positions: Tensor, cached: Tensor | None, device: torch.device) -> Any:
+    def _masks(self, visible: Tensor, positions: Tensor, keys: Tensor) -> Any:
         """Scores to add, as the architecture takes them: one for all layers, or one for each kind of layer."""
         full = _added(visible)
         if self._window is None:
             return full
-        keys = positions if cached is None else torch.cat([cached, positions], 1)
         near = (positions.unsqueeze(2) - keys.unsqueeze(1)) < self._window
         sliding = _added(visible & near)
         return {"full_attention": full, "sliding_attention": sliding} if self._by_kind else sliding

@@ -54,7 +54,7 @@ class Grammar:
         given: Types (by rank) of the mentions that the question numbers; None where mentions are part of the answer.
     """
 
-    response: Literal["lines", "grouped", "markup"]
+    response: Literal["lines", "grouped", "inline", "markup"]
     text: str
     types: tuple[str, ...]
     labels: tuple[tuple[str, frozenset[tuple[int, int]]], ...] = ()
@@ -63,7 +63,7 @@ class Grammar:
     @property
     def repeats(self) -> bool:
         """Whether completions repeat the text."""
-        return self.response == "markup" and self.given is None
+        return self.response in {"inline", "markup"} and self.given is None
 
 
 class Automaton:

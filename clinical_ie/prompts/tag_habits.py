@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from clinical_ie.prompts.grammar import WORD
 
@@ -42,7 +43,14 @@ class TagHabits:
         return max(types, key=known.__getitem__)
 
 
-class Follower:
+class Follower(Protocol):
+    """One answer on its way."""
+
+    def follow(self, more: str) -> None:
+        """Learn from more of the answer."""
+
+
+class MarkupFollower:
     """One answer on its way: what it says is learned, and what it may say next is guessed.
 
     Args:

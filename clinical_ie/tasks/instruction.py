@@ -28,7 +28,7 @@ from clinical_ie.tasks.questions import Asked, Variation, question_of
 from clinical_ie.tasks.segments import segment_of, segments_of
 from clinical_ie.tasks.task import Conversation, Coverage, Example, Source, Task
 
-ResponseName = Literal["lines", "grouped", "json", "markup", "bio"]
+ResponseName = Literal["lines", "grouped", "json", "inline", "markup", "bio"]
 
 
 @dataclass(frozen=True, slots=True)

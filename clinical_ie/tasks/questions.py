@@ -80,8 +80,12 @@ class Asked:
         if response is None:
             return None
         names = tuple(row.name for row in self.question.types)
-        if response == "markup" and given is None and (strange := [name for name in names if "<" in name or ">" in name]):
-            raise SettingError(f"markup: types with < or > in their names cannot be tags: {strange}; take data.task.response grouped")
+        reserved = self.question.response.reserved
+        if given is None and (strange := [name for name in names if set(reserved) & set(name)]):
+            raise SettingError(
+                f"{response}: types with one of {' '.join(reserved)} in their names cannot be told from the text: {strange};"
+                " take data.task.response grouped"
+            )
         rank = {kind: place for place, kind in enumerate(self.types)}
         legal = _legal_pairs(schema)
         pairs = tuple(

@@ -1,4 +1,4 @@
-"""Heads as more queries of one head give what torch's attention gives, and a model has its own attention back afterwards."""
+"""Rows without padding give what each row gives alone, from keys that are not repeated; a model has its own attention back afterwards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from transformers import AutoModelForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from clinical_ie.decoding import attention
-from clinical_ie.decoding.attention import heads_as_queries, shared_keys
+from clinical_ie.decoding.attention import Layout, apart, heads_as_queries, keeps_apart, laid_out, rows_apart
+
+LOWEST = torch.finfo(torch.float32).min
+CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(("heads", "shared", "width"), [(6, 2, 1), (6, 2, 5), (4, 1, 7), (4, 4, 3), (6, 3, 40)])
@@ -19,11 +22,44 @@ def test_the_numbers_are_those_of_torch(heads: int, shared: int, width: int) -> 
     torch.manual_seed(0)
     module: Any = SimpleNamespace(num_key_value_groups=heads // shared, is_causal=True)
     query, key, value = torch.randn(3, heads, width, 16), torch.randn(3, shared, 50, 16), torch.randn(3, shared, 50, 16)
-    mask = torch.zeros(3, 1, width, 50).masked_fill(torch.rand(3, 1, width, 50) < 0.4, torch.finfo(torch.float32).min)
+    mask = torch.zeros(3, 1, width, 50).masked_fill(torch.rand(3, 1, width, 50) < 0.4, LOWEST)
     with torch.no_grad():
         found, _ = heads_as_queries(module, query, key, value, mask, scaling=0.3, dropout=0.0)
         expected, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=0.3)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("widths", [([1, 1, 1], []), ([], [4, 9]), ([1, 5, 2], [40, 7]), ([3], [3])])
+@pytest.mark.parametrize(("heads", "shared"), [(6, 2), (4, 4)])
+def test_rows_do_not_see_each_other(widths: tuple[list[int], list[int]], heads: int, shared: int) -> None:
+    """Each row attends to its own keys only, whatever lies beside it."""
+    torch.manual_seed(0)
+    module: Any = SimpleNamespace(num_key_value_groups=heads // shared, is_causal=True)
+    each = [*widths[0], *widths[1]]
+    tokens, columns = sum(each), 50
+    query = torch.randn(1, heads, tokens, 16)
+    key, value = torch.randn(len(each), shared, columns, 16), torch.randn(len(each), shared, columns, 16)
+    mask = torch.zeros(1, 1, tokens, columns).masked_fill(torch.rand(1, 1, tokens, columns) < 0.4, LOWEST)
+    layout = Layout.of(widths, [0] * tokens, CPU)
+    with torch.no_grad(), laid_out(layout):
+        found, _ = rows_apart(module, query, key, value, mask, scaling=0.3)
+        again, _ = rows_apart(module, query, key, value, mask, scaling=0.3)
+    assert torch.equal(found, again)
+    assert found.shape == (1, tokens, heads, 16)
+    first = 0
+    for row, width in enumerate(each):
+        some = slice(first, first + width)
+        expected, _ = sdpa_attention_forward(
+            module, query[:, :, some], key[row : row + 1], value[row : row + 1], mask[:, :, some], scaling=0.3
+        )
+        torch.testing.assert_close(found[:, some], expected, atol=1e-6, rtol=1e-5)
+        first += width
+
+
+def test_a_layout_says_where_tokens_go() -> None:
+    layout = Layout.of(([1, 2], [3]), [7, 8, 9, 0, 1, 2], CPU)
+    assert layout.rows.tolist() == [0, 1, 1, 2, 2, 2]
+    assert layout.columns.tolist() == [7, 8, 9, 0, 1, 2]
 
 
 def test_keys_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +80,9 @@ def test_keys_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 def test_a_model_has_its_attention_back(tiny_llama: str, implementation: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, attn_implementation=implementation)
-    with shared_keys(model):
+    assert keeps_apart(model) == (implementation == "sdpa")
+    with apart(model):
         inside = model.config._attn_implementation
+        assert keeps_apart(model) == (implementation == "sdpa")
     assert (inside == implementation) == (implementation == "eager")
     assert model.config._attn_implementation == implementation

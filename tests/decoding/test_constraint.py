@@ -10,8 +10,8 @@ import torch
 
 from clinical_ie.decoding.constraint import Constraint
 from clinical_ie.decoding.vocabulary import TokenBytes, _Node
+from clinical_ie.prompts.automata import automaton_of
 from clinical_ie.prompts.grammar import Grammar
-from clinical_ie.prompts.markup_grammar import automaton_of
 
 END = 256
 LETTERS = TokenBytes.__new__(TokenBytes)

@@ -96,6 +96,35 @@ def test_answers_are_cut_where_they_are_told(tiny_llama: str) -> None:
             assert part == Answer(whole.ids[:most], True)
 
 
+@pytest.mark.parametrize("draft", [0, 4])
+def test_models_with_an_attention_of_their_own_say_the_same(folder: str, draft: int) -> None:
+    """Their rows cannot lie one behind the other, so they are read one by one."""
+    subwords, backbone = ConversationSubwords(folder), Decoder(folder)
+    with_early_ends(backbone, subwords.end_id)
+    requests = requests_of(subwords, 5)
+    expected = generated(backbone, subwords, requests, batch_size=4, draft=draft)
+    backbone.base.config._attn_implementation = "eager"
+    assert generated(backbone, subwords, requests, batch_size=4, draft=draft) == expected
+    assert backbone.base.config._attn_implementation == "eager"
+
+
+def test_questions_are_taken_in_as_far_as_a_step_can_read(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    subwords, backbone = ConversationSubwords(folder), Decoder(folder)
+    requests = requests_of(subwords, 9)
+    expected = generated(backbone, subwords, requests)
+    monkeypatch.setattr(generation, "_READ", 1)
+    widest: list[int] = []
+    real = generation._Group._read
+
+    def read(self: Any, spans: Any, old: int) -> Any:
+        widest.append(len(spans) - old)
+        return real(self, spans, old)
+
+    monkeypatch.setattr(generation._Group, "_read", read)
+    assert generated(backbone, subwords, requests) == expected
+    assert max(widest) == 1
+
+
 def test_nothing_asked_nothing_said(tiny_llama: str) -> None:
     assert generated(Decoder(tiny_llama), ConversationSubwords(tiny_llama), []) == []
 
@@ -180,11 +209,11 @@ def test_weights_and_mode_are_left_alone(
     if fails:
         real, calls = generation._Group._step, []
 
-        def step(self: Any) -> None:
+        def step(self: Any, new: Any) -> None:
             calls.append(1)
             if len(calls) > 3:
                 raise RuntimeError("no memory")
-            real(self)
+            real(self, new)
 
         monkeypatch.setattr(generation._Group, "_step", step)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):

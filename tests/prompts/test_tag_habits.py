@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from clinical_ie.prompts.grammar import Grammar
-from clinical_ie.prompts.markup_grammar import automaton_of
-from clinical_ie.prompts.tag_habits import Follower, TagHabits
+from clinical_ie.prompts.automata import automaton_of
+from clinical_ie.prompts.tag_habits import MarkupFollower, TagHabits
 
 TYPES = ("Drug", "Dose", "Sign")
 SAID = "Takes <Drug>aspirin</Drug> <Dose>81 mg</Dose> daily, denies <Sign>chest <Drug>pain</Drug></Sign>. "
@@ -20,7 +20,7 @@ def learned(*answers: str, pieces: int = 7) -> TagHabits:
     """What answers teach that come a few characters at a time."""
     habits = TagHabits()
     for answer in answers:
-        follower = Follower(habits)
+        follower = MarkupFollower(habits)
         for start in range(0, len(answer), pieces):
             follower.follow(answer[start : start + pieces])
     return habits
@@ -30,7 +30,7 @@ def guess(habits: TagHabits, said: str, text: str) -> str:
     automaton = automaton_of(Grammar("markup", text, TYPES))
     state = automaton.step(automaton.start(), said.encode())
     assert state is not None
-    return automaton.likely(state, Follower(habits)).decode()
+    return automaton.likely(state, MarkupFollower(habits)).decode()
 
 
 def test_the_same_sentence_is_guessed_as_it_was_marked() -> None:
@@ -66,14 +66,14 @@ def test_a_word_counts_more_behind_the_same_word() -> None:
 
 def test_an_unknown_word_gets_the_type_that_followed_last_time() -> None:
     habits = learned("<Drug>a</Drug> <Dose>1</Dose> ", "<Drug>b</Drug> <Dose>2</Dose> ")
-    follower = Follower(habits)
+    follower = MarkupFollower(habits)
     follower.follow("<Drug>c</Drug> ")
     assert follower.tag(["<Drug>", "<Dose>", "<Sign>"], "c ", "3 daily") == "<Dose>"
 
 
 def test_types_of_another_question_are_left_out() -> None:
     habits = learned("<Other>pain</Other> ")
-    assert Follower(habits).tag(["<Drug>", "<Sign>"], "", "pain") == "<Drug>"
+    assert MarkupFollower(habits).tag(["<Drug>", "<Sign>"], "", "pain") == "<Drug>"
 
 
 def test_signs_of_tags_in_a_text_are_none() -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from clinical_ie.document import Document, Fragment
-from clinical_ie.prompts.markup_grammar import automaton_of
+from clinical_ie.prompts.automata import automaton_of
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.instruction import (
     Completion,

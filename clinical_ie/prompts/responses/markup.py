@@ -19,6 +19,7 @@ class Markup(ResponseFormat):
 
     name: ClassVar[str] = "markup"
     constrained_as = "markup"
+    reserved: ClassVar[str] = "<>"
 
     def unsayable(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
         """Discontinuous mentions, and those that cross or repeat another of their type."""

@@ -27,9 +27,11 @@ class ResponseFormat(ABC):
     """
 
     name: ClassVar[str]
-    constrained_as: ClassVar[Literal["lines", "grouped", "markup"] | None] = None
+    constrained_as: ClassVar[Literal["lines", "grouped", "inline", "markup"] | None] = None
     """The grammar of what it can say; None where there is none."""
     says_links: ClassVar[bool] = True
+    reserved: ClassVar[str] = ""
+    """Characters that no type may have in its name."""
     separators: ClassVar[str] = ""
     """Characters behind which a completion that was cut off begins something unfinished."""
 

@@ -1,0 +1,137 @@
+"""The text once more, its mentions in braces with their types behind them: ``takes {aspirin|Drug}``.
+
+As much of the text as `markup` repeats, at three quarters of its tokens: what ends a mention says its types, and mentions of the same
+words share their braces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+from clinical_ie.document import Fragment
+from clinical_ie.prompts.answers import GAP, Answer, Link, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.responses.markup import UNCLOSED
+from clinical_ie.prompts.responses.response_format import LINK, UNKNOWN_TYPE, UNPARSED, ResponseFormat, link_lines, read_links, renumbered
+
+_ESCAPED = str.maketrans({character: f"\\{character}" for character in "\\{|}"})
+_OF_TEXT = r"(?P<escaped>\\[\\{|}])|(?P<opening>\{)"
+_STRANGE = r"(?P<strange>\|[^{}|\\\n]*\})"
+_BARE = r"(?P<bare>\})"
+
+
+class Inline(ResponseFormat):
+    r"""``{smokes|Tobacco,Status}``, types in the order of the question; braces nest and do not cross.
+
+    Braces, bars and backslashes of the text stand behind a backslash. Mentions count in the order in which their types are said; where
+    there may be links each says its number, ``{aspirin|Drug:1}``.
+    """
+
+    name: ClassVar[str] = "inline"
+    constrained_as = "inline"
+    reserved: ClassVar[str] = "{}|,:\\"
+
+    def unsayable(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
+        """Discontinuous mentions, those that cross another, and those said already."""
+        found: dict[int, str] = {}
+        kept: dict[tuple[Fragment, str], None] = {}
+        for place, mention in enumerate(mentions):
+            assert mention.at is not None
+            start, end = mention.at
+            if GAP in mention.text:
+                found[place] = "discontinuous"
+            elif any(a < start < b < end or start < a < end < b for (a, b), _ in kept) or ((start, end), mention.type) in kept:
+                found[place] = "crosses another"
+            else:
+                kept[(start, end), mention.type] = None
+        return found
+
+    def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
+        """The response that says an answer."""
+        rank = {name: place for place, name in enumerate(vocabulary.types)}
+        groups: dict[Fragment, list[int]] = {}
+        for place, mention in sorted(enumerate(answer.mentions), key=lambda item: rank[item[1].type]):
+            groups.setdefault(mention.at or (0, 0), []).append(place)
+        # braces close before others open; of those at one place the inner ones close first and the outer ones open first
+        marks = [(start, 1, -end) for start, end in groups] + [(end, 0, -start) for start, end in groups]
+        parts: list[str] = []
+        numbers: dict[int, int] = {}
+        last = 0
+        for place, opens, other in sorted(marks):
+            parts.append(text[last:place].translate(_ESCAPED))
+            last = place
+            if opens:
+                parts.append("{")
+                continue
+            names = []
+            for said in groups[-other, place]:
+                numbers[said] = len(numbers)
+                names.append(numbered(answer.mentions[said].type, numbers[said] if vocabulary.labels else None))
+            parts.append(f"|{','.join(names)}}}")
+        links = [Link(link.label, numbers[link.head], numbers[link.tail]) for link in answer.links]
+        return "\n".join(["".join([*parts, text[last:].translate(_ESCAPED)]), *link_lines(links, vocabulary)])
+
+    def parse(self, completion: str, vocabulary: Vocabulary) -> Parsed:
+        """What a completion says."""
+        parsed = Parsed()
+        lines = completion.split("\n")
+        last = len(lines)  # of the text; lines of links stand behind it
+        while last > 1 and (not lines[last - 1].strip() or lines[last - 1].lstrip().startswith(LINK)):
+            last -= 1
+        for line in lines[last:]:
+            if line.strip():
+                read_links(line, vocabulary, parsed)
+        copy, dense = "", ""  # the text as it is repeated, and the same without white space
+        opened: list[tuple[int, int]] = []
+        numbers: dict[int, int] = {}
+        for part in _parts(vocabulary).finditer("\n".join(lines[:last])):
+            if part["opening"]:
+                opened.append((len(copy), len(dense)))
+            elif part["closing"] and opened:
+                start, dense_start = opened.pop()
+                words = " ".join(copy[start:].split())
+                if not words:
+                    parsed.problems[UNPARSED] += 1
+                    continue
+                for kind, number in _named(vocabulary).findall(part["closing"]):
+                    numbers.setdefault(int(number) - 1 if number else len(parsed.mentions), len(parsed.mentions))
+                    parsed.mentions.append(Mention(kind, words, (dense_start, len(dense))))
+            elif part["strange"] and opened:
+                opened.pop()
+                parsed.problems[UNKNOWN_TYPE] += 1
+            elif part["bare"] and opened:
+                opened.pop()
+                parsed.problems[UNPARSED] += 1
+            else:
+                said = part[0][1] if part["escaped"] else part[0]
+                copy += said
+                dense += "".join(said.split())
+        parsed.problems[UNCLOSED] += len(opened)
+        parsed.problems += type(parsed.problems)()  # no entries of 0
+        parsed.copied = dense
+        renumbered(parsed, numbers)
+        return parsed
+
+
+def numbered(kind: str, number: int | None) -> str:
+    """A type as it is said, with the number of its mention, counted from 0 here and from 1 there."""
+    return kind if number is None else f"{kind}:{number + 1}"
+
+
+def escaped(text: str) -> str:
+    """A text whose characters are no braces."""
+    return text.translate(_ESCAPED)
+
+
+def _names(vocabulary: Vocabulary) -> str:
+    return "|".join(re.escape(name) for name in sorted(vocabulary.types, key=len, reverse=True)) or r"(?!)"
+
+
+def _named(vocabulary: Vocabulary) -> re.Pattern[str]:
+    return re.compile(rf"(?<=[|,])({_names(vocabulary)})(?::(\d{{1,9}}))?(?=[,}}])")
+
+
+def _parts(vocabulary: Vocabulary) -> re.Pattern[str]:
+    one = rf"(?:{_names(vocabulary)})(?::\d{{1,9}})?"
+    return re.compile(rf"{_OF_TEXT}|(?P<closing>\|{one}(?:,{one})*\}})|{_STRANGE}|{_BARE}|[^\\{{}}|]+|.", re.DOTALL)
