@@ -21,6 +21,7 @@ from clinical_ie.decoding.attention import Layout, keeps_apart, laid_out
 from clinical_ie.decoding.constraint import Constraint
 from clinical_ie.decoding.drafts import Drafts
 from clinical_ie.decoding.key_values import KeyValues
+from clinical_ie.decoding.lockstep import Lockstep
 from clinical_ie.decoding.vocabulary import token_bytes
 from clinical_ie.decoding.weights import ready_to_generate
 from clinical_ie.models.decoder import Decoder
@@ -87,12 +88,23 @@ def generated(
     for place, request in enumerate(requests):
         groups.setdefault(request.opening, []).append(place)
     habits = TagHabits()
+    lockstep = Lockstep(backbone, lambda opening: _read_nothing(backbone, subwords.end_id, opening=opening))
     with ready_to_generate(backbone):
         for opening, places in groups.items():
             # long questions first: what takes longest does not wait until the end
             waiting = deque(sorted(places, key=lambda place: -len(requests[place].question)))
-            _Group(backbone, subwords, opening, requests, answers, batch_size, draft, confidence, habits).run(waiting)
+            _Group(backbone, subwords, opening, requests, answers, batch_size, draft, confidence, habits, lockstep).run(waiting)
+        lockstep.finish()
     return answers
+
+
+def _read_nothing(backbone: Decoder, token: int, *, opening: bool) -> None:
+    """One token, for nothing; see `Lockstep`."""
+    device = next(backbone.parameters()).device
+    ids = torch.tensor([[token]], device=device)
+    hidden = backbone(ids, torch.zeros_like(ids), torch.ones(1, 1, 1, dtype=torch.bool, device=device), begin=opening)
+    if not opening:
+        backbone.logits(hidden[0])
 
 
 class _Group:
@@ -109,15 +121,17 @@ class _Group:
         draft: int,
         confidence: float,
         habits: TagHabits,
+        lockstep: Lockstep,
     ) -> None:
         self.backbone, self.requests, self.answers = backbone, requests, answers
         self.batch_size = batch_size if keeps_apart(backbone.base) else 1
-        self.draft, self.confidence, self.habits = draft, confidence, habits
+        self.draft, self.confidence, self.habits, self.lockstep = draft, confidence, habits, lockstep
         self.subwords, self.end = subwords, subwords.end_id
         self.vocabulary = token_bytes(subwords.tokenizer) if any(request.grammar for request in requests) else None
         self.device = next(backbone.parameters()).device
         self.first = len(opening)
         self.rows: list[_Running] = []
+        lockstep.before(opening=True)
         opened = DynamicCache()
         ids = torch.tensor([opening], device=self.device)
         positions = torch.arange(len(opening), device=self.device).unsqueeze(0)
@@ -173,6 +187,7 @@ class _Group:
         columns = [place + self.backbone.virtual for place in places]
         layout = Layout.of((widths[:old], widths[old:]), columns, self.device)
         self.cache.expect(layout, len(spans), keys.shape[1])
+        self.lockstep.before(opening=False)
         with laid_out(layout):
             visible = keys.unsqueeze(1) <= positions.unsqueeze(2)
             hidden: Tensor = self.backbone(ids, positions, visible, cache=self.cache, key_positions=keys, begin=False)

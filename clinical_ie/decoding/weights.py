@@ -12,6 +12,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from clinical_ie.decoding.attention import apart
+from clinical_ie.decoding.lockstep import spread
 from clinical_ie.models.decoder import Decoder
 
 
@@ -35,6 +36,9 @@ def _rewritten(backbone: nn.Module) -> Iterator[None]:
 
     Layer by layer, so that beside the model's own weights there are copies in the lower precision only.
     """
+    if spread(backbone):  # what is here are parts of weights, which are put together for every pass
+        yield
+        return
     kind = next(backbone.parameters()).device.type
     lowered = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
     uses = Counter(parameter for module in backbone.modules() for parameter in module.parameters(recurse=False))

@@ -1,0 +1,55 @@
+"""Ranks with unequal work and weights spread over them (FSDP2) all come to an end, and say what one rank with all weights says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PromptTuningConfig
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+
+from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.decoding.generation import generated
+from clinical_ie.decoding.lockstep import Lockstep
+from clinical_ie.models.decoder import Decoder
+from tests.decoding.test_generation import requests_of, with_early_ends
+
+WORK = {"unequal": (7, 2), "one has nothing": (3, 0), "other openings": (3, 1), "nothing at all": (0, 0)}
+
+
+def _rank(rank: int, folder: str, meeting: str, soft: bool) -> None:
+    os.environ.update(OMP_NUM_THREADS="1")
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    peft = PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM") if soft else None
+    subwords, backbone = ConversationSubwords(folder), Decoder(folder, peft=peft)
+    with_early_ends(backbone, subwords.end_id)
+    expected = {name: generated(backbone, subwords, requests_of(subwords, work[rank])) for name, work in WORK.items()}
+    body: Any = backbone.base.get_decoder()
+    # embeddings, which soft prompts call by themselves, stay whole
+    for part in (*body.layers, backbone.base.get_output_embeddings()):
+        fully_shard(part)
+    for name, work in WORK.items():
+        for draft in (0, 3):
+            assert generated(backbone, subwords, requests_of(subwords, work[rank]), batch_size=2, draft=draft) == expected[name], name
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.distributed
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("soft", [False, True])
+def test_ranks_with_parts_of_the_weights_say_the_same(soft: bool, tiny_llama: str, tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_rank, (tiny_llama, str(tmp_path / "meeting"), soft), nprocs=2)
+
+
+def test_one_process_waits_for_nobody() -> None:
+    """Nothing is asked of other ranks where there are none."""
+    lockstep = Lockstep(nn.Linear(1, 1), lambda opening: pytest.fail("a pass for nothing"))
+    lockstep.before(opening=False)
+    lockstep.before(opening=True)
+    lockstep.finish()
