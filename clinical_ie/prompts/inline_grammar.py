@@ -1,8 +1,9 @@
 """The grammar of inline answers: the text once more, to the letter, its mentions in braces with the question's types behind them.
 
-A brace opens at the beginning of a word; what was opened last is closed first, behind at least one character, never behind a blank, and
-never twice over the same words. The types that stand there follow the order of the question. A brace that is still open where the text ends
-is withdrawn. So every completion comes to an end, and the place of every mention is that where its braces stand.
+A brace opens at the beginning of a word, at most as many at one place as there are types; what was opened last is closed first, behind at
+least one character, never behind a blank, and never twice over the same words. The types that stand there follow the order of the question.
+A brace that is still open where the text ends is withdrawn. So every completion comes to an end, and the place of every mention is that
+where its braces stand.
 """
 
 from __future__ import annotations

@@ -75,6 +75,7 @@ def test_what_may_be_said_with_some_confidence_is_said() -> None:
 
 
 MARKUP = Grammar("markup", "takes heparin <5 mg", ("Drug", "Dose"))
+INLINE = Grammar("inline", "takes heparin <5 mg", ("Drug", "Dose"))
 WHOLE = "takes <Drug>heparin</Drug> &lt;5 mg"
 
 
@@ -85,13 +86,34 @@ def test_markup_goes_on_with_the_text_where_the_model_misspells_it() -> None:
     assert forced.startswith("takes <Drug>hepa</"), "what went wrong before"
 
 
+@pytest.mark.parametrize(
+    ("grammar", "said", "wanted"),
+    [
+        (MARKUP, "takes <Do", "takes heparin &lt;5 mg"),
+        (INLINE, "takes {heparin|Do", "takes {heparin <5 mg"),
+        (INLINE, "takes {heparin <5 mg|Do", "takes {heparin <5 mg"),
+    ],
+)
+def test_a_type_that_was_not_asked_for_is_taken_back_and_the_text_goes_on(grammar: Grammar, said: str, wanted: str) -> None:
+    """`Dog` begins like `Dose`; the answer does not turn into what the model never meant."""
+    found, constraint = answer(
+        grammar, scripted(wanted, {said[:rank]: {said[rank]: 0.99} for rank in range(len(said))} | {said: {"g": 0.999}}), 0.3
+    )
+    assert (found, constraint.withdrawn) == (wanted, 1)
+    forced, constraint = answer(
+        grammar, scripted(wanted, {said[:rank]: {said[rank]: 0.99} for rank in range(len(said))} | {said: {"g": 0.999}}), 0.0
+    )
+    assert "Dose" in forced
+    assert not constraint.withdrawn
+
+
 def test_markup_may_end_with_an_open_tag_which_is_no_mention() -> None:
     text = "takes <Drug>heparin &lt;5 mg"
     assert answer(MARKUP, scripted(text, {}), 0.3)[0] == text
 
 
 @pytest.mark.parametrize("confidence", [0.0, 0.3, 0.9])
-@pytest.mark.parametrize("grammar", [GROUPED, MARKUP, Grammar("lines", GROUPED.text, GROUPED.types, (("R", frozenset({(0, 1)})),))])
+@pytest.mark.parametrize("grammar", [GROUPED, MARKUP, INLINE, Grammar("lines", GROUPED.text, GROUPED.types, (("R", frozenset({(0, 1)})),))])
 def test_whatever_a_model_wants_there_is_an_end(grammar: Grammar, confidence: float) -> None:
     draw = random.Random(0)
     letters = [*map(chr, range(32, 127)), "\n", "\t", None]

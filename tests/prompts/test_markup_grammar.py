@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from clinical_ie.corpora import Demo
 from clinical_ie.prompts.answers import Answer, Flat, Mention, Vocabulary
-from clinical_ie.prompts.grammar import Grammar, State
 from clinical_ie.prompts.automata import automaton_of
+from clinical_ie.prompts.grammar import Grammar, State
 from clinical_ie.prompts.responses import Markup
 from clinical_ie.prompts.responses.markup import UNCLOSED
 from tests.prompts.test_grammar import flat_of, word_starts

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from clinical_ie.prompts.answers import GAP, Answer, Flat, Link, Mention, Parsed, Vocabulary
 from clinical_ie.prompts.responses import FORMATS
-from clinical_ie.prompts.responses.response_format import NO_SUCH_MENTION, TWICE, UNKNOWN_LABEL, UNKNOWN_TYPE, ResponseFormat
+from clinical_ie.prompts.responses.markup import UNCLOSED
+from clinical_ie.prompts.responses.response_format import NO_SUCH_MENTION, TWICE, UNKNOWN_LABEL, UNKNOWN_TYPE, UNPARSED, ResponseFormat
 
 VOCABULARY = Vocabulary(("Drug", "Dose", "B-C", "Living status", "T1"), ("Dose", "Reason-Drug", "is a"))
 NAMES = tuple(FORMATS)
@@ -21,7 +23,7 @@ LINKING = tuple(name for name, kind in FORMATS.items() if kind.says_links)
 PIECES = [
     "aspirin", "ab", "B", "O", "é", "\U0001fac0", "日本", "\u0301", "\u200b", "\x00", "10", "5", "mg", "²", "٣", '"', "'", "<", ">", "&",
     "\\", "\\n", "/", ",", ":", ";", "|", ".", "...", "_", "-", "[", "]", "{", "}", "&lt;", "&amp;", "&", "<Drug>", "</Drug>", "< /T1 >",
-    "<br>", ">Dose", "Drug:", "B-Drug", "null", "```",
+    "<br>", ">Dose", "Drug:", "B-Drug", "null", "```", "{a|Drug}", "|Drug:1}", "\\{",
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from([*PIECES, " ", " ", " "]), max_size=25).map(lambda parts: re.sub(r" +", " ", "".join(parts)))
 
@@ -80,6 +82,16 @@ def sayable(kind: ResponseFormat, answer: Answer, text: str) -> Answer:
 
 def grouped_order(mentions: Sequence[Mention]) -> list[int]:
     return sorted(range(len(mentions)), key=lambda place: VOCABULARY.types.index(mentions[place].type))
+
+
+def closing_order(mentions: Sequence[Mention]) -> list[int]:
+    """The order in which types are said behind their words: what ends first, and what lies inside, then the order of types."""
+
+    def key(place: int) -> tuple[int, int, int]:
+        start, end = mentions[place].at or (0, 0)
+        return end, -start, VOCABULARY.types.index(mentions[place].type)
+
+    return sorted(range(len(mentions)), key=key)
 
 
 def said(
@@ -150,6 +162,36 @@ def test_round_trip_of_markup(case: tuple[str, Answer]) -> None:
     assert [mention.at for mention in parsed.mentions] == [in_copy(text, mention) for mention in answer.mentions]
 
 
+@pytest.mark.parametrize("labels", [VOCABULARY.labels, ()], ids=["joint", "mentions"])
+@given(case=answers())
+def test_round_trip_in_the_order_in_which_types_are_said(labels: tuple[str, ...], case: tuple[str, Answer]) -> None:
+    text, answer = case
+    kind, vocabulary = made("inline"), replace(VOCABULARY, labels=labels)
+    answer = sayable(kind, answer, text)
+    answer = answer if labels else Answer(answer.mentions)
+    parsed = kind.parse(kind.render(answer, text, vocabulary), vocabulary)
+    order_ = closing_order(answer.mentions)
+    assert not parsed.problems
+    assert said(parsed.mentions, parsed.links) == said(answer.mentions, answer.links, order_)
+    assert len(parsed.links) == len(answer.links)
+    assert parsed.copied == dense(text)
+    assert [mention.at for mention in parsed.mentions] == [in_copy(text, answer.mentions[place]) for place in order_]
+
+
+@given(case=answers(), draw=st.randoms(use_true_random=False))
+def test_inline_links_keep_their_mentions_in_whatever_order_those_come(case: tuple[str, Answer], draw: Random) -> None:
+    """The order of an answer's mentions is nothing that braces can show."""
+    text, answer = case
+    kind = made("inline")
+    answer = sayable(kind, answer, text)
+    order_ = list(range(len(answer.mentions)))
+    draw.shuffle(order_)
+    new = {place: rank for rank, place in enumerate(order_)}
+    links = tuple(Link(link.label, new[link.head], new[link.tail]) for link in answer.links)
+    shuffled = Answer(tuple(answer.mentions[place] for place in order_), links)
+    assert kind.render(shuffled, text, VOCABULARY) == kind.render(answer, text, VOCABULARY)
+
+
 @given(answers(whole_words=True))
 def test_round_trip_of_tagged_words(case: tuple[str, Answer]) -> None:
     text, answer = case
@@ -187,6 +229,28 @@ def test_only_what_must_be_is_unsayable(case: tuple[str, Answer]) -> None:
     assert bool(made("bio").unsayable(first, text)) == any(not edges.issuperset(mention.at or ()) for mention in first)
 
 
+@given(answers())
+def test_only_what_must_be_is_unsayable_in_braces(case: tuple[str, Answer]) -> None:
+    """Discontinuous mentions, those said already, and of two that cross one; all else stays."""
+    text, answer = case
+    gone = made("inline").unsayable(answer.mentions, text)
+    kept: list[Mention] = []
+    for place, mention in enumerate(answer.mentions):
+        wrong = GAP in mention.text or any(crosses(mention, other) or repeats(mention, other) for other in kept)
+        assert (place in gone) == wrong
+        kept += [] if wrong else [mention]
+
+
+def crosses(mention: Mention, other: Mention) -> bool:
+    """Whether two share characters, and each has some that the other has not."""
+    one, two = set(range(*(mention.at or (0, 0)))), set(range(*(other.at or (0, 0))))
+    return bool(one & two and one - two and two - one)
+
+
+def repeats(mention: Mention, other: Mention) -> bool:
+    return (mention.type, mention.at) == (other.type, other.at)
+
+
 @pytest.mark.parametrize("name", LINKING)
 @given(data=st.data())
 def test_links_alone_round_trip(name: str, data: st.DataObject) -> None:
@@ -222,7 +286,8 @@ def check(parsed: Parsed, vocabulary: Vocabulary = VOCABULARY) -> None:
 
 SYNTAX = [*PIECES, *VOCABULARY.types, *VOCABULARY.labels, "\t", "\n", "\r\n", " ", "\u2028", "\x0b", "1", "2", "0",
           "-1", "99999999999", "I-Drug", '["', '"]', '","', '{"mentions":[', '"links":[', '\\"', "\\ud800", "\\u12",
-          "NaN", "1e999", "true", "null", "<", "</", ">"]  # fmt: skip
+          "NaN", "1e999", "true", "null", "<", "</", ">",
+          "|Drug}", "|Dose:2}", "|Drug,Dose}", ",T1:1}", ":1", "|}", "|Disease}"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -290,6 +355,10 @@ EXTREME = [
     "Drug\ta\n" * 2_000 + ">Dose\t1 2000\t2000 2001",
     "<Drug>" * 20_000, "</Drug>" * 20_000, "<Drug>" * 5_000 + "a" + "</Drug>" * 5_000, "<" * 50_000, "&" * 50_000, "&#" * 20_000 + ";",
     "a\tI-Drug\n" * 5_000, "\tB-Drug\n" * 100, "a\tB-\nb\tI-\nc\t\n\t\t\n", "a\tB-Drug\tb\n", "\ud800\tB-Drug", "\ufeffDrug\ta",
+    "{" * 50_000, "}" * 50_000, "|" * 50_000, "\\" * 50_000, "{|" * 20_000, "|Drug}" * 20_000, "{a|Drug}" * 5_000, "{|Drug}" * 5_000,
+    "{" * 5_000 + "a" + "|Drug}" * 5_000, "{" * 5_000 + "a" + "}" * 5_000, "{a" + "|Drug,Dose" * 10_000, "{a|Drug" + ",Drug" * 5_000 + "}",
+    "{a|Drug" + ",Drug" * 20_000, "{a|T1:" + "1" * 50_000, "{a|Drug:" + "9" * 5_000 + "}", "{a|Drug:0}\n>Dose\t0 0\t1 1", "{a|Drug:\u0661}",
+    "{a|Drug:1}\n" * 2_000 + ">Dose\t1 2000\t2000 2001", "{a|" + "x" * 50_000, "{a|" + ", " * 20_000 + "}", "\ud800{\ud800|Drug}",
     "\n" * 50_000, "\t" * 50_000, "Drug" + "\t" * 50_000, "", " ", "\x00", "\ud800", '["' * 20_000, '["\\"' * 20_000, "[ " * 50_000,
 ]  # fmt: skip
 
@@ -313,10 +382,10 @@ def test_extreme_completions_are_read_as_links(name: str, completion: str) -> No
     )
 )
 def test_what_is_no_answer_is_counted(name: str, completion: str) -> None:
-    """A line of prose is no answer in any syntax but markup, where it is a text without mentions."""
+    """A line of prose is no answer in any syntax but those that repeat the text, where it is a text without mentions."""
     parsed = made(name).parse(completion, VOCABULARY)
-    assert not parsed.mentions or "<" in completion
-    assert parsed.problems or name == "markup"
+    assert not parsed.mentions or ("{" if name == "inline" else "<") in completion
+    assert parsed.problems or name in {"markup", "inline"}
 
 
 # Golden responses. Flat text: takes aspirin 5 mg and heparin
@@ -329,6 +398,7 @@ GOLDEN = {
     "lines": "Drug\taspirin\nDose\t5 mg\nDrug\theparin\n>Dose\t1 2\n>Reason-Drug\t3 1",
     "grouped": "Drug\t aspirin\t heparin\nDose\t 5 mg\n>Dose\t1 3\n>Reason-Drug\t2 1",
     "json": '{"mentions":[["Drug","aspirin"],["Dose","5 mg"],["Drug","heparin"]],"links":[["Dose",1,2],["Reason-Drug",3,1]]}',
+    "inline": "takes {aspirin|Drug:1} {5 mg|Dose:2} and {heparin|Drug:3}\n>Dose\t1 2\n>Reason-Drug\t3 1",
     "markup": "takes <Drug>aspirin</Drug> <Dose>5 mg</Dose> and <Drug>heparin</Drug>\n>Dose\t1 2\n>Reason-Drug\t3 1",
     "bio": "takes\tO\naspirin\tB-Drug\n5\tB-Dose\nmg\tI-Dose\nand\tO\nheparin\tB-Drug",
 }
@@ -434,6 +504,165 @@ def test_tags_not_closed_or_opened_are_counted() -> None:
     assert sum(parsed.problems.values()) == 2
 
 
+ALONE = replace(VOCABULARY, labels=())
+"""Where there are no links, mentions say no numbers."""
+
+
+def test_inline_answers_without_links_say_no_numbers() -> None:
+    rendered = made("inline").render(Answer(ANSWER.mentions), TEXT, ALONE)
+    assert rendered == "takes {aspirin|Drug} {5 mg|Dose} and {heparin|Drug}"
+
+
+def test_braces_nest() -> None:
+    text = "abc def ghi"
+    mentions = (Mention("Drug", "abc def ghi", (0, 11)), Mention("Dose", "abc def", (0, 7)), Mention("T1", "def", (4, 7)))
+    kind = made("inline")
+    rendered = kind.render(Answer(mentions, (Link("Dose", 0, 2),)), text, VOCABULARY)
+    assert rendered == "{{abc {def|T1:1}|Dose:2} ghi|Drug:3}\n>Dose\t3 1"
+    parsed = kind.parse(rendered, VOCABULARY)
+    assert parsed.mentions == [replace(mention, at=in_copy(text, mention)) for mention in reversed(mentions)]
+    assert parsed.links == [Link("Dose", 2, 0)]
+    assert not parsed.problems
+
+
+def test_mentions_of_the_same_words_share_their_braces() -> None:
+    """In the order of the question, whatever that of the answer."""
+    text = "smokes daily"
+    mentions = (Mention("T1", "smokes", (0, 6)), Mention("Drug", "smokes", (0, 6)), Mention("Living status", "smokes", (0, 6)))
+    kind = made("inline")
+    assert kind.render(Answer(mentions), text, ALONE) == "{smokes|Drug,Living status,T1} daily"
+    rendered = kind.render(Answer(mentions, (Link("is a", 0, 1),)), text, VOCABULARY)
+    assert rendered == "{smokes|Drug:1,Living status:2,T1:3} daily\n>is a\t3 1"
+    parsed = kind.parse(rendered, VOCABULARY)
+    assert [(mention.type, mention.text, mention.at) for mention in parsed.mentions] == [
+        ("Drug", "smokes", (0, 6)), ("Living status", "smokes", (0, 6)), ("T1", "smokes", (0, 6)),
+    ]  # fmt: skip
+    assert parsed.links == [Link("is a", 2, 0)]
+
+
+def test_adjacent_mentions_close_before_others_open() -> None:
+    mentions = (Mention("Dose", "10", (0, 2)), Mention("Drug", "mg", (2, 4)))
+    rendered = made("inline").render(Answer(mentions), "10mg", ALONE)
+    assert rendered == "{10|Dose}{mg|Drug}"
+    assert [mention.at for mention in made("inline").parse(rendered, ALONE).mentions] == [(0, 2), (2, 4)]
+
+
+def test_braces_bars_and_backslashes_of_the_text_are_escaped() -> None:
+    text = "{a|Drug} C:\\x \\{ | }"
+    mentions = (Mention("Dose", "{a|Drug}", (0, 8)), Mention("T1", "\\", (11, 12)), Mention("Drug", "\\{ | }", (14, 20)))
+    kind = made("inline")
+    rendered = kind.render(Answer(mentions), text, ALONE)
+    assert rendered == "{\\{a\\|Drug\\}|Dose} C:{\\\\|T1}x {\\\\\\{ \\| \\}|Drug}"
+    parsed = kind.parse(rendered, ALONE)
+    assert [(mention.type, mention.text) for mention in parsed.mentions] == [(mention.type, mention.text) for mention in mentions]
+    assert parsed.copied == dense(text)
+    assert not parsed.problems
+
+
+@pytest.mark.parametrize("text", ["a \\ b", "a | b", "a } b", "a \\n b", "a||b", "a|Disease b", "}"])
+def test_what_the_model_did_not_escape_is_read_where_it_can_be_nothing_else(text: str) -> None:
+    """Models copy the text as it stands."""
+    parsed = made("inline").parse(text + " {aspirin|Drug} \\ daily", ALONE)
+    assert [(mention.type, mention.text) for mention in parsed.mentions] == [("Drug", "aspirin")]
+    assert parsed.copied == dense(text) + "aspirin\\daily"
+    assert not parsed.problems
+
+
+def test_a_bar_inside_of_a_mention_that_the_model_did_not_escape_is_read() -> None:
+    parsed = made("inline").parse("{a|b|Drug} c", ALONE)
+    assert [(mention.type, mention.text) for mention in parsed.mentions] == [("Drug", "a|b")]
+    assert parsed.copied == "a|bc"
+
+
+def test_a_brace_that_the_model_did_not_escape_is_counted() -> None:
+    """It may as well be a mention that was not closed."""
+    parsed = made("inline").parse("x { y {aspirin|Drug} z", ALONE)
+    assert [(mention.type, mention.text) for mention in parsed.mentions] == [("Drug", "aspirin")]
+    assert dict(parsed.problems) == {UNCLOSED: 1}
+
+
+def test_braces_without_a_type_are_counted() -> None:
+    parsed = made("inline").parse("takes {aspirin} and {heparin|Drug:1}\n>Dose\t1 1", VOCABULARY)
+    assert [(mention.type, mention.text) for mention in parsed.mentions] == [("Drug", "heparin")]
+    assert dict(parsed.problems) == {UNPARSED: 1}
+    assert parsed.copied == "takesaspirinandheparin"
+    assert parsed.links == [Link("Dose", 0, 0)]
+
+
+def test_braces_without_words_are_counted() -> None:
+    parsed = made("inline").parse("takes {|Drug} { |Dose}aspirin", ALONE)
+    assert not parsed.mentions
+    assert dict(parsed.problems) == {UNPARSED: 2}
+    assert parsed.copied == "takesaspirin"
+
+
+def test_inline_mentions_of_a_type_that_was_not_asked_for_are_counted() -> None:
+    parsed = made("inline").parse("takes {aspirin|Disease} and {{low|Foo:1} heparin|Drug:2}\n>Dose\t2 1\t2 2", VOCABULARY)
+    assert [(mention.type, mention.text) for mention in parsed.mentions] == [("Drug", "low heparin")]
+    assert dict(parsed.problems) == {UNKNOWN_TYPE: 2, NO_SUCH_MENTION: 1}
+    assert parsed.copied == "takesaspirinandlowheparin"
+    assert parsed.links == [Link("Dose", 0, 0)]
+
+
+@pytest.mark.parametrize("types", ["Drug:1,Disease:2", "Disease:1,Drug:2"])
+def test_a_type_beside_one_that_was_not_asked_for_is_understood(types: str) -> None:
+    parsed = made("inline").parse(f"takes {{aspirin|{types}}}", VOCABULARY)
+    assert [(mention.type, mention.text) for mention in parsed.mentions] == [("Drug", "aspirin")]
+    assert dict(parsed.problems) == {UNKNOWN_TYPE: 1}
+
+
+def test_types_behind_words_without_a_brace_are_counted() -> None:
+    """As tags that were not opened are."""
+    parsed = made("inline").parse("takes aspirin|Drug} daily", ALONE)
+    assert not parsed.mentions
+    assert dict(parsed.problems) == {UNCLOSED: 1}
+
+
+def test_braces_that_are_not_closed_hide_none_inside() -> None:
+    parsed = made("inline").parse("{takes {aspirin|Drug} and {heparin", ALONE)
+    assert [(mention.type, mention.text, mention.at) for mention in parsed.mentions] == [("Drug", "aspirin", (5, 12))]
+    assert dict(parsed.problems) == {UNCLOSED: 2}
+    assert parsed.copied == "takesaspirinandheparin"
+
+
+def test_inline_links_go_by_the_numbers_that_mentions_say() -> None:
+    parsed = made("inline").parse("{aspirin|Drug:2} {5 mg|Dose:7} {heparin|Drug:1,T1:3}\n>Dose\t2 7\t1 7\t3 7\t4 7", VOCABULARY)
+    pairs = [(parsed.mentions[link.head], parsed.mentions[link.tail].text) for link in parsed.links]
+    assert [(head.type, head.text, tail) for head, tail in pairs] == [
+        ("Drug", "aspirin", "5 mg"), ("Drug", "heparin", "5 mg"), ("T1", "heparin", "5 mg"),
+    ]  # fmt: skip
+    assert dict(parsed.problems) == {NO_SUCH_MENTION: 1}
+
+
+def test_inline_links_without_numbers_count_as_types_are_said() -> None:
+    parsed = made("inline").parse("{{low|Dose} heparin|Drug,T1}\n>Dose\t2 1\t3 1", VOCABULARY)
+    assert [mention.type for mention in parsed.mentions] == ["Dose", "Drug", "T1"]
+    assert parsed.links == [Link("Dose", 1, 0), Link("Dose", 2, 0)]
+    assert not parsed.problems
+
+
+def test_inline_answers_over_several_lines_are_read() -> None:
+    """A model may copy the line breaks of the text that it was shown, and begin with one."""
+    for end in ("\n", "\r\n"):
+        completion = "\ntakes {aspirin|Drug:1}\nand {low\ndose heparin|Drug:2}\n\n>Dose\t1 2\n".replace("\n", end)
+        parsed = made("inline").parse(completion, VOCABULARY)
+        assert [mention.text for mention in parsed.mentions] == ["aspirin", "low dose heparin"]
+        assert parsed.copied == "takesaspirinandlowdoseheparin"
+        assert parsed.links == [Link("Dose", 0, 1)]
+        assert not parsed.problems
+
+
+def test_inline_mentions_cannot_cross_or_repeat() -> None:
+    kind = made("inline")
+    crossing = (Mention("Drug", "abc def", (0, 7)), Mention("T1", "def ghi", (4, 11)))
+    assert set(kind.unsayable(crossing, "abc def ghi")) == {1}
+    twice = (Mention("Drug", "abc", (0, 3)), Mention("T1", "abc", (0, 3)), Mention("Drug", "abc", (0, 3)))
+    assert set(kind.unsayable(twice, "abc def ghi")) == {2}
+    nested = (Mention("Drug", "abc def", (0, 7)), Mention("Drug", "def", (4, 7)), Mention("Drug", "ghi", (8, 11)))
+    assert not kind.unsayable(nested, "abc def ghi")
+    assert set(kind.unsayable((Mention("Drug", "abc ... ghi", (0, 11)), *crossing), "abc def ghi")) == {0, 2}
+
+
 def test_words_are_tagged_one_by_one() -> None:
     text = "x-ray 10mg"
     kind = made("bio")
@@ -471,6 +700,7 @@ def test_words_of_a_mention_stand_on_one_line_with_single_blanks(name: str) -> N
         "lines": "Drug\tlow  dose\theparin",
         "grouped": "Drug\tlow  dose\u2028heparin",
         "json": '{"mentions":[["Drug","low  dose\\theparin"]]}',
+        "inline": "{low  dose\theparin|Drug}",
         "markup": "<Drug>low  dose\theparin</Drug>",
         "bio": "low  dose\tB-Drug\nheparin\tI-Drug",
     }[name]
@@ -489,6 +719,7 @@ BROKEN_BETWEEN = {
     "grouped": "Drug\taspirin\nDrog\tbad\nDose\t5 mg\theparin\n>Dose\t4 3\t1 3\t2 3",
     "json": '{"mentions":[["Drug","aspirin"],["Drog","bad"],["Drug","heparin"],["Dose","5 mg"]],"links":[["Dose",3,4],["Dose",1,4],'
     '["Dose",2,4]]}',
+    "inline": "{aspirin|Drug:1} {bad|Drog:2} and {heparin|Drug:3} {5 mg|Dose:4}\n>Dose\t3 4\t1 4\t2 4",
     "markup": "<Drug>aspirin</Drug> <T1>bad and <Drug>heparin</Drug> <Dose>5 mg</Dose>\n>Dose\t3 4\t1 4\t2 4",
 }
 
@@ -553,6 +784,7 @@ def test_json_among_prose_is_found(dress: str) -> None:
 LINKS = {
     "lines": ("Drug\ta\nDose\tb\n", ">Dose\t1 2\t1 2\t1 3\t0 1\n>Nothing\t1 2"),
     "grouped": ("Drug\ta\nDose\tb\n", ">Dose\t1 2\t1 2\t1 3\t0 1\n>Nothing\t1 2"),
+    "inline": ("{a|Drug:1} {b|Dose:2}\n", ">Dose\t1 2\t1 2\t1 3\t0 1\n>Nothing\t1 2"),
     "markup": ("<Drug>a</Drug> <Dose>b</Dose>\n", ">Dose\t1 2\t1 2\t1 3\t0 1\n>Nothing\t1 2"),
 }
 
@@ -586,7 +818,7 @@ def test_types_that_were_not_asked_for_are_counted(name: str) -> None:
 
 def test_golden_links_alone() -> None:
     links = [Link("Reason-Drug", 2, 0), Link("Dose", 0, 1), Link("Dose", 0, 2)]
-    for name in ("lines", "grouped", "markup"):
+    for name in ("lines", "grouped", "inline", "markup"):
         assert made(name).render_links(links, VOCABULARY) == ">Dose\t1 2\t1 3\n>Reason-Drug\t3 1"
     parsed = made("json").parse_links(made("json").render_links(links, VOCABULARY), VOCABULARY, 3)
     assert set(parsed.links) == set(links)

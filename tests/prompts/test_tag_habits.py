@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clinical_ie.prompts.grammar import Grammar
 from clinical_ie.prompts.automata import automaton_of
+from clinical_ie.prompts.grammar import Grammar
 from clinical_ie.prompts.tag_habits import MarkupFollower, TagHabits
 
 TYPES = ("Drug", "Dose", "Sign")

@@ -82,6 +82,7 @@ def test_the_unified_instruction_to_the_letter(task: str) -> None:
         ("lines", LINES),
         ("grouped", "Answer with one line for each type that is there: type, then its mentions in the order of the text, apart by tabs."),
         ("json", "Answer with JSON."),
+        ("inline", "Answer with the text again, each mention in braces with its types behind it: {words|type}."),
         ("markup", "Answer with the text again, each mention between tags of its type."),
         ("bio", "Answer with one line for each word: word, tab, B- or I- and the type, or O."),
     ],

@@ -10,7 +10,8 @@ from clinical_ie.prompts.answers import Answer, Link, Mention, Parsed, Vocabular
 from clinical_ie.prompts.responses.response_format import UNKNOWN_LABEL, UNKNOWN_TYPE, UNPARSED, ResponseFormat, renumbered
 
 BROKEN = "completions that are no JSON"
-_ROW = re.compile(r'\[[^\[\]"]*(?:"(?:[^"\\]|\\.)*"[^\[\]"]*)*\]')
+# no row has more than two strings, and looking for more takes time with the square of a completion's length
+_ROW = re.compile(r'\[[^\[\]"]*+(?:"(?:[^"\\]|\\.)*+"[^\[\]"]*+){0,3}+\]')
 
 
 class CompactJson(ResponseFormat):

@@ -16,16 +16,17 @@ from clinical_ie.prompts.responses.markup import UNCLOSED
 from clinical_ie.prompts.responses.response_format import LINK, UNKNOWN_TYPE, UNPARSED, ResponseFormat, link_lines, read_links, renumbered
 
 _ESCAPED = str.maketrans({character: f"\\{character}" for character in "\\{|}"})
-_OF_TEXT = r"(?P<escaped>\\[\\{|}])|(?P<opening>\{)"
-_STRANGE = r"(?P<strange>\|[^{}|\\\n]*\})"
-_BARE = r"(?P<bare>\})"
+_PART = re.compile(
+    r"(?P<escaped>\\[\\{|}])|(?P<opening>\{)|\|(?P<types>[^\\{|}\n]*)\}|(?P<bare>\})|(?P<unfinished>\|[^\\{|}\n]*\Z)|[^\\{|}]+|."
+)
+_NUMBER = re.compile(r":(\d{1,9})\Z")
 
 
 class Inline(ResponseFormat):
     r"""``{smokes|Tobacco,Status}``, types in the order of the question; braces nest and do not cross.
 
     Braces, bars and backslashes of the text stand behind a backslash. Mentions count in the order in which their types are said; where
-    there may be links each says its number, ``{aspirin|Drug:1}``.
+    there may be links each says its number, ``{aspirin|Drug:1}``. A model that does not escape the text is read where that is clear.
     """
 
     name: ClassVar[str] = "inline"
@@ -82,28 +83,29 @@ class Inline(ResponseFormat):
         for line in lines[last:]:
             if line.strip():
                 read_links(line, vocabulary, parsed)
+        body = "\n".join(lines[:last])
         copy, dense = "", ""  # the text as it is repeated, and the same without white space
         opened: list[tuple[int, int]] = []
         numbers: dict[int, int] = {}
-        for part in _parts(vocabulary).finditer("\n".join(lines[:last])):
+        for part in _PART.finditer(body):
+            types = [_NUMBER.split(name.strip())[:2] for name in part["types"].split(",")] if part["types"] is not None else []
+            known = [kind in vocabulary.types for kind, *_ in types]
             if part["opening"]:
                 opened.append((len(copy), len(dense)))
-            elif part["closing"] and opened:
+            elif opened and (types or part["bare"]):
                 start, dense_start = opened.pop()
                 words = " ".join(copy[start:].split())
-                if not words:
+                if not words or not types:
                     parsed.problems[UNPARSED] += 1
                     continue
-                for kind, number in _named(vocabulary).findall(part["closing"]):
-                    numbers.setdefault(int(number) - 1 if number else len(parsed.mentions), len(parsed.mentions))
-                    parsed.mentions.append(Mention(kind, words, (dense_start, len(dense))))
-            elif part["strange"] and opened:
-                opened.pop()
-                parsed.problems[UNKNOWN_TYPE] += 1
-            elif part["bare"] and opened:
-                opened.pop()
-                parsed.problems[UNPARSED] += 1
-            else:
+                parsed.problems[UNKNOWN_TYPE] += len(types) - sum(known)
+                for (kind, *number), asked in zip(types, known, strict=True):
+                    if asked:
+                        numbers.setdefault(int(number[0]) - 1 if number else len(parsed.mentions), len(parsed.mentions))
+                        parsed.mentions.append(Mention(kind, words, (dense_start, len(dense))))
+            elif types and all(known):
+                parsed.problems[UNCLOSED] += 1
+            elif not (opened and part["unfinished"]):
                 said = part[0][1] if part["escaped"] else part[0]
                 copy += said
                 dense += "".join(said.split())
@@ -122,16 +124,3 @@ def numbered(kind: str, number: int | None) -> str:
 def escaped(text: str) -> str:
     """A text whose characters are no braces."""
     return text.translate(_ESCAPED)
-
-
-def _names(vocabulary: Vocabulary) -> str:
-    return "|".join(re.escape(name) for name in sorted(vocabulary.types, key=len, reverse=True)) or r"(?!)"
-
-
-def _named(vocabulary: Vocabulary) -> re.Pattern[str]:
-    return re.compile(rf"(?<=[|,])({_names(vocabulary)})(?::(\d{{1,9}}))?(?=[,}}])")
-
-
-def _parts(vocabulary: Vocabulary) -> re.Pattern[str]:
-    one = rf"(?:{_names(vocabulary)})(?::\d{{1,9}})?"
-    return re.compile(rf"{_OF_TEXT}|(?P<closing>\|{one}(?:,{one})*\}})|{_STRANGE}|{_BARE}|[^\\{{}}|]+|.", re.DOTALL)
