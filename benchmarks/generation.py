@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("corpora", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16" if computes_in_bfloat16("cpu") else "float32")
-    parser.add_argument("--rounds", type=int, default=1, help="the best of so many is shown, all ways taking turns")
+    parser.add_argument("--only", default="", help="ways with this in their names")
     options = parser.parse_args()
     quieten()
     precision = getattr(torch, options.precision)
@@ -134,23 +134,21 @@ def main() -> None:
             name = f"ours, {run.syntax}" + ", constrained" * grammar + f", {batch} rows" + f", guessing {draft} ahead" * (draft > 0)
             ways[name] = run, grammar, partial(ours, run.model, batch, draft, precision)
     words = sum(len(document.text.split()) for document in notes)
-    seconds: dict[str, float] = {}
-    answers: dict[str, Said] = {}
-    for number in range(options.rounds):
-        for name, (run, grammar, way) in ways.items():
-            requests = run.requests if grammar else run.free
-            if not number:
-                way(requests[:2])
-            begun = time.perf_counter()
-            answers[name] = way(requests)
-            seconds[name] = min(seconds.get(name, float("inf")), time.perf_counter() - begun)
     columns = ["way", "s/1,000 words", "s/note", "ratio", "tokens/s", "entities, strict F1", "strings F1", "links, strict F1"]
     columns += ["not parsed", "not in the text", "cut"]
     print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
-    for name, (run, grammar, _) in ways.items():
-        took, said = seconds[name], answers[name]
-        cells = [f"{1000 * took / words:.2f}", f"{took / len(notes):.3f}", f"{next(iter(seconds.values())) / took:.2f}"]
-        cells += [f"{sum(len(ids) for ids, _ in said) / took:.0f}", *run.cells(said, grammar)]
+    reference = 0.0
+    for name, (run, grammar, way) in ways.items():
+        if options.only not in name:
+            continue
+        requests = run.requests if grammar else run.free
+        way(requests[:2])
+        begun = time.perf_counter()
+        said = way(requests)
+        seconds = time.perf_counter() - begun
+        reference = reference or seconds
+        cells = [f"{1000 * seconds / words:.2f}", f"{seconds / len(notes):.3f}", f"{reference / seconds:.2f}"]
+        cells += [f"{sum(len(ids) for ids, _ in said) / seconds:.0f}", *run.cells(said, grammar)]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for name, encoder in (("MiniLM", ENCODER), ("of the decoder's size", encoder_like(merged.config, Path(folder)))):

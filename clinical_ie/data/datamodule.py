@@ -43,7 +43,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         tokenizer: Hub name or folder; the command line links it to the model's backbone.
         batch_budget: Sub-words of a training batch, padding included; batches of a shuffled epoch may exceed it by a few per
             cent, so that every epoch has the same number of steps.
-        eval_batch_budget: Most sub-words of a batch elsewhere.
+        eval_batch_budget: Most sub-words of a batch elsewhere; of an instruction, those behind the shared opening.
         seed: Order of training batches.
         texts: A folder of ``.txt`` files for ``predict``; without it, predictions are made for the test split.
         mentions: Where a task needs mentions, those that another model found, for ``test`` and ``predict``: a folder of its
@@ -244,7 +244,7 @@ class ExtractionDataModule(pl.LightningDataModule):
                 targets = [len(example.response) for example in instructed]
                 batches = _packing(instructed) if self.packing else None
             else:
-                lengths = [len(example.opening) + len(example.input_ids) for example in instructed]
+                lengths = [len(example.input_ids) for example in instructed]  # openings are shared
         sampler = BudgetBatchSampler(
             lengths,
             budget,

@@ -31,9 +31,9 @@ class InstructionGenerator(TunedModule):
         backbone: Hub name, local folder, GGUF file, or ``package:NAME/FOLDER``.
         schemas: Corpus -> schema as plain data; the command line links it to the data.
         constrained: Let a completion say nothing but types of the question, words of its text and numbers of its mentions, where the
-            syntax of responses allows for that (lines, grouped and markup).
+            syntax of responses allows for that (lines, grouped, inline and markup).
         confidence: The share of the model's probability that what may be said must have where its favourite may not; below it lines
-            take back what led there, and markup goes on with the text. 0 for never.
+            take back what led there, and answers that repeat their text go on with it. 0 for never.
         batch_size: Segments that are generated side by side; what is finished makes room for what waits.
         answer_tokens: Most tokens of an answer for each token of a question, beside `answer_room`.
         answer_room: Tokens that every answer may have.
@@ -54,7 +54,7 @@ class InstructionGenerator(TunedModule):
         *,
         constrained: bool = True,
         confidence: float = 0.3,
-        batch_size: int = 8,
+        batch_size: int = 32,
         answer_tokens: float = 4.0,
         answer_room: int = 64,
         draft: int | None = None,
