@@ -69,7 +69,7 @@ def load_run(run_dir: Path) -> Any:
         raise SettingError(f"{run_dir} is a run of {type(model).__name__}; only generators are exported")
     model.configure_model()
     model.on_load_checkpoint(checkpoint)
-    model.load_state_dict(checkpoint["state_dict"])
+    model.load_state_dict(checkpoint["state_dict"], strict=model.strict_loading)
     return model.eval()
 
 
@@ -93,11 +93,16 @@ def write_whole(model: Any, folder: Path, dtype: str) -> None:
     """What transformers and vLLM load: weights, settings and tokenizer.
 
     Raises:
-        SettingError: The adapter is of virtual tokens, which no weights can hold.
+        SettingError: The adapter is of virtual tokens, which no weights can hold, or its base is held in few bits.
     """
     import torch
     from peft import PeftModel
 
+    if model.quantized is not None:
+        raise SettingError(
+            f"the base of this run is held in {model.quantized}, which merging would round; export the adapter without --merge and"
+            " merge it into the base in full precision with peft"
+        )
     found = model.backbone.model
     if isinstance(found, PeftModel):
         if model.backbone.virtual:

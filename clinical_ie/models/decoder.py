@@ -21,14 +21,16 @@ from transformers import AutoModelForCausalLM, Cache, PreTrainedModel
 from clinical_ie.errors import SettingError
 from clinical_ie.models.base_identity import BaseIdentity
 from clinical_ie.models.folders import load_config, locate
+from clinical_ie.models.quantization import Quantized, settings_of
 
 
-def load_decoder(name: str, *, dropout: float | None = None) -> PreTrainedModel:
-    """A pretrained causal language model in training mode and full precision.
+def load_decoder(name: str, *, dropout: float | None = None, quantized: Quantized | None = None) -> PreTrainedModel:
+    """A pretrained causal language model in training mode, in full precision or with linear layers in less.
 
     Args:
         name: Hub name, local folder, GGUF file, or ``package:NAME/FOLDER``.
         dropout: Replaces the dropout of attention where the architecture names it.
+        quantized: How few bits a weight of a linear layer has; None for full precision.
 
     Raises:
         SettingError: Nothing that transformers can load as a decoder, a pickle that is more than tensors, or missing weights.
@@ -42,8 +44,9 @@ def load_decoder(name: str, *, dropout: float | None = None) -> PreTrainedModel:
                     setattr(config, key, dropout)
         config.use_cache = False  # what reads a cache is told so; with one by default, packed examples leak into each other
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=torch.float32, trust_remote_code=False, weights_only=True, output_loading_info=True
-        )
+            folder, config=config, dtype=torch.float32, trust_remote_code=False, weights_only=True, output_loading_info=True,
+            **({} if quantized is None else settings_of(quantized)),
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         raise SettingError(f"{name}: cannot be loaded as a decoder ({str(error).partition(chr(10))[0]})") from error
     model: PreTrainedModel = loaded[0]
@@ -63,6 +66,7 @@ class Decoder(nn.Module):
         freeze: Keep the backbone's own weights as they are; by default where there is an adapter.
         dropout: Replaces the backbone's own.
         gradient_checkpointing: Recompute activations in the backward pass; less memory, more time.
+        quantized: How few bits a weight of a frozen linear layer has; None for full precision.
     """
 
     def __init__(
@@ -73,10 +77,13 @@ class Decoder(nn.Module):
         freeze: bool | None = None,
         dropout: float | None = None,
         gradient_checkpointing: bool = False,
+        quantized: Quantized | None = None,
     ) -> None:
         super().__init__()
-        base = load_decoder(name, dropout=dropout)
         self.freeze = peft is not None if freeze is None else freeze
+        if quantized is not None and not self.freeze:
+            raise SettingError(f"weights in {quantized} cannot be trained; give an adapter and leave them frozen")
+        base = load_decoder(name, dropout=dropout, quantized=quantized)
         self.identity = BaseIdentity.of(name, base) if self.freeze else None
         own = set(base.parameters())
         if gradient_checkpointing:
@@ -96,7 +103,8 @@ class Decoder(nn.Module):
         except (ValueError, TypeError) as error:
             raise SettingError(f"{type(peft).__name__} does not fit {name}: {str(error).partition(chr(10))[0]}") from error
         for parameter in own:
-            parameter.requires_grad_(not self.freeze)
+            if parameter.requires_grad or not self.freeze:  # integers never do
+                parameter.requires_grad_(not self.freeze)
         self.adapters = {key for key, parameter in self.named_parameters() if parameter.requires_grad and parameter not in own}
         self.model.train()
         config = base.config.get_text_config()

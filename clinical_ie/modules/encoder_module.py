@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from clinical_ie.errors import SettingError
 from clinical_ie.models.encoder import Encoder
 from clinical_ie.modules.tuned_module import TunedModule
 
@@ -17,6 +18,8 @@ class EncoderModule(TunedModule):
         """Load the encoder and make the heads, once, where the strategy wants them."""
         if "backbone" in self._modules:
             return
+        if self.quantized is not None:
+            raise SettingError("weights in few bits are for decoders; an encoder is small beside what trains it (quantized: null)")
         self.backbone = Encoder(
             self.backbone_name,
             peft=self.peft,

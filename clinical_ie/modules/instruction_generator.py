@@ -77,6 +77,7 @@ class InstructionGenerator(TunedModule):
             freeze=self.frozen_base,
             dropout=self.backbone_dropout,
             gradient_checkpointing=self.gradient_checkpointing,
+            quantized=self.quantized,
         )
         if self.compiled:
             cast("Any", self.backbone.base).get_decoder().compile(dynamic=True)  # in place, so weights keep their names

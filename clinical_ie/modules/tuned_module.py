@@ -13,6 +13,7 @@ from clinical_ie.errors import SettingError
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.learning_rates import parameter_groups
+from clinical_ie.models.quantization import Quantized
 from clinical_ie.modules.schedules import Schedule, warmed_up
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.task import Task
@@ -40,6 +41,8 @@ class TunedModule(pl.LightningModule):
         peft: Parameter-efficient tuning, such as ``peft.LoraConfig``; None for none.
         freeze: Leave the backbone's own weights as they are; by default where `peft` is given.
         gradient_checkpointing: Recompute activations in the backward pass; less memory, more time.
+        quantized: Hold the frozen weights of a decoder's linear layers in so few bits (needs the extra ``qlora``); None for full
+            precision.
     """
 
     takes: ClassVar[type[Task] | tuple[type[Task], ...]]  # type: ignore[type-arg]
@@ -62,6 +65,7 @@ class TunedModule(pl.LightningModule):
         peft: PeftConfig | None = None,
         freeze: bool | None = None,
         gradient_checkpointing: bool = False,
+        quantized: Quantized | None = None,
     ) -> None:
         super().__init__()
         self.backbone_name = backbone
@@ -73,6 +77,8 @@ class TunedModule(pl.LightningModule):
         self.schedule: Schedule = schedule
         self.warmup_share, self.dropout, self.backbone_dropout = warmup_share, dropout, backbone_dropout
         self.peft, self.frozen_base, self.gradient_checkpointing = peft, freeze, gradient_checkpointing
+        self.quantized = quantized
+        self.strict_loading = quantized is None  # what is packed is loaded with the base; `on_load_checkpoint` looks at all names
         self.backbone: Encoder | Decoder
         self.heads: torch.nn.Module
 
@@ -88,7 +94,12 @@ class TunedModule(pl.LightningModule):
         """What adapters compute with beside their weights, and whether the base is trained."""
         values = {} if self.peft is None else asdict(self.peft)
         kept = {name: value for name, value in values.items() if name not in _NO_MATTER and "dropout" not in name}
-        return {"freeze": str(self.backbone.freeze), **{name: str(sorted(v) if isinstance(v, set) else v) for name, v in kept.items()}}
+        bits = {} if self.quantized is None else {"quantized": self.quantized}
+        return {
+            "freeze": str(self.backbone.freeze),
+            **bits,
+            **{name: str(sorted(v) if isinstance(v, set) else v) for name, v in kept.items()},
+        }
 
     def _untrained(self) -> set[str]:
         """Entries of the state that the base alone determines."""
@@ -141,6 +152,9 @@ class TunedModule(pl.LightningModule):
                 f"the checkpoint was trained with other heads, adapters or frozen parts ({len(differing)} names differ, such as"
                 f" {differing[0]}); use the run's own config.yaml"
             )
+        if self.quantized is not None:
+            for name in self._untrained():
+                del state[name]
 
     def configure_optimizers(self) -> Any:
         """AdamW with layer-wise rates, stepped by the schedule."""
