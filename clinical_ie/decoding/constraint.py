@@ -2,8 +2,8 @@
 
 A grammar never leads into a dead end, but a model may: having named a type whose mention does not stand in the text, or misspelled a
 word that it copies, it gives next to nothing to all that is left. The least unlikely of that would be a mention that the model never chose.
-Among lines such a mention (or type, or link) is withdrawn: the answer goes back to where it was begun and takes the next best way there.
-An answer that repeats its text goes on with it, from where it is or from where it began what it cannot end.
+Such a mention (or type, or link) is withdrawn: the answer goes back to where it was begun and takes the next best way there. Between the
+tags of an answer that repeats its text there is always a way: the text.
 """
 
 from __future__ import annotations
@@ -28,10 +28,7 @@ _MOST = 64
 
 @dataclass(slots=True)
 class _Turn:
-    """A place of an answer where another way could be taken: tokens said before, the ways with their probabilities, and that taken.
-
-    There are no ways, which cost time to find, where the text could go on.
-    """
+    """A place of an answer where another way could be taken: tokens said before, the ways with their probabilities, and that taken."""
 
     length: int
     state: State
@@ -86,12 +83,8 @@ class Constraint:
             - scores: ``(vocabulary,)``
         """
         after = self._after(self.state, best)
-        if after is not None:
-            turned = self.confidence and self.automaton.turned(self.state, after)
-            if turned and self.state[0] == "mark":
-                self._turns.append(_Turn(len(said), self.state, {}, best))
-            if not turned or self.state[0] in {"mark", "tag"}:
-                return self._go(best, after)
+        if after is not None and not (self.confidence and self.automaton.turned(self.state, after)):
+            return self._go(best, after)
         allowed = self.vocabulary.allowed(self.automaton, self.state) + [self.end] * self.automaton.may_end(self.state)
         places = torch.tensor(allowed, device=scores.device)
         token = best if after is not None else allowed[int(scores[places].argmax())]
@@ -99,7 +92,7 @@ class Constraint:
             return self._go(token)
         ways = dict(zip(allowed, scores.float().softmax(0)[places].tolist(), strict=True))
         if after is None and sum(ways.values()) < self.confidence:
-            if (copied := self._copied(self.state)) is not None:
+            if (copied := self._copied()) is not None:
                 return self._go(copied)
             if self.withdrawn < _MOST and (back := self._back(said)) is not None:
                 return back
@@ -115,10 +108,10 @@ class Constraint:
             self._spelled = b""
         return self._tokens(self.automaton.likely(self.state, self._follower), most)
 
-    def _copied(self, state: State) -> int | None:
+    def _copied(self) -> int | None:
         """The next token of a text that is repeated, as its tokenizer writes it."""
-        tokens = self._tokens(self.automaton.rest(state), 1)
-        return tokens[0] if tokens and self._after(state, tokens[0]) is not None else None
+        tokens = self._tokens(self.automaton.rest(self.state), 1)
+        return tokens[0] if tokens and self._after(self.state, tokens[0]) is not None else None
 
     def _tokens(self, spelled: bytes, most: int) -> list[int]:
         spelled = spelled[: _BYTES * (most + 1)]
@@ -129,20 +122,12 @@ class Constraint:
         """Take another way at the last turn where there is one that is likely enough; None where there is none."""
         for number in reversed(range(len(self._turns))):
             turn = self._turns[number]
-            if turn.ways:
-                token, share = turn.other()
-                if share < self.confidence:
-                    continue
-                turn.left -= turn.ways.pop(turn.taken)
-                turn.taken = token
-                del self._turns[number + 1 :]
-            else:
-                copied = self._copied(turn.state)
-                if copied is None and not self.automaton.may_end(turn.state):
-                    continue
-                token = self.end if copied is None else copied
-                del self._turns[number:]
-            del said[turn.length :]
+            token, share = turn.other()
+            if share < self.confidence:
+                continue
+            turn.left -= turn.ways.pop(turn.taken)
+            turn.taken = token
+            del self._turns[number + 1 :], said[turn.length :]
             self.state = turn.state
             self.withdrawn += 1
             if self._habits is not None:

@@ -92,7 +92,14 @@ def text(kind: str, rows: int = 3, width: int = 9) -> tuple[Tensor, Tensor]:
 
 
 def test_every_method_has_its_file() -> None:
-    assert {path.stem for path in PEFT_FILES.glob("*.yaml")} == {*METHODS, "full", "frozen", "prompt_tuning_unfrozen", "lora_study"}
+    assert {path.stem for path in PEFT_FILES.glob("*.yaml")} == {
+        *METHODS,
+        "full",
+        "frozen",
+        "prompt_tuning_unfrozen",
+        "lora_study",
+        "qlora",
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)
