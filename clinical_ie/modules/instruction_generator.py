@@ -38,7 +38,7 @@ class InstructionGenerator(TunedModule):
         answer_tokens: Most tokens of an answer for each token of a question, beside `answer_room`.
         answer_room: Tokens that every answer may have.
         draft: Tokens that are guessed ahead where an answer copies its text; 0 for none, by default 4 for
-            constrained markup, which repeats all of it.
+            constrained answers that repeat all of it.
         compiled: Let torch compile the decoder's layers for training at the first step, which takes long; generation is not compiled.
         chunk: Tokens whose scores of the vocabulary are held at once in training; 0 for all.
         options: Those of `TunedModule`.

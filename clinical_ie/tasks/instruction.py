@@ -86,7 +86,7 @@ class Instruction(Task[InstructionExample]):
 
     def __init__(
         self,
-        response: ResponseName = "markup",
+        response: ResponseName = "inline",
         *,
         segment: int = 256,
         window: int = 2048,
