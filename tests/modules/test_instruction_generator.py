@@ -88,8 +88,10 @@ def predicted(data: ExtractionDataModule, outputs: dict[str, Completion], outcom
 TASKS = {
     "entities": (EntityInstruction, "grouped", 60),
     "entities by markup": (EntityInstruction, "markup", 60),
+    "entities inline": (EntityInstruction, "inline", 60),
     "relations": (RelationInstruction, "grouped", 20),
     "joint": (JointInstruction, "grouped", 50),
+    "joint inline": (JointInstruction, "inline", 60),
 }
 
 

@@ -22,8 +22,8 @@ from clinical_ie.tasks.task import Coverage, Source
 
 TASKS: dict[str, type[Instruction]] = {"entities": EntityInstruction, "relations": RelationInstruction, "joint": JointInstruction}
 WAYS = [
-    *(("entities", name) for name in ("lines", "grouped", "json", "markup", "bio")),
-    *((kind, name) for kind in ("relations", "joint") for name in ("lines", "grouped", "json", "markup")),
+    *(("entities", name) for name in ("lines", "grouped", "json", "inline", "markup", "bio")),
+    *((kind, name) for kind in ("relations", "joint") for name in ("lines", "grouped", "json", "inline", "markup")),
 ]  # fmt: skip
 END = 0
 

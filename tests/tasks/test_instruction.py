@@ -24,7 +24,7 @@ from tests.conftest import corpora_folder
 from tests.tasks.instruction_round_trip import TASKS, WAYS, Characters, accepted, entities_of, links_of, said, spelled, there_and_back
 
 Corpus = tuple[list[Document], Source]
-CONSTRAINABLE = [(kind, response) for kind, response in WAYS if response in ("lines", "grouped", "markup")]
+CONSTRAINABLE = [(kind, response) for kind, response in WAYS if response in ("lines", "grouped", "inline", "markup")]
 
 
 def read(corpus: Any, split: str, count: int) -> Corpus:
@@ -132,7 +132,7 @@ def test_grammars_accept_gold_answers_of_demo_notes(kind: str, response: str, de
     documents, source = demo
     for document in documents:
         for example in task_of(kind, response).examples(document, source):
-            sayable = kind == "relations" or response == "markup"  # which leaves them out, and counts them
+            sayable = kind == "relations" or response in ("inline", "markup")  # which leaves them out, and counts them
             assert accepted(example) == (sayable or not discontinuous(document, example.segment))
 
 
@@ -165,6 +165,7 @@ def test_types_that_cannot_be_tags_are_refused() -> None:
     for kind in ("entities", "joint"):
         with pytest.raises(SettingError, match=r"Dose>5.*grouped"):
             task_of(kind, "markup").examples(document, source)
+        assert task_of(kind, "inline").examples(document, source)
         assert task_of(kind, "grouped").examples(document, source)
     assert task_of("relations", "markup").examples(document, source)
 
@@ -270,6 +271,8 @@ ANSWERS = {
     ("entities", "lines"): "Dose\tone\nDrug\taspirin", ("entities", "grouped"): "Drug\t aspirin\nDose\t one",
     ("entities", "json"): '{"mentions":[["Dose","one"],["Drug","aspirin"]]}',
     ("entities", "markup"): "<Dose>one</Dose> <Drug>aspirin</Drug>", ("entities", "bio"): "one\tB-Dose\naspirin\tB-Drug",
+    ("entities", "inline"): "{one|Dose} {aspirin|Drug}", ("relations", "inline"): ">Of\t1 2",
+    ("joint", "inline"): "{one|Dose:1} {aspirin|Drug:2}\n>Of\t1 2",
     ("relations", "lines"): ">Of\t1 2", ("relations", "grouped"): ">Of\t1 2", ("relations", "json"): '{"links":[["Of",1,2]]}',
     ("relations", "markup"): ">Of\t1 2",
     ("joint", "lines"): "Dose\tone\nDrug\taspirin\n>Of\t1 2", ("joint", "grouped"): "Drug\t aspirin\nDose\t one\n>Of\t2 1",
@@ -293,7 +296,7 @@ def test_demonstrations_stand_before_the_text(kind: str, response: str, tmp_path
     assert said(shown) == answer
 
 
-@pytest.mark.parametrize("response", ["lines", "grouped", "json", "markup"])
+@pytest.mark.parametrize("response", ["lines", "grouped", "json", "inline", "markup"])
 def test_demonstrations_of_links_number_the_mentions_they_refer_to(response: str, tmp_path: Path) -> None:
     """An answer ``1 2`` says nothing where no mention is numbered."""
     jsonl.write([SHOWN], tmp_path / "shown.jsonl")
@@ -302,7 +305,7 @@ def test_demonstrations_of_links_number_the_mentions_they_refer_to(response: str
     assert spelled(question.input_ids).strip() in spelled(example.opening)
 
 
-@pytest.mark.parametrize("response", ["lines", "grouped", "json", "markup"])
+@pytest.mark.parametrize("response", ["lines", "grouped", "json", "inline", "markup"])
 def test_predicted_mentions_are_given_by_their_numbers(response: str) -> None:
     """Mentions of another model, in no order and with ids of its own."""
     entities = (Entity("T9", "Drug", Span.of(20, 27)), Entity("X", "Dose", Span.of(0, 3)), Entity("T4", "Drug", Span.of(4, 11)),
@@ -371,9 +374,17 @@ def test_links_of_mentions_that_markup_cannot_say_are_counted() -> None:
     document = Document("d", "one and two aspirin", entities, (Relation("R1", "Of", "T1", "T2"),))
     assert lost("joint", "lines", document) == (0, 0)
     assert lost("joint", "markup", document) == (1, 1)
+    assert lost("joint", "inline", document) == (1, 1)
 
 
-@pytest.mark.parametrize("response", ["lines", "grouped", "json", "markup"])
+@pytest.mark.parametrize("sign", "{}|,:\\")
+def test_types_that_cannot_stand_in_braces_are_refused(sign: str) -> None:
+    schema = Schema((EntityType(f"Dose{sign}5"),))
+    with pytest.raises(SettingError, match="grouped"):
+        task_of("entities", "inline").examples(Document("d", "one aspirin"), Source("here", schema, Characters()))
+
+
+@pytest.mark.parametrize("response", ["lines", "grouped", "json", "inline", "markup"])
 def test_links_of_mentions_annotated_twice_are_counted(response: str) -> None:
     entities = (Entity("T1", "Dose", Span.of(0, 3)), Entity("T2", "Dose", Span.of(0, 3)), Entity("T3", "Drug", Span.of(4, 11)))
     document = Document("d", "one aspirin", entities, (Relation("R1", "Of", "T2", "T3"),))
@@ -381,9 +392,10 @@ def test_links_of_mentions_annotated_twice_are_counted(response: str) -> None:
     assert missing == counted
 
 
-@pytest.mark.parametrize("response", ["lines", "grouped", "json", "markup", "bio"])
+@pytest.mark.parametrize("response", ["lines", "grouped", "json", "inline", "markup", "bio"])
 @pytest.mark.parametrize(
-    "text", ["one\ttwo drugs", "one\n  two drugs", "a\u00a0b c", "x <Drug> y", "a & b &lt; c", "é ü\u0301 漢字 😀 b", '"a" \\ b']
+    "text",
+    ["one\ttwo drugs", "one\n  two drugs", "a\u00a0b c", "x <Drug> y", "x {Drug|y} z", "a & b &lt; c", "é ü\u0301 漢字 😀 b", '"a" \\ b'],
 )
 def test_whatever_a_text_holds(text: str, response: str) -> None:
     words = [place for place, character in enumerate(text) if not character.isspace() and (not place or text[place - 1].isspace())]
@@ -400,7 +412,7 @@ def test_whatever_a_text_holds(text: str, response: str) -> None:
 
 def test_an_ellipsis_in_the_text_is_no_gap() -> None:
     document = Document("d", "one ... aspirin and x", (Entity("T1", "Drug", Span.of(0, 15)),))
-    for response in ("lines", "grouped", "json", "markup", "bio"):
+    for response in ("lines", "grouped", "json", "inline", "markup", "bio"):
         missing, counted = lost("entities", response, document)
         assert missing == counted, response
 
