@@ -53,13 +53,15 @@ bench: $(READY) $(PEERS)/.ready
 	$(BIN)/python benchmarks/score.py
 	$(BIN)/python benchmarks/read_brat.py $(CORPORA)/maccrobat2020/data --bioc $(PEERS)/bioc/bin/python --edsnlp $(PEERS)/edsnlp/bin/python
 	$(BIN)/python benchmarks/grounding.py $(CORPORA)/maccrobat2020 --langextract $(PEERS)/langextract/bin/python --llmie $(PEERS)/llmie/bin/python
-	$(BIN)/python benchmarks/response_formats.py $(CORPORA)
+	$(BIN)/python benchmarks/response_formats.py $(CORPORA) --seconds
 	$(BIN)/python benchmarks/packing.py $(CORPORA)
-	test -d runs/bench/instruction || $(BIN)/clinical-ie fit $(foreach file,base task/entity_instruction model/smollm2_135m peft/lora \
-		strategy/single experiment/uw_instruction,-c configs/$(file).yaml) --data.corpora.init_args.root=$(CORPORA)/uw_social_history_mtsamples \
-		--run_dir=runs/bench/instruction
-	$(BIN)/python benchmarks/generation.py runs/bench/instruction $(CORPORA)
-	$(BIN)/python benchmarks/instructed.py $(CORPORA) runs/bench/instruction --confidence 0 0.1 0.3 0.5 free
+	for syntax in markup inline; do \
+		test -d runs/bench/$$syntax || $(BIN)/clinical-ie fit $(foreach file,base task/entity_instruction model/smollm2_135m peft/lora \
+			strategy/single experiment/uw_instruction,-c configs/$(file).yaml) --data.task.init_args.response=$$syntax \
+			--data.corpora.init_args.root=$(CORPORA)/uw_social_history_mtsamples --run_dir=runs/bench/$$syntax; \
+	done
+	$(BIN)/python benchmarks/generation.py $(CORPORA) runs/bench/markup runs/bench/inline
+	$(BIN)/python benchmarks/instructed.py $(CORPORA) runs/bench/markup runs/bench/inline --confidence 0 0.1 0.3 0.5 free
 	$(BIN)/python benchmarks/encoder_tagger.py uw_flat $(CORPORA)
 	$(BIN)/python benchmarks/encoder_tagger.py uw_layers $(CORPORA)
 	$(BIN)/python benchmarks/encoder_tagger.py maccrobat_frequent $(CORPORA)
