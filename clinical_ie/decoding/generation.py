@@ -93,7 +93,8 @@ def generated(
         for opening, places in groups.items():
             # long questions first: what takes longest does not wait until the end
             waiting = deque(sorted(places, key=lambda place: -len(requests[place].question)))
-            _Group(backbone, subwords, opening, requests, answers, batch_size, draft, confidence, habits, lockstep).run(waiting)
+            rows = min(batch_size, len(places))
+            _Group(backbone, subwords, opening, requests, answers, rows, draft, confidence, habits, lockstep).run(waiting)
         lockstep.finish()
     return answers
 

@@ -33,7 +33,6 @@ class InlineFollower:
         self._braces = self._closing = 0
         self._words = ("", "")
         self._inside = False
-        self._last_types = ""
 
     @property
     def closed(self) -> bool:
