@@ -8,6 +8,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from clinical_ie.errors import SettingError
+
 
 class MovingAverage(EMAWeightAveraging):
     """Exponential moving average of the weights.
@@ -28,6 +30,16 @@ class MovingAverage(EMAWeightAveraging):
         options: dict[str, Any] = self._kwargs
         del options["avg_fn"]
         options["multi_avg_fn"] = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuse weights that are packed in few bits, whose average means nothing.
+
+        Raises:
+            SettingError: The model is quantised.
+        """
+        if getattr(pl_module, "quantized", None) is not None:
+            raise SettingError("weights in few bits cannot be averaged; leave MovingAverage out, or set quantized to null")
+        super().setup(trainer, pl_module, stage)
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take up averaging where a run goes on; a test is of the average, which is what `state_dict` holds."""

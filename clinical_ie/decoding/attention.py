@@ -24,6 +24,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 _NAME = "sdpa_rows_apart"
 _FEW = 32
 """New tokens up to which keys, not scores, are what takes the time."""
+_KINDS = 2
+"""Masks that `Decoder` gives to a model: of all tokens, and of those in a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Layout:
     rows: Tensor
     columns: Tensor
     groups: tuple[_Group, ...]
-    _masks: dict[int, list[Tensor]] = field(default_factory=dict)
+    _masks: dict[int, tuple[Tensor, list[Tensor]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, widths: Sequence[Sequence[int]], columns: Sequence[int], device: torch.device) -> Layout:
@@ -66,12 +68,13 @@ class Layout:
 
     def masks(self, mask: Tensor) -> list[Tensor]:
         """What the tokens of each group see, ``(R, 1, Q, T)``; made once for all layers."""
-        if id(mask) not in self._masks:
-            self._masks[id(mask)] = [mask[0, 0][group.places].unsqueeze(1) for group in self.groups]
-        return self._masks[id(mask)]
+        if id(mask) not in self._masks:  # the mask is kept beside, so that no other gets its number
+            self._masks[id(mask)] = mask, [mask[0, 0][group.places].unsqueeze(1) for group in self.groups]
+        return self._masks[id(mask)][1]
 
 
 _LAYOUT: ContextVar[Layout | None] = ContextVar("layout", default=None)
+_CALLS: ContextVar[list[Tensor | None] | None] = ContextVar("calls", default=None)
 
 
 def rows_apart(
@@ -82,6 +85,8 @@ def rows_apart(
     Shape:
         - query: ``(1, H, N, D)``; key, value: ``(R, K, T, D)``; attention_mask: ``(1, 1, N, T)``; result: ``(1, N, H, D)``
     """
+    if (calls := _CALLS.get()) is not None:
+        calls.append(attention_mask)
     layout = _LAYOUT.get()
     if layout is None or attention_mask is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
@@ -133,9 +138,26 @@ def laid_out(layout: Layout) -> Iterator[None]:
         _LAYOUT.reset(token)
 
 
-def keeps_apart(model: PreTrainedModel) -> bool:
-    """Whether a model's rows can lie one behind the other: its attention is torch's, which ours can stand in for."""
-    return bool(model.config.get_text_config()._attn_implementation in {"sdpa", _NAME})
+@contextmanager
+def watched() -> Iterator[list[Tensor | None]]:
+    """The masks that a model under `apart` asks for attention with, layer by layer."""
+    calls: list[Tensor | None] = []
+    token = _CALLS.set(calls)
+    try:
+        yield calls
+    finally:
+        _CALLS.reset(token)
+
+
+def keeps_apart(calls: Sequence[Tensor | None], layers: int) -> bool:
+    """Whether a model's rows can lie one behind the other: every layer asked us, with one of the masks that it was given.
+
+    Args:
+        calls: What was `watched` in one pass.
+        layers: How many layers have keys.
+    """
+    given = [mask for mask in calls if mask is not None and mask.shape[:2] == (1, 1)]
+    return len(calls) == len(given) == layers and len({id(mask) for mask in given}) <= _KINDS
 
 
 @contextmanager

@@ -8,6 +8,7 @@ tags of an answer that repeats its text there is always a way: the text.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from clinical_ie.prompts.automata import automaton_of, follower_of
 from clinical_ie.prompts.grammar import Grammar, State
 from clinical_ie.prompts.tag_habits import TagHabits
 
+_UTF8 = codecs.getincrementaldecoder("utf-8")
 _BYTES = 12
 """Bytes that are read ahead for each token."""
 
@@ -70,7 +72,7 @@ class Constraint:
         self._tokenize = tokenize
         self._grammar, self._habits = grammar, habits
         self._follower = None if habits is None else follower_of(grammar, habits)
-        self._spelled = b""
+        self._spelled, self._decoder = b"", _UTF8("replace")
         self.automaton, self.vocabulary, self.end, self.confidence = automaton_of(grammar), vocabulary, end, confidence
         self.state = self.automaton.start()
         self.withdrawn = 0
@@ -104,7 +106,7 @@ class Constraint:
     def likely(self, most: int) -> list[int]:
         """At most so many tokens that are likely said next."""
         if self._follower is not None:
-            self._follower.follow(self._spelled.decode("utf-8", "replace"))
+            self._follower.follow(self._decoder.decode(self._spelled))
             self._spelled = b""
         return self._tokens(self.automaton.likely(self.state, self._follower), most)
 
@@ -132,7 +134,7 @@ class Constraint:
             self.withdrawn += 1
             if self._habits is not None:
                 self._follower = follower_of(self._grammar, self._habits)
-                self._spelled = b"".join(self.vocabulary.spelled[token] for token in said)
+                self._spelled, self._decoder = b"".join(self.vocabulary.spelled[token] for token in said), _UTF8("replace")
             return self._go(token)
         return None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from clinical_ie.data.conversation import ConversationSubwords
-from clinical_ie.decoding.attention import Layout, keeps_apart, laid_out
+from clinical_ie.decoding.attention import Layout, keeps_apart, laid_out, watched
 from clinical_ie.decoding.constraint import Constraint
 from clinical_ie.decoding.drafts import Drafts
 from clinical_ie.decoding.key_values import KeyValues
@@ -82,7 +83,12 @@ def generated(
         batch_size: Requests side by side; one where the model has an attention of its own.
         draft: Most tokens that are guessed ahead where an answer copies its question.
         confidence: The share of the model's probability below which a constrained answer does not follow it, see `Constraint`.
+
+    Raises:
+        ValueError: A request without an opening or a question.
     """
+    if not all(request.opening and request.question for request in requests):
+        raise ValueError("a request without an opening or a question")
     answers = [Answer() for _ in requests]
     groups: dict[tuple[int, ...], list[int]] = {}
     for place, request in enumerate(requests):
@@ -125,7 +131,6 @@ class _Group:
         lockstep: Lockstep,
     ) -> None:
         self.backbone, self.requests, self.answers = backbone, requests, answers
-        self.batch_size = batch_size if keeps_apart(backbone.base) else 1
         self.draft, self.confidence, self.habits, self.lockstep = draft, confidence, habits, lockstep
         self.subwords, self.end = subwords, subwords.end_id
         self.vocabulary = token_bytes(subwords.tokenizer) if any(request.grammar for request in requests) else None
@@ -136,7 +141,10 @@ class _Group:
         opened = DynamicCache()
         ids = torch.tensor([opening], device=self.device)
         positions = torch.arange(len(opening), device=self.device).unsqueeze(0)
-        backbone(ids, positions, torch.ones(1, len(opening), len(opening), dtype=torch.bool, device=self.device).tril(), cache=opened)
+        with watched() as calls:
+            backbone(ids, positions, torch.ones(1, len(opening), len(opening), dtype=torch.bool, device=self.device).tril(), cache=opened)
+        self.together = keeps_apart(calls, len(opened.layers))
+        self.batch_size = batch_size if self.together else 1
         self.cache = KeyValues(opened, self.batch_size)
 
     def run(self, waiting: deque[int]) -> None:
@@ -189,7 +197,7 @@ class _Group:
         layout = Layout.of((widths[:old], widths[old:]), columns, self.device)
         self.cache.expect(layout, len(spans), keys.shape[1])
         self.lockstep.before(opening=False)
-        with laid_out(layout):
+        with laid_out(layout) if self.together else nullcontext():
             visible = keys.unsqueeze(1) <= positions.unsqueeze(2)
             hidden: Tensor = self.backbone(ids, positions, visible, cache=self.cache, key_positions=keys, begin=False)
         return hidden

@@ -62,7 +62,7 @@ class KeyValues(Cache):
         assert self._layout is not None
         keys, values = self._stores[layer_idx]
         for store, states in ((keys, key_states), (values, value_states)):
-            store[self._layout.rows, :, self._layout.columns] = states[0].transpose(0, 1)
+            store[self._layout.rows, :, self._layout.columns] = states[0].transpose(0, 1).to(store.dtype)
         return keys[: self._rows, :, : self._columns], values[: self._rows, :, : self._columns]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:

@@ -22,9 +22,15 @@ class BaseIdentity:
 
     @classmethod
     def of(cls, name: str, model: PreTrainedModel) -> BaseIdentity:
-        """The identity of weights as they were loaded, before any adapter."""
+        """The identity of weights as they were loaded, before any adapter.
+
+        Of a quantised model only what is not packed: how it is rounded differs from device to device.
+        """
         digest = hashlib.sha256()
-        for key, tensor in sorted(model.state_dict().items()):
+        weights = model.state_dict()
+        if getattr(model, "is_quantized", False):
+            weights = {key: value.data for key, value in model.named_parameters() if value.is_floating_point()}
+        for key, tensor in sorted(weights.items()):
             digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return cls(name, getattr(model.config, "_commit_hash", None), digest.hexdigest())

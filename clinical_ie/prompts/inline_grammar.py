@@ -45,6 +45,8 @@ class InlineAutomaton(RepeatingAutomaton):
             fresh = state[4] or follower.closed
             return follower.ahead(mentions, before, after, fresh=fresh, number=number)
         options, offset = state[4:]
+        if any(spelled[offset] & 0xC0 == 0x80 for spelled, _ in options):  # inside of a character of a name
+            return ""
         tag = follower.tag(mentions[-1], [spelled[offset:].decode() for spelled, _ in options], number)
         if number is not None:
             number += tag.count(",") + 1

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from clinical_ie.decoding import attention
-from clinical_ie.decoding.attention import Layout, apart, heads_as_queries, keeps_apart, laid_out, rows_apart
+from clinical_ie.decoding.attention import Layout, apart, heads_as_queries, keeps_apart, laid_out, rows_apart, watched
 
 LOWEST = torch.finfo(torch.float32).min
 CPU = torch.device("cpu")
@@ -79,10 +79,30 @@ def test_keys_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 def test_a_model_has_its_attention_back(tiny_llama: str, implementation: str) -> None:
-    model = AutoModelForCausalLM.from_pretrained(tiny_llama, attn_implementation=implementation)
-    assert keeps_apart(model) == (implementation == "sdpa")
-    with apart(model):
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama, attn_implementation=implementation).eval()
+    mask = torch.zeros(1, 1, 3, 3)
+    with apart(model), watched() as calls, torch.no_grad():
         inside = model.config._attn_implementation
-        assert keeps_apart(model) == (implementation == "sdpa")
+        model(input_ids=torch.tensor([[1, 2, 3]]), attention_mask=mask)
     assert (inside == implementation) == (implementation == "eager")
     assert model.config._attn_implementation == implementation
+    assert keeps_apart(calls, model.config.num_hidden_layers) == (implementation == "sdpa")
+
+
+def test_rows_are_only_kept_apart_where_every_layer_asks_with_the_masks_it_was_given() -> None:
+    one, two, three = (torch.zeros(1, 1, 4, 4) for _ in range(3))
+    assert keeps_apart([one, two, one, two], 4)
+    assert not keeps_apart([one, two, one], 4), "a layer that went its own way"
+    assert not keeps_apart([], 4)
+    assert not keeps_apart([one, None], 2)
+    assert not keeps_apart([one, two, three], 3), "a mask for each layer"
+    assert not keeps_apart([torch.zeros(1, 8, 4, 4)] * 3, 3), "a mask for each head"
+
+
+def test_masks_of_a_layout_are_not_mistaken_for_another() -> None:
+    """Python gives the number of what is gone to what comes next."""
+    layout = Layout.of(([2, 1], []), [0, 1, 0], CPU)
+    for value in range(20):
+        mask = torch.full((1, 1, 3, 2), float(value))
+        assert all(part.eq(value).all() for part in layout.masks(mask))
+        del mask

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import IA3Config, LoraConfig, PeftConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
+from transformers import FalconConfig, FalconForCausalLM
 
 from clinical_ie.corpora import Demo
 from clinical_ie.data.conversation import ConversationSubwords
@@ -19,6 +22,7 @@ from clinical_ie.models.decoder import Decoder
 from clinical_ie.tasks import EntityInstruction, JointInstruction, RelationInstruction
 from clinical_ie.tasks.instruction import Completion
 from clinical_ie.tasks.task import Source
+from tests.models.tiny_decoders import save_tokenizer, spread
 
 # PEFT asks transformers that way
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated")
@@ -106,6 +110,29 @@ def test_models_with_an_attention_of_their_own_say_the_same(folder: str, draft: 
     backbone.base.config._attn_implementation = "eager"
     assert generated(backbone, subwords, requests, batch_size=4, draft=draft) == expected
     assert backbone.base.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("draft", [0, 4])
+def test_a_model_that_looks_for_a_name_says_what_transformers_says(draft: int, tmp_path: Path) -> None:
+    """Falcon asks whether its attention is called ``sdpa`` and goes another way where it is not."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "alibi": False, "bos_token_id": 0, "eos_token_id": 0}
+    torch.manual_seed(0)
+    model = FalconForCausalLM(FalconConfig(vocab_size=save_tokenizer(tmp_path), **sizes))
+    spread(model)
+    model.save_pretrained(tmp_path)
+    subwords, backbone = ConversationSubwords(str(tmp_path)), Decoder(str(tmp_path))
+    requests = requests_of(subwords, 5)
+    together = generated(backbone, subwords, requests, batch_size=4, draft=draft)
+    backbone.eval()
+    assert together == [by_transformers(backbone.base, request, subwords.end_id) for request in requests]
+
+
+@pytest.mark.parametrize("lacking", ["opening", "question"])
+def test_a_request_for_nothing_is_refused(lacking: str, tiny_llama: str) -> None:
+    subwords, backbone = ConversationSubwords(tiny_llama), Decoder(tiny_llama)
+    requests = requests_of(subwords, 2)
+    with pytest.raises(ValueError, match="without"):
+        generated(backbone, subwords, [requests[0], replace(requests[1], **{lacking: ()})])
 
 
 def test_questions_are_taken_in_as_far_as_a_step_can_read(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,3 +55,9 @@ def test_a_run_comes_back(folder: str, small_corpus: str, tmp_path: Path, capsys
 def test_encoders_are_refused(tiny_bert: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(chain("entity_tagging", tiny_bert, tmp_path / "run")) == 2
     assert "decoders" in capsys.readouterr().err
+
+
+def test_they_are_not_averaged(folder: str, small_corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = [f"--data.corpora.init_args.root={small_corpus}", "--trainer.callbacks+=clinical_ie.callbacks.averaging.MovingAverage"]
+    assert main(chain("entity_instruction", folder, tmp_path / "run", *more)) == 2
+    assert "averaged" in capsys.readouterr().err

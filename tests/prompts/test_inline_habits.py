@@ -82,6 +82,21 @@ def test_signs_of_the_text_are_none() -> None:
     assert guess(learned(r"a \{{b|Sign}\} "), "", text) == r"a \{{b|Sign}\} c\|d \\ x"
 
 
+def test_types_of_any_letters_may_be_guessed_from_inside() -> None:
+    """Tokens end inside of characters."""
+    grammar = Grammar("inline", "a b", ("疾病", "药"))
+    automaton, habits = automaton_of(grammar), learned("{a|疾病} ")
+    said = "{a|疾病} b".encode()
+    for place in range(len(said)):
+        follower = follower_of(grammar, habits)
+        assert follower is not None
+        follower.follow(said[:place].decode("utf-8", "ignore"))
+        state = automaton.step(automaton.start(), said[:place])
+        assert state is not None
+        likely = automaton.likely(state, follower)
+        assert not likely or said[place] & 0xC0 == 0x80 or automaton.step(state, likely[:1]) is not None
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.sampled_from(["ab", "a", " ", " ", "5", "mg", ".", "{", "|", "}", "\\", "é", "😀", "\r\n"]), max_size=14).map("".join),

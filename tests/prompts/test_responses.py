@@ -830,3 +830,10 @@ def test_no_links_alone(name: str) -> None:
     parsed = kind.parse_links(kind.render_links([], VOCABULARY), VOCABULARY, 3)
     assert not parsed.links
     assert not parsed.problems
+
+
+def test_a_sign_cut_off_inside_is_no_part_of_the_copy() -> None:
+    """So that mentions before it keep their places."""
+    parsed = made("inline").parse("a {b|Drug} \\", VOCABULARY)
+    assert [mention.text for mention in parsed.mentions] == ["b"]
+    assert parsed.copied == "ab"

@@ -17,7 +17,7 @@ from clinical_ie.prompts.responses.response_format import LINK, UNKNOWN_TYPE, UN
 
 _ESCAPED = str.maketrans({character: f"\\{character}" for character in "\\{|}"})
 _PART = re.compile(
-    r"(?P<escaped>\\[\\{|}])|(?P<opening>\{)|\|(?P<types>[^\\{|}\n]*)\}|(?P<bare>\})|(?P<unfinished>\|[^\\{|}\n]*\Z)|[^\\{|}]+|."
+    r"(?P<escaped>\\[\\{|}])|(?P<opening>\{)|\|(?P<types>[^\\{|}\n]*)\}|(?P<bare>\})|(?P<unfinished>\|[^\\{|}\n]*\Z)|(?P<lone>\\\Z)|[^\\{|}]+|."
 )
 _NUMBER = re.compile(r":(\d{1,9})\Z")
 
@@ -105,7 +105,7 @@ class Inline(ResponseFormat):
                         parsed.mentions.append(Mention(kind, words, (dense_start, len(dense))))
             elif types and all(known):
                 parsed.problems[UNCLOSED] += 1
-            elif not (opened and part["unfinished"]):
+            elif not (part["lone"] or (opened and part["unfinished"])):
                 said = part[0][1] if part["escaped"] else part[0]
                 copy += said
                 dense += "".join(said.split())
