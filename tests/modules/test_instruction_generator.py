@@ -91,11 +91,14 @@ TASKS = {
     "entities inline": (EntityInstruction, "inline", 60),
     "relations": (RelationInstruction, "grouped", 20),
     "joint": (JointInstruction, "grouped", 50),
-    "joint inline": (JointInstruction, "inline", 60),
+    "joint inline": (JointInstruction, "inline", 100),
 }
 
 
-@pytest.mark.parametrize("name", TASKS)
+# the longest run with the slow suite, which CI runs as well
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in {"entities by markup", "joint inline"} else name for name in TASKS]
+)
 def test_must_learn(name: str, notes: str, generator: str, tmp_path: Path) -> None:
     kind, response, epochs = TASKS[name]
     data = data_of(notes, generator, kind(response, segment=64))  # type: ignore[arg-type]
