@@ -14,6 +14,8 @@ No message holds note text: document ids, offsets and line numbers say where to 
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -57,3 +59,24 @@ class SettingError(InputError):
 
 class RunError(ClinicalIEError):
     """A run cannot go on although its input was fine."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence that proposes the nearest of the known names, or nothing where none is near.
+
+    Case doesn't count, and neither does the difference between ``-`` and ``_``.
+
+    Args:
+        name: What was given.
+        known: The names that would have been right.
+
+    Returns:
+        ``"; did you mean 'phee'?"``, or an empty string.
+    """
+
+    def plain(word: str) -> str:
+        return word.casefold().replace("-", "_")
+
+    by_plain = {plain(word): word for word in known}
+    nearest = difflib.get_close_matches(plain(name[:100]), by_plain, n=1)
+    return f"; did you mean {by_plain[nearest[0]]!r}?" if nearest else ""
