@@ -8,7 +8,7 @@ when they are made; whoever holds one may trust it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clinical_ie.errors import DocumentError
 
@@ -58,6 +58,23 @@ class Span:
     def overlaps(self, other: Span) -> bool:
         """Whether the two share at least one character."""
         return any(a < d and c < b for a, b in self.fragments for c, d in other.fragments)
+
+    def joined(self, text: str) -> Span:
+        r"""The span with fragments that only white space of `text` parts, or nothing, as one; see `Document.joined`.
+
+        Example:
+            >>> Span(((0, 6), (7, 12), (16, 19))).joined("220 mg\\ntwice of a day").fragments
+            ((0, 12), (16, 19))
+        """
+        if len(self.fragments) == 1:
+            return self
+        found = [self.fragments[0]]
+        for start, end in self.fragments[1:]:
+            if text[found[-1][1] : start].strip():
+                found.append((start, end))
+            else:
+                found[-1] = (found[-1][0], end)
+        return self if len(found) == len(self.fragments) else Span(tuple(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +222,18 @@ class Document:
     def covered(self, span: Span) -> str:
         """The text under a span, fragments joined by a blank."""
         return " ".join([self.text[start:end] for start, end in span.fragments])
+
+    def joined(self) -> Document:
+        """The document with every mention that a line end breaks as one contiguous mention.
+
+        BRAT writes a mention that runs over a line end as one fragment a line (``20 26;27 38``). Documents keep the fragments of
+        their files; tasks, views, scorers and writers of formats without fragments work on the joined ones. Mentions with
+        other characters between their fragments stay discontinuous.
+        """
+        spans = [entity.span.joined(self.text) for entity in self.entities]
+        if all(span is entity.span for span, entity in zip(spans, self.entities, strict=True)):
+            return self
+        return replace(self, entities=tuple(Entity(e.id, e.type, span) for e, span in zip(self.entities, spans, strict=True)))
 
     def anchors(self) -> dict[str, Entity]:
         """Entities by id, and by the id of every event that they trigger."""

@@ -125,6 +125,35 @@ def test_covered_joins_fragments_with_a_blank() -> None:
     assert Document("d", TEXT).covered(Span(((3, 8), (15, 22)))) == "chest aspirin"
 
 
+@pytest.mark.parametrize(
+    ("text", "fragments", "expected"),
+    [
+        ("220 mg\ntwice a day", ((0, 6), (7, 18)), ((0, 18),)),
+        ("220 mg \r\n  twice a day", ((0, 6), (11, 22)), ((0, 22),)),
+        ("220 mg \n twice a day", ((0, 7), (9, 20)), ((0, 20),)),  # blanks inside the fragments
+        ("220\n\nmg\n twice\u00a0\x0cdaily", ((0, 3), (5, 7), (9, 14), (16, 21)), ((0, 21),)),
+        ("left and right leg", ((0, 4), (15, 18)), ((0, 4), (15, 18))),
+        ("left,\nright leg", ((0, 4), (6, 11)), ((0, 4), (6, 11))),
+        ("pain in\nthe left or right\nleg", ((0, 7), (8, 16), (26, 29)), ((0, 16), (26, 29))),
+        ("pain in the left or right\nleg", ((0, 7), (20, 25), (26, 29)), ((0, 7), (20, 29))),
+        ("aspirin", ((0, 3), (3, 7)), ((0, 7),)),
+        ("aspirin", ((0, 7),), ((0, 7),)),
+    ],
+)
+def test_fragments_with_white_space_between_them_are_joined(
+    text: str, fragments: tuple[tuple[int, int], ...], expected: tuple[tuple[int, int], ...]
+) -> None:
+    entity = Entity("T1", "Dose", Span(fragments))
+    document = Document("a", text, (entity,), attributes=(Attribute("A1", "Negated", "T1"),))
+    assert entity.span.joined(text) == Span(expected)
+    joined = document.joined()
+    assert joined.entities == (Entity("T1", "Dose", Span(expected)),)
+    assert joined.attributes == document.attributes
+    assert document.entities == (entity,), "a document keeps the fragments of its file"
+    assert (joined is document) == (fragments == expected)
+    assert joined.joined() is joined
+
+
 def test_documents_are_frozen_and_compare_by_content() -> None:
     document = Document("d", TEXT, (CHEST,), comments=(Comment("#1", "AnnotatorNotes", "T1", "sure"),))
     assert document == dataclasses.replace(document)
