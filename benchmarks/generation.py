@@ -27,7 +27,8 @@ import yaml
 from transformers import AutoConfig, BertModel
 
 from clinical_ie.commands.export import load_run
-from clinical_ie.commands.training import computes_in_bfloat16, quieten
+from clinical_ie.commands.precision import computes_in_bfloat16
+from clinical_ie.commands.quiet import quieten
 from clinical_ie.corpora import UWSocialHistory
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.decoding.generation import Request, generated

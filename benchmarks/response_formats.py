@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from clinical_ie.commands.training import computes_in_bfloat16, quieten
+from clinical_ie.commands.precision import computes_in_bfloat16
+from clinical_ie.commands.quiet import quieten
 from clinical_ie.corpora import Maccrobat, UWSocialHistory
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.data.conversation import ConversationSubwords

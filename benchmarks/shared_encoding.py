@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from clinical_ie.commands.training import computes_in_bfloat16, quieten
+from clinical_ie.commands.precision import computes_in_bfloat16
+from clinical_ie.commands.quiet import quieten
 from clinical_ie.corpora import Maccrobat, UWSocialHistory
 from clinical_ie.data.batching import budget_batches
 from clinical_ie.data.collation import collator_for

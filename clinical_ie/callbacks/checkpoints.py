@@ -11,9 +11,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from clinical_ie.data.datamodule import ExtractionDataModule
-
-BEST = "best.ckpt"
-LAST = "last.ckpt"
+from clinical_ie.strategies.checkpoint_names import BEST, LAST
 
 
 class Checkpoints(ModelCheckpoint):

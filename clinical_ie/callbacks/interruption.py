@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from clinical_ie.callbacks.checkpoints import LAST
+from clinical_ie.strategies.checkpoint_names import LAST
 
 
 class SafeInterruption(pl.Callback):

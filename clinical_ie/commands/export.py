@@ -52,7 +52,7 @@ def load_run(run_dir: Path) -> Any:
     import torch
     from jsonargparse import ArgumentParser
 
-    from clinical_ie.commands.training import quieten
+    from clinical_ie.commands.quiet import quieten
     from clinical_ie.modules import InstructionGenerator
 
     quieten()

@@ -1,0 +1,83 @@
+"""What a training run cost and on what it ran, for ``results.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import transformers
+
+from clinical_ie.callbacks.throughput import Throughput
+from clinical_ie.commands.run_directory import RunDirectory
+from clinical_ie.data.datamodule import ExtractionDataModule
+
+
+def run_cost(
+    trainer: pl.Trainer, model: pl.LightningModule, data: ExtractionDataModule, throughput: Throughput, run: RunDirectory
+) -> dict[str, Any]:
+    """Steps, seconds, sub-words, parameters, machine, versions and fingerprints of a run that has ended."""
+    return {
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "training_subwords": throughput.all_ranks_real,
+        "training_seconds": round(throughput.total_seconds, 3),
+        "subwords_per_second": round(throughput.all_ranks_real / throughput.total_seconds, 1) if throughput.total_seconds else None,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "trainable_parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        "checkpoint_model_bytes": _model_bytes(run.best()),
+        "peak_memory_bytes": _peak_memory(),
+        "precision": str(trainer.precision),
+        "devices": trainer.world_size,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores"
+        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+        "versions": {
+            "torch": torch.__version__,
+            "lightning": version("lightning"),
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+        },
+        "fingerprint": hashlib.sha256(run.config.read_bytes()).hexdigest()[:16],
+        "data": data_fingerprint(data),
+        "coverage": {part: {corpus: coverage.to_dict() for corpus, coverage in corpora.items()} for part, corpora in data.coverage.items()},
+        "findings": dict(sorted(data.findings.counts().items())),
+        "commit": code_version(),
+    }
+
+
+def data_fingerprint(data: ExtractionDataModule) -> str:
+    """Of what is learned from and scored on in training."""
+    digest = hashlib.sha256()
+    for part in ("train", "dev"):
+        for example in data.examples.get(part, []):
+            digest.update(repr(example).encode())
+    return digest.hexdigest()[:16]
+
+
+def code_version() -> str | None:
+    """The commit of the code, where it is a checkout."""
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
+
+
+def _model_bytes(checkpoint: Path) -> int:
+    """What of a checkpoint is the model, without optimizer and other state."""
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["state_dict"]
+    return sum({tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in state.values()}.values())
+
+
+def _peak_memory() -> int:
+    """Most bytes that this process has held: on the GPU where there is one, else resident."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
