@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := .venv-peers
+# Test processes: one for each core, four at most, one torch thread in each.
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=4 --dist=worksteal
 # Folder of the open corpora for `make bench` (see README).
 CORPORA ?= ../shared/corpora
 
@@ -26,10 +29,10 @@ demo: $(READY)
 	$(BIN)/clinical-ie demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 check: $(READY)
 	$(BIN)/ruff format --check .

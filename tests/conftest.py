@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in one process for each core
+
+settings.register_profile("suite", deadline=None)  # a busy machine is no failure
+settings.load_profile("suite")
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -19,16 +27,41 @@ def corpora_folder() -> Path:
     return Path(os.environ.get("CLINICAL_IE_CORPORA", REPOSITORY.parent / "shared" / "corpora"))
 
 
+MakeOnce = Callable[[str, Callable[[Path], None]], str]
+
+
 @pytest.fixture(scope="session")
-def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """A folder by its name, filled by whichever test process asks first; tests read it and never write to it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, fill: Callable[[Path], None]) -> str:
+        place, partial = shared / f"once-{name}", shared / f"once-{name}.partial"
+        with FileLock(shared / f"once-{name}.lock"):
+            if not place.exists():
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir()
+                fill(partial)
+                partial.rename(place)
+        return str(place)
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(made_once: MakeOnce) -> str:
     """A random BERT of two small layers, with a WordPiece vocabulary of the demo notes."""
+    return made_once("tiny_bert", _fill_tiny_bert)
+
+
+def _fill_tiny_bert(folder: Path) -> None:
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     from clinical_ie.corpora import Demo
 
-    folder = tmp_path_factory.mktemp("tiny_bert")
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -45,7 +78,6 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
         max_position_embeddings=512,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
-    return str(folder)
 
 
 CHATML = (
@@ -69,14 +101,17 @@ def save_llama(folder: Path, *, vocabulary: int, end: int, begin: int | None = N
 
 
 @pytest.fixture(scope="session")
-def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> str:
+def tiny_llama(made_once: MakeOnce) -> str:
     """A random Llama with a byte-level BPE of the demo notes and turns in ChatML."""
+    return made_once("tiny_llama", _fill_tiny_llama)
+
+
+def _fill_tiny_llama(folder: Path) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     from clinical_ie.corpora import Demo
 
-    folder = tmp_path_factory.mktemp("tiny_llama")
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -92,12 +127,15 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> str:
     tokenizer.chat_template = CHATML
     tokenizer.save_pretrained(folder)
     save_llama(folder, vocabulary=len(tokenizer), end=2)
-    return str(folder)
 
 
 @pytest.fixture(scope="session")
-def tiny_llama2(tmp_path_factory: pytest.TempPathFactory) -> str:
+def tiny_llama2(made_once: MakeOnce) -> str:
     """A random Llama with a tokenizer in the manner of Llama 2: blanks as ``▁``, one before everything, single bytes, no turns."""
+    return made_once("tiny_llama2", _fill_tiny_llama2)
+
+
+def _fill_tiny_llama2(folder: Path) -> None:
     import json
 
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -105,7 +143,6 @@ def tiny_llama2(tmp_path_factory: pytest.TempPathFactory) -> str:
 
     from clinical_ie.corpora import Demo
 
-    folder = tmp_path_factory.mktemp("tiny_llama2")
     first = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     trained = Tokenizer(models.BPE(unk_token="<unk>"))
     trained.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -121,4 +158,3 @@ def tiny_llama2(tmp_path_factory: pytest.TempPathFactory) -> str:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
     tokenizer.save_pretrained(folder)
     save_llama(folder, vocabulary=len(tokenizer), end=2, begin=1)
-    return str(folder)
