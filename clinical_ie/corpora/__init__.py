@@ -5,7 +5,8 @@ command line by its file (``--corpus maccrobat``) or by a YAML file that describ
 """
 
 from clinical_ie.corpora.brat_folder import BratFolder
-from clinical_ie.corpora.corpus import Corpus, find
+from clinical_ie.corpora.catalogue import find
+from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.demo import Demo
 from clinical_ie.corpora.i2b2_2010 import I2b2Concepts2010
 from clinical_ie.corpora.leaf_clinical_trials import LeafClinicalTrials

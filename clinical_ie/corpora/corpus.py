@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, cast
 
@@ -189,23 +189,3 @@ def require(path: Path | None, root: Path, expected: str) -> Path:
 def entity_types(layers: dict[str, dict[str, str]]) -> tuple[EntityType, ...]:
     """Entity types from layer -> name -> definition."""
     return tuple(EntityType(name, text, layer) for layer, types in layers.items() for name, text in types.items())
-
-
-def find(name: str) -> Callable[..., Corpus]:
-    """The class of a corpus by its name, or a maker of one from a YAML file.
-
-    Raises:
-        SettingError: No corpus of that name.
-    """
-    if name.endswith((".yaml", ".yml")):
-        from clinical_ie.corpora.brat_folder import BratFolder
-
-        return lambda root=None, **options: BratFolder.from_yaml(name, root=root, **options)
-    import clinical_ie.corpora as package
-
-    known = {
-        kind.name: kind for kind in vars(package).values() if isinstance(kind, type) and issubclass(kind, Corpus) and "name" in vars(kind)
-    }
-    if name not in known:
-        raise SettingError(f"no corpus {name!r}; known are {', '.join(sorted(known))}, or a YAML file that describes a BRAT folder")
-    return known[name]
