@@ -64,7 +64,7 @@ bench: $(READY) $(PEERS)/.ready
 			--data.corpora.init_args.root=$(CORPORA)/uw_social_history_mtsamples --run_dir=runs/bench/$$syntax; \
 	done
 	$(BIN)/python benchmarks/generation.py $(CORPORA) runs/bench/markup runs/bench/inline
-	$(BIN)/python benchmarks/instructed.py $(CORPORA) runs/bench/markup runs/bench/inline --confidence 0 0.1 0.3 0.5 free
+	$(BIN)/python benchmarks/instructed.py $(CORPORA) runs/bench/markup runs/bench/inline --backtrack_threshold 0 0.1 0.3 0.5 free
 	$(BIN)/python benchmarks/encoder_tagger.py uw_flat $(CORPORA)
 	$(BIN)/python benchmarks/encoder_tagger.py uw_layers $(CORPORA)
 	$(BIN)/python benchmarks/encoder_tagger.py maccrobat_frequent $(CORPORA)

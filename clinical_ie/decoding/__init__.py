@@ -1,1 +1,1 @@
-"""Generation: tokens of a decoder under a grammar, in batches that stay full."""
+"""Generation: constrained and speculative decoding, continuous batching, KV cache with a shared prefix, variable-length attention."""

@@ -1,9 +1,12 @@
-"""One answer on its way through a grammar: the best token that may be said, or a step back where the model wants something else.
+"""Constrained decoding of one completion, with backtracking to branch points where the model disagrees with its grammar.
 
-A grammar never leads into a dead end, but a model may: having named a type whose mention does not stand in the text, or misspelled a
-word that it copies, it gives next to nothing to all that is left. The least unlikely of that would be a mention that the model never chose.
-Such a mention (or type, or link) is withdrawn: the answer goes back to where it was begun and takes the next best way there. Between the
-tags of an answer that repeats its text there is always a way: the text.
+A grammar never leads into a dead end, but a model may: having generated a type whose mention does not stand in the text, or misspelled a
+word that it copies, it gives next to no probability to every allowed token. The least unlikely of them would be a mention that the
+model never chose. Such a mention (or type, or link) is discarded: generation backtracks to the branch point where it began and takes the
+best alternative there. Completions that copy their text go on with it instead.
+
+References: Willard & Louf, Efficient guided generation for large language models (2023), for token masks from an automaton; Park et al.,
+Grammar-aligned decoding (NeurIPS 2024), for how masks distort a model's distribution.
 """
 
 from __future__ import annotations
@@ -15,144 +18,147 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clinical_ie.decoding.vocabulary import TokenBytes
+from clinical_ie.decoding.token_trie import TokenTrie
 from clinical_ie.prompts.automata import automaton_of, follower_of
 from clinical_ie.prompts.grammar import Grammar, State
 from clinical_ie.prompts.tag_habits import TagHabits
 
 _UTF8 = codecs.getincrementaldecoder("utf-8")
-_BYTES = 12
-"""Bytes that are read ahead for each token."""
+_BYTES_PER_DRAFT_TOKEN = 12
+"""Bytes of draft text that are tokenised for each draft token."""
 
-_MOST = 64
-"""Steps back in one answer; after them the best of what is allowed is said, so that every answer comes to an end."""
+_MAX_BACKTRACKS = 64
+"""Backtracks of one completion; after them the best allowed token is taken, so that every completion comes to an end."""
 
 
 @dataclass(slots=True)
-class _Turn:
-    """A place of an answer where another way could be taken: tokens said before, the ways with their probabilities, and that taken."""
+class _BranchPoint:
+    """Where a completion had several continuations: its length, their tokens with their probabilities, and the token taken.
+
+    `remaining` is the probability of those that were not taken back.
+    """
 
     length: int
     state: State
-    ways: dict[int, float]
-    taken: int
-    left: float = 1.0
+    candidates: dict[int, float]
+    chosen: int
+    remaining: float = 1.0
 
-    def other(self) -> tuple[int, float]:
-        """The best way beside that taken, and the share that all others have of what remains without it."""
-        others = {token: share for token, share in self.ways.items() if token != self.taken}
-        remaining = self.left - self.ways[self.taken]
+    def best_alternative(self) -> tuple[int, float]:
+        """The best token beside that taken, and the share that all others have of what remains without it."""
+        others = {token: share for token, share in self.candidates.items() if token != self.chosen}
+        remaining = self.remaining - self.candidates[self.chosen]
         if not others or remaining <= 0:
-            return self.taken, 0.0
+            return self.chosen, 0.0
         return max(others, key=others.__getitem__), sum(others.values()) / remaining
 
 
 class Constraint:
-    """What one answer may say.
+    """Chooses the tokens of one completion.
 
     Args:
         grammar: Its completions.
-        vocabulary: What tokens spell.
-        end: The token that ends an answer.
-        tokenize: The ids of a text in the middle of an answer.
-        confidence: The share of the model's probability that what may be said must have, where its favourite may not; below it the
-            model is not followed. 0 for never.
-        habits: What other answers that repeat their text have done at its words, to be learned from and added to.
+        vocabulary: The tokens by their bytes.
+        end: The token that ends a completion.
+        tokenize: The ids of a text in the middle of a completion.
+        backtrack_threshold: The probability that the allowed tokens must have together, where the model's first choice is not allowed;
+            below it generation backtracks. 0 for never.
+        ngrams: How other completions that copy their text marked it up, to learn from and to add to.
     """
 
     def __init__(
         self,
         grammar: Grammar,
-        vocabulary: TokenBytes,
+        vocabulary: TokenTrie,
         end: int,
         tokenize: Callable[[str], list[int]],
-        confidence: float = 0.0,
-        habits: TagHabits | None = None,
+        backtrack_threshold: float = 0.0,
+        ngrams: TagHabits | None = None,
     ) -> None:
         self._tokenize = tokenize
-        self._grammar, self._habits = grammar, habits
-        self._follower = None if habits is None else follower_of(grammar, habits)
-        self._spelled, self._decoder = b"", _UTF8("replace")
-        self.automaton, self.vocabulary, self.end, self.confidence = automaton_of(grammar), vocabulary, end, confidence
+        self._grammar, self._ngrams = grammar, ngrams
+        self._proposer = None if ngrams is None else follower_of(grammar, ngrams)
+        self._unread, self._decoder = b"", _UTF8("replace")
+        self.automaton, self.vocabulary, self.end, self.backtrack_threshold = automaton_of(grammar), vocabulary, end, backtrack_threshold
         self.state = self.automaton.start()
-        self.withdrawn = 0
-        self._turns: list[_Turn] = []
+        self.backtracks = 0
+        self._branch_points: list[_BranchPoint] = []
 
-    def choose(self, scores: Tensor, best: int, said: list[int]) -> int:
-        """The next token. The best of all is looked at first; `said` is cut where the answer steps back.
+    def choose(self, logits: Tensor, best: int, generated_ids: list[int]) -> int:
+        """The next token. The best of all is tried first; `generated_ids` is cut where generation backtracks.
 
         Shape:
-            - scores: ``(vocabulary,)``
+            - logits: ``(vocabulary,)``
         """
-        after = self._after(self.state, best)
-        if after is not None and not (self.confidence and self.automaton.turned(self.state, after)):
-            return self._go(best, after)
+        after = self._next_state(self.state, best)
+        if after is not None and not (self.backtrack_threshold and self.automaton.turned(self.state, after)):
+            return self._advance(best, after)
         allowed = self.vocabulary.allowed(self.automaton, self.state) + [self.end] * self.automaton.may_end(self.state)
-        places = torch.tensor(allowed, device=scores.device)
-        token = best if after is not None else allowed[int(scores[places].argmax())]
-        if not self.confidence:
-            return self._go(token)
-        ways = dict(zip(allowed, scores.float().softmax(0)[places].tolist(), strict=True))
-        if after is None and sum(ways.values()) < self.confidence:
-            if (copied := self._copied()) is not None:
-                return self._go(copied)
-            if self.withdrawn < _MOST and (back := self._back(said)) is not None:
-                return back
-        after = self._reached(token)
+        indices = torch.tensor(allowed, device=logits.device)
+        token = best if after is not None else allowed[int(logits[indices].argmax())]
+        if not self.backtrack_threshold:
+            return self._advance(token)
+        candidates = dict(zip(allowed, logits.float().softmax(0)[indices].tolist(), strict=True))
+        if after is None and sum(candidates.values()) < self.backtrack_threshold:
+            if (copied := self._next_text_token()) is not None:
+                return self._advance(copied)
+            if self.backtracks < _MAX_BACKTRACKS and (alternative := self._backtrack(generated_ids)) is not None:
+                return alternative
+        after = self._allowed_state(token)
         if self.automaton.turned(self.state, after):
-            self._turns.append(_Turn(len(said), self.state, ways, token))
-        return self._go(token, after)
+            self._branch_points.append(_BranchPoint(len(generated_ids), self.state, candidates, token))
+        return self._advance(token, after)
 
-    def likely(self, most: int) -> list[int]:
-        """At most so many tokens that are likely said next."""
-        if self._follower is not None:
-            self._follower.follow(self._decoder.decode(self._spelled))
-            self._spelled = b""
-        return self._tokens(self.automaton.likely(self.state, self._follower), most)
+    def draft(self, max_tokens: int) -> list[int]:
+        """At most `max_tokens` draft tokens for speculative decoding."""
+        if self._proposer is not None:
+            self._proposer.follow(self._decoder.decode(self._unread))
+            self._unread = b""
+        return self._tokens(self.automaton.likely(self.state, self._proposer), max_tokens)
 
-    def _copied(self) -> int | None:
-        """The next token of a text that is repeated, as its tokenizer writes it."""
+    def _next_text_token(self) -> int | None:
+        """The next token of a text that is copied, as its tokenizer writes it."""
         tokens = self._tokens(self.automaton.rest(self.state), 1)
-        return tokens[0] if tokens and self._after(self.state, tokens[0]) is not None else None
+        return tokens[0] if tokens and self._next_state(self.state, tokens[0]) is not None else None
 
-    def _tokens(self, spelled: bytes, most: int) -> list[int]:
-        spelled = spelled[: _BYTES * (most + 1)]
-        # inside of a character nothing is guessed; at the end one may be cut
-        return [] if not spelled or spelled[0] & 0xC0 == 0x80 else self._tokenize(spelled.decode("utf-8", "ignore"))[:most]
+    def _tokens(self, text_bytes: bytes, max_tokens: int) -> list[int]:
+        text_bytes = text_bytes[: _BYTES_PER_DRAFT_TOKEN * (max_tokens + 1)]
+        # inside of a character nothing is drafted; at the end one may be cut
+        return [] if not text_bytes or text_bytes[0] & 0xC0 == 0x80 else self._tokenize(text_bytes.decode("utf-8", "ignore"))[:max_tokens]
 
-    def _back(self, said: list[int]) -> int | None:
-        """Take another way at the last turn where there is one that is likely enough; None where there is none."""
-        for number in reversed(range(len(self._turns))):
-            turn = self._turns[number]
-            token, share = turn.other()
-            if share < self.confidence:
+    def _backtrack(self, generated_ids: list[int]) -> int | None:
+        """Go back to the last branch point with a likely alternative and take that; None where there is no such branch point."""
+        for number in reversed(range(len(self._branch_points))):
+            branch_point = self._branch_points[number]
+            token, share = branch_point.best_alternative()
+            if share < self.backtrack_threshold:
                 continue
-            turn.left -= turn.ways.pop(turn.taken)
-            turn.taken = token
-            del self._turns[number + 1 :], said[turn.length :]
-            self.state = turn.state
-            self.withdrawn += 1
-            if self._habits is not None:
-                self._follower = follower_of(self._grammar, self._habits)
-                self._spelled, self._decoder = b"".join(self.vocabulary.spelled[token] for token in said), _UTF8("replace")
-            return self._go(token)
+            branch_point.remaining -= branch_point.candidates.pop(branch_point.chosen)
+            branch_point.chosen = token
+            del self._branch_points[number + 1 :], generated_ids[branch_point.length :]
+            self.state = branch_point.state
+            self.backtracks += 1
+            if self._ngrams is not None:
+                self._proposer = follower_of(self._grammar, self._ngrams)
+                self._unread, self._decoder = b"".join(self.vocabulary.token_bytes[token] for token in generated_ids), _UTF8("replace")
+            return self._advance(token)
         return None
 
-    def _after(self, state: State, token: int) -> State | None:
-        """The state behind a token, the same at the end; None where it may not be said."""
+    def _next_state(self, state: State, token: int) -> State | None:
+        """The state behind a token, the same at the end; None where the token is not allowed."""
         if token == self.end:
             return state if self.automaton.may_end(state) else None
-        spelled = self.vocabulary.spelled.get(token)
-        return None if spelled is None else self.automaton.step(state, spelled)
+        token_bytes = self.vocabulary.token_bytes.get(token)
+        return None if token_bytes is None else self.automaton.step(state, token_bytes)
 
-    def _reached(self, token: int) -> State:
-        """The state behind a token that may be said."""
-        after = self._after(self.state, token)
+    def _allowed_state(self, token: int) -> State:
+        """The state behind an allowed token."""
+        after = self._next_state(self.state, token)
         assert after is not None
         return after
 
-    def _go(self, token: int, after: State | None = None) -> int:
-        self.state = self._reached(token) if after is None else after
-        if self._follower is not None and token != self.end:
-            self._spelled += self.vocabulary.spelled[token]
+    def _advance(self, token: int, after: State | None = None) -> int:
+        self.state = self._allowed_state(token) if after is None else after
+        if self._proposer is not None and token != self.end:
+            self._unread += self.vocabulary.token_bytes[token]
         return token

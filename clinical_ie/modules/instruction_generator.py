@@ -13,15 +13,15 @@ from torch import Tensor
 
 from clinical_ie.data.collation import Batch
 from clinical_ie.data.conversation import ConversationSubwords
-from clinical_ie.decoding.generation import Request, generated
+from clinical_ie.decoding.generation import GenerationRequest, generate
 from clinical_ie.models.cross_entropy import summed_cross_entropy
 from clinical_ie.models.decoder import Decoder, seen_in_pieces
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.instruction import Completion, Instruction, InstructionExample
 
-_AHEAD = 4
-"""Tokens guessed ahead of an answer that repeats its text."""
+_DEFAULT_DRAFT_TOKENS = 4
+"""Of completions that copy their text."""
 
 
 class InstructionGenerator(TunedModule):
@@ -30,17 +30,16 @@ class InstructionGenerator(TunedModule):
     Args:
         backbone: Hub name, local folder, GGUF file, or ``package:NAME/FOLDER``.
         schemas: Corpus -> schema as plain data; the command line links it to the data.
-        constrained: Let a completion say nothing but types of the question, words of its text and numbers of its mentions, where the
-            syntax of responses allows for that (lines, grouped, inline and markup).
-        confidence: The share of the model's probability that what may be said must have where its favourite may not; below it lines
-            take back what led there, and answers that repeat their text go on with it. 0 for never.
-        batch_size: Segments that are generated side by side; what is finished makes room for what waits.
-        answer_tokens: Most tokens of an answer for each token of a question, beside `answer_room`.
-        answer_room: Tokens that every answer may have.
-        draft: Tokens that are guessed ahead where an answer copies its text; 0 for none, by default 4 for
-            constrained answers that repeat all of it.
-        compiled: Let torch compile the decoder's layers for training at the first step, which takes long; generation is not compiled.
-        chunk: Tokens whose scores of the vocabulary are held at once in training; 0 for all.
+        constrained: Grammar-constrained decoding: completions hold types of the prompt, words of its text and numbers of its mentions only,
+            for syntaxes of responses that have a grammar (lines, grouped, inline and markup).
+        backtrack_threshold: The probability that the allowed tokens must have together where the model's first choice is not allowed;
+            below it lines backtrack to their last branch point, and completions that copy their text go on with it. 0 for never.
+        batch_size: Sequences that are generated side by side (continuous batching).
+        max_new_tokens_base: Most tokens of a completion: this number, and `max_new_tokens_ratio` for each token of the text's prompt.
+        max_new_tokens_ratio: See `max_new_tokens_base`.
+        num_draft_tokens: Draft tokens of speculative decoding; 0 for none, by default 4 for constrained completions that copy their text.
+        compiled: Compile the decoder's layers for training with `torch.compile` at the first step, which takes long; generation is eager.
+        chunk: Tokens whose logits are held at once in training (chunked cross-entropy); 0 for all.
         options: Those of `TunedModule`.
     """
 
@@ -53,19 +52,20 @@ class InstructionGenerator(TunedModule):
         schemas: dict[str, Any],
         *,
         constrained: bool = True,
-        confidence: float = 0.3,
+        backtrack_threshold: float = 0.3,
         batch_size: int = 32,
-        answer_tokens: float = 4.0,
-        answer_room: int = 64,
-        draft: int | None = None,
+        max_new_tokens_base: int = 64,
+        max_new_tokens_ratio: float = 4.0,
+        num_draft_tokens: int | None = None,
         chunk: int = 256,
         compiled: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(backbone, schemas, **options)
-        self.constrained, self.confidence, self.batch_size, self.chunk = constrained, confidence, batch_size, chunk
-        self.compiled = compiled
-        self.answer_tokens, self.answer_room, self.draft = answer_tokens, answer_room, draft
+        self.constrained, self.backtrack_threshold, self.batch_size = constrained, backtrack_threshold, batch_size
+        self.compiled, self.chunk = compiled, chunk
+        self.max_new_tokens_base, self.max_new_tokens_ratio = max_new_tokens_base, max_new_tokens_ratio
+        self.num_draft_tokens = num_draft_tokens
 
     def configure_model(self) -> None:
         """Load the decoder once, where the strategy wants it."""
@@ -119,22 +119,28 @@ class InstructionGenerator(TunedModule):
     def _outputs(self, batch: Batch, logged: str | None = None) -> dict[str, Any]:
         examples: list[InstructionExample] = batch["examples"].examples
         requests = [
-            Request(
+            GenerationRequest(
                 example.opening,
                 example.input_ids,
-                self.answer_room + int(self.answer_tokens * len(example.input_ids)),
+                self.max_new_tokens_base + int(self.max_new_tokens_ratio * len(example.input_ids)),
                 example.grammar if self.constrained else None,
             )
             for example in examples
         ]
         begun = time.perf_counter()
         repeats = self.constrained and any(example.grammar is not None and example.grammar.repeats for example in examples)
-        draft = self.draft if self.draft is not None else _AHEAD if repeats else 0
-        found = generated(self.backbone, self.subwords, requests, batch_size=self.batch_size, draft=draft, confidence=self.confidence)
+        sequences = generate(
+            self.backbone,
+            self.subwords,
+            requests,
+            batch_size=self.batch_size,
+            num_draft_tokens=self.num_draft_tokens if self.num_draft_tokens is not None else _DEFAULT_DRAFT_TOKENS * repeats,
+            backtrack_threshold=self.backtrack_threshold,
+        )
         if logged is not None:
-            speed = sum(len(answer.ids) for answer in found) / (time.perf_counter() - begun)
+            speed = sum(len(sequence.ids) for sequence in sequences) / (time.perf_counter() - begun)
             self.log(f"{logged}/tokens_per_second", speed, prog_bar=True, batch_size=len(examples), sync_dist=True)
         return {
-            example.id: Completion(self.subwords.decode(answer.ids), answer.cut, request.grammar is not None, answer.withdrawn)
-            for example, request, answer in zip(examples, requests, found, strict=True)
+            example.id: Completion(self.subwords.decode(sequence.ids), sequence.truncated, request.grammar is not None, sequence.backtracks)
+            for example, request, sequence in zip(examples, requests, sequences, strict=True)
         }

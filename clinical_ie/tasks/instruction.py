@@ -33,15 +33,16 @@ ResponseName = Literal["lines", "grouped", "json", "inline", "markup", "bio"]
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model said: `cut` where it did not come to an end, `constrained` where it could say nothing that is not there.
+    """The text that a model generated.
 
-    `withdrawn` counts what it began to say and took back.
+    `truncated` where it was cut off at its token limit, `constrained` where a grammar masked its tokens, `backtracks` counts how often
+    constrained decoding discarded a mention or link that it had begun.
     """
 
     text: str
-    cut: bool = False
+    truncated: bool = False
     constrained: bool = False
-    withdrawn: int = 0
+    backtracks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,9 +290,9 @@ class Instruction(Task[InstructionExample]):
             completion = outputs[example.id]
             parsed = self._parsed(completion, example)
             outcomes["completions"] += 1
-            outcomes["completions cut short"] += completion.cut
+            outcomes["completions truncated"] += completion.truncated
             if completion.constrained:
-                outcomes["mentions and links withdrawn"] += completion.withdrawn + parsed.problems.pop(UNCLOSED, 0)
+                outcomes["mentions and links backtracked"] += completion.backtracks + parsed.problems.pop(UNCLOSED, 0)
             outcomes.update(parsed.problems)
             ends: list[tuple[str, Span] | str | None]
             if self.kind == "relations":
@@ -324,7 +325,7 @@ class Instruction(Task[InstructionExample]):
     def _parsed(self, completion: Completion, example: InstructionExample) -> Parsed:
         text = completion.text
         vocabulary = Vocabulary(tuple(name for name, _ in example.types), tuple(name for name, _ in example.labels))
-        if completion.cut and (separators := self.response.separators):
+        if completion.truncated and (separators := self.response.separators):
             text = text[: max(text.rfind(separator) for separator in separators) + 1]
         if self.kind == "relations":
             return self.response.parse_links(text, vocabulary, len(example.given))

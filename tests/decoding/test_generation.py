@@ -16,8 +16,8 @@ from transformers import FalconConfig, FalconForCausalLM
 from clinical_ie.corpora import Demo
 from clinical_ie.data.conversation import ConversationSubwords
 from clinical_ie.decoding import generation
-from clinical_ie.decoding.generation import Answer, Request, generated
-from clinical_ie.decoding.weights import ready_to_generate
+from clinical_ie.decoding.adapter_merging import merged_for_inference
+from clinical_ie.decoding.generation import GeneratedSequence, GenerationRequest, generate
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.tasks import EntityInstruction, JointInstruction, RelationInstruction
 from clinical_ie.tasks.instruction import Completion
@@ -27,7 +27,7 @@ from tests.models.tiny_decoders import save_tokenizer, spread
 # PEFT asks transformers that way
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated")
 
-MOST = 24
+MAX_NEW_TOKENS = 24
 OPENINGS = [("You copy.", "Find drugs.\n"), ("You read.", "Find all problems of the patient.\n")]
 
 
@@ -36,26 +36,28 @@ def folder(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(request.param))
 
 
-def requests_of(subwords: ConversationSubwords, number: int, most: int = MOST) -> list[Request]:
+def requests_of(subwords: ConversationSubwords, number: int, max_new_tokens: int = MAX_NEW_TOKENS) -> list[GenerationRequest]:
     """Questions of 1 to many words, of two openings in turn."""
     notes = [document.text.split() for document in Demo().read("test")]
     found = []
     for rank in range(number):
         text = " ".join(notes[rank % len(notes)][: 1 + (rank * 7) % 23])
         opening = OPENINGS[rank % 3 == 2]
-        found.append(Request(tuple(subwords.opening(*opening)), tuple(subwords.question(text, "Answer:")), most + rank % 5))
+        found.append(
+            GenerationRequest(tuple(subwords.opening(*opening)), tuple(subwords.question(text, "Answer:")), max_new_tokens + rank % 5)
+        )
     return found
 
 
-def by_transformers(model: Any, request: Request, end: int) -> Answer:
+def by_transformers(model: Any, request: GenerationRequest, end: int) -> GeneratedSequence:
     """Greedy `generate` on one row without padding."""
-    prompt = torch.tensor([[*request.opening, *request.question]])
-    said = model.generate(
-        input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=request.most, do_sample=False, eos_token_id=end,
+    prompt = torch.tensor([[*request.prefix_ids, *request.suffix_ids]])
+    generated = model.generate(
+        input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=request.max_new_tokens, do_sample=False, eos_token_id=end,
         pad_token_id=0, bos_token_id=None, use_cache=True,
     )[0, prompt.shape[1] :].tolist()  # fmt: skip
-    cut = end not in said
-    return Answer(said if cut else said[: said.index(end)], cut)
+    truncated = end not in generated
+    return GeneratedSequence(generated if truncated else generated[: generated.index(end)], truncated)
 
 
 def with_early_ends(backbone: Decoder, end: int, share: float = 2.0) -> None:
@@ -65,18 +67,18 @@ def with_early_ends(backbone: Decoder, end: int, share: float = 2.0) -> None:
         weight[end] *= share
 
 
-@pytest.mark.parametrize("draft", [0, 4])
-def test_batches_say_what_transformers_says(folder: str, draft: int) -> None:
+@pytest.mark.parametrize("num_draft_tokens", [0, 4])
+def test_batches_say_what_transformers_says(folder: str, num_draft_tokens: int) -> None:
     subwords, backbone = ConversationSubwords(folder), Decoder(folder)
     with_early_ends(backbone, subwords.end_id)
     requests = requests_of(subwords, 13)
-    together = generated(backbone, subwords, requests, batch_size=4, draft=draft)
+    together = generate(backbone, subwords, requests, batch_size=4, num_draft_tokens=num_draft_tokens)
     backbone.eval()
     expected = [by_transformers(backbone.base, request, subwords.end_id) for request in requests]
-    assert [answer.cut for answer in together] == [answer.cut for answer in expected]
-    assert [answer.ids for answer in together] == [answer.ids for answer in expected]
-    assert len({len(answer.ids) for answer in expected}) > 3, "rows come and go at different times"
-    assert {answer.cut for answer in expected} == {False, True}
+    assert [sequence.truncated for sequence in together] == [sequence.truncated for sequence in expected]
+    assert [sequence.ids for sequence in together] == [sequence.ids for sequence in expected]
+    assert len({len(sequence.ids) for sequence in expected}) > 3, "sequences end at different steps"
+    assert {sequence.truncated for sequence in expected} == {False, True}
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 40])
@@ -84,36 +86,36 @@ def test_the_size_of_batches_changes_nothing(folder: str, batch_size: int) -> No
     subwords, backbone = ConversationSubwords(folder), Decoder(folder)
     with_early_ends(backbone, subwords.end_id)
     requests = requests_of(subwords, 17)
-    alone = [generated(backbone, subwords, [request])[0] for request in requests]
-    assert generated(backbone, subwords, requests, batch_size=batch_size) == alone
-    assert generated(backbone, subwords, requests[::-1], batch_size=batch_size) == alone[::-1]
-    assert generated(backbone, subwords, requests, batch_size=batch_size, draft=3) == alone
+    alone = [generate(backbone, subwords, [request])[0] for request in requests]
+    assert generate(backbone, subwords, requests, batch_size=batch_size) == alone
+    assert generate(backbone, subwords, requests[::-1], batch_size=batch_size) == alone[::-1]
+    assert generate(backbone, subwords, requests, batch_size=batch_size, num_draft_tokens=3) == alone
 
 
 def test_answers_are_cut_where_they_are_told(tiny_llama: str) -> None:
     subwords, backbone = ConversationSubwords(tiny_llama), Decoder(tiny_llama)
-    [whole] = generated(backbone, subwords, requests_of(subwords, 1, 12))
-    assert whole.cut
-    for most in (1, 2, 11):
-        for draft in (0, 5):
-            [part] = generated(backbone, subwords, requests_of(subwords, 1, most), draft=draft)
-            assert part == Answer(whole.ids[:most], True)
+    [whole] = generate(backbone, subwords, requests_of(subwords, 1, 12))
+    assert whole.truncated
+    for max_new_tokens in (1, 2, 11):
+        for num_draft_tokens in (0, 5):
+            [part] = generate(backbone, subwords, requests_of(subwords, 1, max_new_tokens), num_draft_tokens=num_draft_tokens)
+            assert part == GeneratedSequence(whole.ids[:max_new_tokens], True)
 
 
-@pytest.mark.parametrize("draft", [0, 4])
-def test_models_with_an_attention_of_their_own_say_the_same(folder: str, draft: int) -> None:
+@pytest.mark.parametrize("num_draft_tokens", [0, 4])
+def test_models_with_an_attention_of_their_own_say_the_same(folder: str, num_draft_tokens: int) -> None:
     """Their rows cannot lie one behind the other, so they are read one by one."""
     subwords, backbone = ConversationSubwords(folder), Decoder(folder)
     with_early_ends(backbone, subwords.end_id)
     requests = requests_of(subwords, 5)
-    expected = generated(backbone, subwords, requests, batch_size=4, draft=draft)
+    expected = generate(backbone, subwords, requests, batch_size=4, num_draft_tokens=num_draft_tokens)
     backbone.base.config._attn_implementation = "eager"
-    assert generated(backbone, subwords, requests, batch_size=4, draft=draft) == expected
+    assert generate(backbone, subwords, requests, batch_size=4, num_draft_tokens=num_draft_tokens) == expected
     assert backbone.base.config._attn_implementation == "eager"
 
 
-@pytest.mark.parametrize("draft", [0, 4])
-def test_a_model_that_looks_for_a_name_says_what_transformers_says(draft: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_draft_tokens", [0, 4])
+def test_a_model_that_looks_for_a_name_says_what_transformers_says(num_draft_tokens: int, tmp_path: Path) -> None:
     """Falcon asks whether its attention is called ``sdpa`` and goes another way where it is not."""
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "alibi": False, "bos_token_id": 0, "eos_token_id": 0}
     torch.manual_seed(0)
@@ -122,38 +124,38 @@ def test_a_model_that_looks_for_a_name_says_what_transformers_says(draft: int, t
     model.save_pretrained(tmp_path)
     subwords, backbone = ConversationSubwords(str(tmp_path)), Decoder(str(tmp_path))
     requests = requests_of(subwords, 5)
-    together = generated(backbone, subwords, requests, batch_size=4, draft=draft)
+    together = generate(backbone, subwords, requests, batch_size=4, num_draft_tokens=num_draft_tokens)
     backbone.eval()
     assert together == [by_transformers(backbone.base, request, subwords.end_id) for request in requests]
 
 
-@pytest.mark.parametrize("lacking", ["opening", "question"])
+@pytest.mark.parametrize("lacking", ["prefix_ids", "suffix_ids"])
 def test_a_request_for_nothing_is_refused(lacking: str, tiny_llama: str) -> None:
     subwords, backbone = ConversationSubwords(tiny_llama), Decoder(tiny_llama)
     requests = requests_of(subwords, 2)
     with pytest.raises(ValueError, match="without"):
-        generated(backbone, subwords, [requests[0], replace(requests[1], **{lacking: ()})])
+        generate(backbone, subwords, [requests[0], replace(requests[1], **{lacking: ()})])
 
 
 def test_questions_are_taken_in_as_far_as_a_step_can_read(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     subwords, backbone = ConversationSubwords(folder), Decoder(folder)
     requests = requests_of(subwords, 9)
-    expected = generated(backbone, subwords, requests)
-    monkeypatch.setattr(generation, "_READ", 1)
+    expected = generate(backbone, subwords, requests)
+    monkeypatch.setattr(generation, "_MAX_PREFILL_TOKENS", 1)
     widest: list[int] = []
-    real = generation._Group._read
+    real = generation._PrefixBatch._forward
 
-    def read(self: Any, spans: Any, old: int) -> Any:
-        widest.append(len(spans) - old)
-        return real(self, spans, old)
+    def forward(self: Any, spans: Any, running: int) -> Any:
+        widest.append(len(spans) - running)
+        return real(self, spans, running)
 
-    monkeypatch.setattr(generation._Group, "_read", read)
-    assert generated(backbone, subwords, requests) == expected
+    monkeypatch.setattr(generation._PrefixBatch, "_forward", forward)
+    assert generate(backbone, subwords, requests) == expected
     assert max(widest) == 1
 
 
 def test_nothing_asked_nothing_said(tiny_llama: str) -> None:
-    assert generated(Decoder(tiny_llama), ConversationSubwords(tiny_llama), []) == []
+    assert generate(Decoder(tiny_llama), ConversationSubwords(tiny_llama), []) == []
 
 
 # --- soft prompts and LoRA
@@ -181,16 +183,16 @@ def tuned(folder: str, method: str) -> tuple[ConversationSubwords, Decoder]:
     return subwords, backbone
 
 
-@pytest.mark.parametrize("draft", [0, 4])
+@pytest.mark.parametrize("num_draft_tokens", [0, 4])
 @pytest.mark.parametrize("method", sorted(SOFT))
-def test_adapters_in_batches_and_one_by_one(method: str, draft: int, folder: str) -> None:
+def test_adapters_in_batches_and_one_by_one(method: str, num_draft_tokens: int, folder: str) -> None:
     subwords, backbone = tuned(folder, method)
     requests = requests_of(subwords, 9)
-    alone = [generated(backbone, subwords, [request])[0] for request in requests]
-    assert generated(backbone, subwords, requests, batch_size=4, draft=draft) == alone
+    alone = [generate(backbone, subwords, [request])[0] for request in requests]
+    assert generate(backbone, subwords, requests, batch_size=4, num_draft_tokens=num_draft_tokens) == alone
     plain = Decoder(folder)
     with_early_ends(plain, subwords.end_id)
-    assert generated(plain, subwords, requests, batch_size=4) != alone, "the adapter matters"
+    assert generate(plain, subwords, requests, batch_size=4) != alone, "the adapter matters"
 
 
 @pytest.mark.filterwarnings("ignore:Position ids are not supported for parameter efficient tuning")
@@ -198,7 +200,7 @@ def test_adapters_in_batches_and_one_by_one(method: str, draft: int, folder: str
 def test_adapters_as_peft_generates(method: str, folder: str) -> None:
     subwords, backbone = tuned(folder, method)
     requests = requests_of(subwords, 6)
-    found = generated(backbone, subwords, requests, batch_size=4)
+    found = generate(backbone, subwords, requests, batch_size=4)
     backbone.eval()
     assert found == [by_transformers(backbone.model, request, subwords.end_id) for request in requests]
 
@@ -234,7 +236,7 @@ def test_weights_and_mode_are_left_alone(
     body = backbone.base.get_output_embeddings()
     hook = body.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     if fails:
-        real, calls = generation._Group._step, []
+        real, calls = generation._PrefixBatch._step, []
 
         def step(self: Any, new: Any) -> None:
             calls.append(1)
@@ -242,13 +244,13 @@ def test_weights_and_mode_are_left_alone(
                 raise RuntimeError("no memory")
             real(self, new)
 
-        monkeypatch.setattr(generation._Group, "_step", step)
+        monkeypatch.setattr(generation._PrefixBatch, "_step", step)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         if fails:
             with pytest.raises(RuntimeError, match="no memory"):
-                generated(backbone, subwords, requests_of(subwords, 3))
+                generate(backbone, subwords, requests_of(subwords, 3))
         else:
-            assert len(generated(backbone, subwords, requests_of(subwords, 3))) == 3
+            assert len(generate(backbone, subwords, requests_of(subwords, 3))) == 3
         assert torch.is_autocast_enabled("cpu") == autocast
     hook.remove()
     assert set(seen) == {torch.bfloat16 if autocast else torch.float32}
@@ -261,17 +263,19 @@ def test_parts_in_evaluation_mode_stay_there(tiny_llama: str) -> None:
     backbone.train()
     backbone.base.get_input_embeddings().eval()
     before = snapshot(backbone)
-    generated(backbone, subwords, requests_of(subwords, 1))
+    generate(backbone, subwords, requests_of(subwords, 1))
     assert_same(before, backbone)
 
 
 # --- under a grammar
 
 
-@pytest.mark.parametrize(("draft", "confidence"), [(0, 0.0), (4, 0.3)])
+@pytest.mark.parametrize(("num_draft_tokens", "backtrack_threshold"), [(0, 0.0), (4, 0.3)])
 @pytest.mark.parametrize("response", ["lines", "grouped", "markup"])
 @pytest.mark.parametrize("kind", [EntityInstruction, JointInstruction, RelationInstruction])
-def test_constrained_completions_can_be_used(kind: Any, response: Any, draft: int, confidence: float, folder: str) -> None:
+def test_constrained_completions_can_be_used(
+    kind: Any, response: Any, num_draft_tokens: int, backtrack_threshold: float, folder: str
+) -> None:
     subwords, backbone = ConversationSubwords(folder), Decoder(folder)
     # random weights would copy long mentions for ever
     with torch.no_grad():
@@ -280,40 +284,44 @@ def test_constrained_completions_can_be_used(kind: Any, response: Any, draft: in
     task = kind(response, segment=48, definitions=False)
     source = Source("demo", schema, subwords)
     outcomes: Counter[str] = Counter()
-    said = found = ended = 0
+    generated = found = ended = 0
     for document in Demo().read("test")[:2]:
         examples = task.examples(document, source)[:4]
-        requests = [Request(e.opening, e.input_ids, 90, e.grammar) for e in examples]
-        answers = generated(backbone, subwords, requests, batch_size=3, draft=draft, confidence=confidence)
-        if not draft:
-            assert answers[:1] == generated(backbone, subwords, requests[:1])
-        outputs = {e.id: Completion(subwords.decode(a.ids), a.cut, True, a.withdrawn) for e, a in zip(examples, answers, strict=True)}
+        requests = [GenerationRequest(e.opening, e.input_ids, 90, e.grammar) for e in examples]
+        sequences = generate(
+            backbone, subwords, requests, batch_size=3, num_draft_tokens=num_draft_tokens, backtrack_threshold=backtrack_threshold
+        )
+        if not num_draft_tokens:
+            assert sequences[:1] == generate(backbone, subwords, requests[:1])
+        outputs = {
+            e.id: Completion(subwords.decode(a.ids), a.truncated, True, a.backtracks) for e, a in zip(examples, sequences, strict=True)
+        }
         predicted = task.annotations(document, examples, outputs, schema, outcomes)
-        ended += sum(not answer.cut for answer in answers)
-        said += sum(len(answer.ids) for answer in answers)
+        ended += sum(not sequence.truncated for sequence in sequences)
+        generated += sum(len(sequence.ids) for sequence in sequences)
         found += len(predicted.relations) + len(predicted.events) + (len(predicted.entities) if kind is not RelationInstruction else 0)
-    assert said > 0
+    assert generated > 0
     assert ended + found > 0
-    known = {"completions", "completions cut short", "constrained", "withdrawn"}
+    known = {"completions", "completions truncated", "constrained", "backtracked"}
     assert not [reason for reason in outcomes if not any(name in reason for name in known)], outcomes
 
 
-@pytest.mark.parametrize("confidence", [0.0, 0.003, 0.3])  # random weights are sure of nothing
+@pytest.mark.parametrize("backtrack_threshold", [0.0, 0.003, 0.3])  # random weights are sure of nothing
 @pytest.mark.parametrize("response", ["grouped", "markup"])
-def test_constrained_and_free_rows_share_a_batch(response: Any, confidence: float, folder: str) -> None:
+def test_constrained_and_free_rows_share_a_batch(response: Any, backtrack_threshold: float, folder: str) -> None:
     """Whatever is taken back in one row, the others do not know of it, nor does what follows in its own."""
     subwords, backbone = ConversationSubwords(folder), Decoder(folder)
     document = Demo().read("test")[0]
     source = Source("demo", Demo.declared, subwords)
     examples = EntityInstruction(response, segment=48, definitions=False).examples(document, source)[:4]
-    requests = [Request(e.opening, e.input_ids, 60, e.grammar if rank != 1 else None) for rank, e in enumerate(examples)]
-    alone = [generated(backbone, subwords, [request], confidence=confidence)[0] for request in requests]
-    assert generated(backbone, subwords, requests, batch_size=4, confidence=confidence) == alone
-    assert generated(backbone, subwords, requests, batch_size=4, draft=4, confidence=confidence) == alone
-    if confidence == 0.003 and response == "grouped":
-        assert sum(answer.withdrawn for answer in alone) > 0
-    if not confidence:
-        assert not any(answer.withdrawn for answer in alone)
+    requests = [GenerationRequest(e.opening, e.input_ids, 60, e.grammar if rank != 1 else None) for rank, e in enumerate(examples)]
+    alone = [generate(backbone, subwords, [request], backtrack_threshold=backtrack_threshold)[0] for request in requests]
+    assert generate(backbone, subwords, requests, batch_size=4, backtrack_threshold=backtrack_threshold) == alone
+    assert generate(backbone, subwords, requests, batch_size=4, num_draft_tokens=4, backtrack_threshold=backtrack_threshold) == alone
+    if backtrack_threshold == 0.003 and response == "grouped":
+        assert sum(sequence.backtracks for sequence in alone) > 0
+    if not backtrack_threshold:
+        assert not any(sequence.backtracks for sequence in alone)
 
 
 def test_adapters_are_merged_while_generating(tiny_llama: str) -> None:
@@ -322,12 +330,12 @@ def test_adapters_are_merged_while_generating(tiny_llama: str) -> None:
     layers = [module for module in backbone.modules() if isinstance(module, BaseTunerLayer)]
     seen = []
     hook = backbone.base.get_output_embeddings().register_forward_hook(lambda *_: seen.append([layer.merged for layer in layers]))
-    generated(backbone, subwords, requests_of(subwords, 2))
+    generate(backbone, subwords, requests_of(subwords, 2))
     hook.remove()
     assert seen
     assert all(all(merged) for merged in seen)
     assert not any(layer.merged for layer in layers)
     for parameter in layers[0].get_base_layer().parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
-    with ready_to_generate(backbone):
+    with merged_for_inference(backbone):
         assert [layer.merged for layer in layers] == [False] + [True] * (len(layers) - 1), "nothing is rounded into half precision"

@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from clinical_ie.corpora import Demo
-from clinical_ie.decoding.logits_processor import VerbatimLogitsProcessor
-from clinical_ie.decoding.vocabulary import TokenBytes
+from clinical_ie.decoding.logits_processor import GrammarConstrainedLogitsProcessor
+from clinical_ie.decoding.token_trie import TokenTrie
 from clinical_ie.prompts.answers import Vocabulary
 from clinical_ie.prompts.grammar import Grammar
 from clinical_ie.prompts.grounding import ground
@@ -54,10 +54,10 @@ def test_completions_say_what_is_there(how: dict[str, Any], grouped: bool, token
     inputs = tokenizer(TEXTS, return_tensors="pt", padding=True, return_token_type_ids=False)
     grammars = [Grammar("grouped" if grouped else "lines", text, TYPES, LABELS) for text in TEXTS]
     length = inputs["input_ids"].shape[1]
-    processor = VerbatimLogitsProcessor(TokenBytes(tokenizer), grammars, prompt_length=length, end_id=0)
+    processor = GrammarConstrainedLogitsProcessor(TokenTrie(tokenizer), grammars, prompt_length=length, end_id=0)
     found = model.generate(**inputs, max_new_tokens=200, logits_processor=[processor], **how)
     syntax = Grouped() if grouped else Lines()
-    said = 0
+    number = 0
     for text, ids in zip(TEXTS, found[:, length:].tolist(), strict=True):
         assert 0 in ids, "it comes to an end by itself"
         parsed = syntax.parse(tokenizer.decode(ids, skip_special_tokens=True), Vocabulary(TYPES, ("Of",)))
@@ -65,5 +65,5 @@ def test_completions_say_what_is_there(how: dict[str, Any], grouped: bool, token
         places = ground(text, [(mention.type, mention.text) for mention in parsed.mentions], literal=True)
         assert all(place.span is not None for place in places)
         assert all(parsed.mentions[link.head].type == "Dose" and parsed.mentions[link.tail].type == "Drug" for link in parsed.links)
-        said += len(parsed.mentions)
-    assert said > 0
+        number += len(parsed.mentions)
+    assert number > 0

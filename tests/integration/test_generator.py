@@ -32,7 +32,7 @@ def given(tiny_llama: str, small_corpus: str) -> Arguments:
         chain += [f"--data.corpora.init_args.root={small_corpus}", f"--model.init_args.backbone={tiny_llama}", f"--run_dir={run_dir}"]
         chain += ["--trainer.max_epochs=2", "--trainer.precision=32-true", "--trainer.accelerator=cpu", "--data.batch_budget=4096"]
         chain += ["--data.task.init_args.window=4096", "--data.task.init_args.segment=128", "--data.dev_documents=2"]
-        chain += ["--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1", "--model.init_args.answer_tokens=1"]
+        chain += ["--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1", "--model.init_args.max_new_tokens_ratio=1"]
         return ["fit", *chain, *more]
 
     return make
@@ -50,7 +50,7 @@ def test_what_a_run_leaves_behind(run: Path) -> None:
     entry = results["splits"]["test"]["demo"]
     outcomes = entry["outcomes"]
     assert outcomes["completions"] >= 6
-    fine = {"completions", "completions cut short", "mentions and links withdrawn"}
+    fine = {"completions", "completions truncated", "mentions and links backtracked"}
     lost = {name for name in outcomes if not name.startswith("mentions, ")} - fine
     assert not lost, "a constrained completion parses"
     assert "mentions, none" not in outcomes

@@ -35,7 +35,11 @@ def test_a_run_comes_back(folder: str, small_corpus: str, tmp_path: Path, capsys
     run = tmp_path / "run"
     short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.dev_documents=1", "--data.batch_budget=1024"]
     short += [f"--data.corpora.init_args.root={small_corpus}"]
-    short += ["--data.task.init_args.definitions=false", "--model.init_args.answer_tokens=0.2", "--model.init_args.answer_room=8"]
+    short += [
+        "--data.task.init_args.definitions=false",
+        "--model.init_args.max_new_tokens_ratio=0.2",
+        "--model.init_args.max_new_tokens_base=8",
+    ]
     assert main(chain("entity_instruction", folder, run, *short)) == 0
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["state_dict"]

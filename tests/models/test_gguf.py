@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clinical_ie.data.conversation import ConversationSubwords
-from clinical_ie.decoding.generation import Request, generated
+from clinical_ie.decoding.generation import GenerationRequest, generate
 from clinical_ie.errors import SettingError
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.folders import locate
@@ -41,8 +41,10 @@ def test_a_packaged_model_is_converted_once(tmp_path: Path, monkeypatch: pytest.
     subwords = ConversationSubwords(folder)
     text = "Smokes one pack daily."
     opening = subwords.opening("You extract information.", "List the mentions. ")
-    request = Request(tuple(opening), tuple(subwords.question(f"Text: {text}", "")), 40, Grammar("lines", text, ("Tobacco", "Amount")))
-    (answer,) = generated(Decoder(folder), subwords, [request])
+    request = GenerationRequest(
+        tuple(opening), tuple(subwords.question(f"Text: {text}", "")), 40, Grammar("lines", text, ("Tobacco", "Amount"))
+    )
+    (answer,) = generate(Decoder(folder), subwords, [request])
     parsed = Lines().parse(subwords.decode(answer.ids), Vocabulary(("Tobacco", "Amount")))
-    assert answer.cut or not parsed.problems
+    assert answer.truncated or not parsed.problems
     assert all(mention.text in text for mention in parsed.mentions)

@@ -112,7 +112,7 @@ def test_must_learn(name: str, notes: str, generator: str, tmp_path: Path) -> No
             assert micro_f1(gold, found, "entities") >= 0.9
         if kind is not EntityInstruction:
             assert micro_f1(gold, found, "relations") >= 0.9
-        assert outcomes["completions cut short"] == 0
+        assert outcomes["completions truncated"] == 0
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -123,7 +123,7 @@ def test_untrained_answers_are_well_formed_where_constrained(name: str, notes: s
     model.configure_model()
     outcomes: Counter[str] = Counter()
     _, found = predicted(data, completions(model, data), outcomes)
-    fine = {"completions", "completions cut short", "mentions, constrained", "lines that are no answer", "mentions and links withdrawn"}
+    fine = {"completions", "completions truncated", "mentions, constrained", "lines that are no answer", "mentions and links backtracked"}
     assert set(outcomes) <= fine
     assert outcomes["completions"] == len(data.examples["test"])
     assert all(document.text for document in found)
@@ -222,7 +222,7 @@ def test_generation_leaves_the_mode_as_it_was(notes: str, generator: str) -> Non
 def test_batches_change_no_answer(turns: bool, draft: int, notes: str, tmp_path: Path) -> None:
     folder = tiny_generator(tmp_path, turns=turns, hidden=32)
     data = data_of(notes, folder, EntityInstruction("grouped", segment=32))
-    one, many = made(data, folder, batch_size=1), made(data, folder, batch_size=5, draft=draft)
+    one, many = made(data, folder, batch_size=1), made(data, folder, batch_size=5, num_draft_tokens=draft)
     one.configure_model()
     many.configure_model()
     assert completions(one, data) == completions(many, data)

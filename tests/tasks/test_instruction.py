@@ -473,7 +473,7 @@ def test_completions_cut_short_keep_what_is_whole() -> None:
     task = EntityInstruction("lines")
     (example,) = task.examples(SHOWN, HERE)
     outcomes = Counter[str]()
-    cut = {example.id: Completion("Dose\tone\nDrug\tasp", cut=True)}
+    cut = {example.id: Completion("Dose\tone\nDrug\tasp", truncated=True)}
     found = task.annotations(Document("s", SHOWN.text), [example], cut, NEAR, outcomes)
     assert entities_of(found) == Counter({("Dose", Span.of(0, 3)): 1})
-    assert outcomes["completions cut short"] == 1
+    assert outcomes["completions truncated"] == 1

@@ -10,40 +10,48 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from clinical_ie.decoding import attention
-from clinical_ie.decoding.attention import Layout, apart, heads_as_queries, keeps_apart, laid_out, rows_apart, watched
+from clinical_ie.decoding import varlen_attention as module_under_test
+from clinical_ie.decoding.varlen_attention import (
+    VarlenLayout,
+    grouped_query_attention,
+    record_attention_masks,
+    supports_varlen_attention,
+    use_layout,
+    use_varlen_attention,
+    varlen_attention,
+)
 
 LOWEST = torch.finfo(torch.float32).min
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("heads", "shared", "width"), [(6, 2, 1), (6, 2, 5), (4, 1, 7), (4, 4, 3), (6, 3, 40)])
-def test_the_numbers_are_those_of_torch(heads: int, shared: int, width: int) -> None:
+@pytest.mark.parametrize(("heads", "key_value_heads", "width"), [(6, 2, 1), (6, 2, 5), (4, 1, 7), (4, 4, 3), (6, 3, 40)])
+def test_the_numbers_are_those_of_torch(heads: int, key_value_heads: int, width: int) -> None:
     torch.manual_seed(0)
-    module: Any = SimpleNamespace(num_key_value_groups=heads // shared, is_causal=True)
-    query, key, value = torch.randn(3, heads, width, 16), torch.randn(3, shared, 50, 16), torch.randn(3, shared, 50, 16)
+    module: Any = SimpleNamespace(num_key_value_groups=heads // key_value_heads, is_causal=True)
+    query, key, value = torch.randn(3, heads, width, 16), torch.randn(3, key_value_heads, 50, 16), torch.randn(3, key_value_heads, 50, 16)
     mask = torch.zeros(3, 1, width, 50).masked_fill(torch.rand(3, 1, width, 50) < 0.4, LOWEST)
     with torch.no_grad():
-        found, _ = heads_as_queries(module, query, key, value, mask, scaling=0.3, dropout=0.0)
+        found, _ = grouped_query_attention(module, query, key, value, mask, scaling=0.3, dropout=0.0)
         expected, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=0.3)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("widths", [([1, 1, 1], []), ([], [4, 9]), ([1, 5, 2], [40, 7]), ([3], [3])])
-@pytest.mark.parametrize(("heads", "shared"), [(6, 2), (4, 4)])
-def test_rows_do_not_see_each_other(widths: tuple[list[int], list[int]], heads: int, shared: int) -> None:
+@pytest.mark.parametrize(("heads", "key_value_heads"), [(6, 2), (4, 4)])
+def test_rows_do_not_see_each_other(widths: tuple[list[int], list[int]], heads: int, key_value_heads: int) -> None:
     """Each row attends to its own keys only, whatever lies beside it."""
     torch.manual_seed(0)
-    module: Any = SimpleNamespace(num_key_value_groups=heads // shared, is_causal=True)
+    module: Any = SimpleNamespace(num_key_value_groups=heads // key_value_heads, is_causal=True)
     each = [*widths[0], *widths[1]]
-    tokens, columns = sum(each), 50
+    tokens, positions = sum(each), 50
     query = torch.randn(1, heads, tokens, 16)
-    key, value = torch.randn(len(each), shared, columns, 16), torch.randn(len(each), shared, columns, 16)
-    mask = torch.zeros(1, 1, tokens, columns).masked_fill(torch.rand(1, 1, tokens, columns) < 0.4, LOWEST)
-    layout = Layout.of(widths, [0] * tokens, CPU)
-    with torch.no_grad(), laid_out(layout):
-        found, _ = rows_apart(module, query, key, value, mask, scaling=0.3)
-        again, _ = rows_apart(module, query, key, value, mask, scaling=0.3)
+    key, value = torch.randn(len(each), key_value_heads, positions, 16), torch.randn(len(each), key_value_heads, positions, 16)
+    mask = torch.zeros(1, 1, tokens, positions).masked_fill(torch.rand(1, 1, tokens, positions) < 0.4, LOWEST)
+    layout = VarlenLayout.of(widths, [0] * tokens, CPU)
+    with torch.no_grad(), use_layout(layout):
+        found, _ = varlen_attention(module, query, key, value, mask, scaling=0.3)
+        again, _ = varlen_attention(module, query, key, value, mask, scaling=0.3)
     assert torch.equal(found, again)
     assert found.shape == (1, tokens, heads, 16)
     first = 0
@@ -57,23 +65,23 @@ def test_rows_do_not_see_each_other(widths: tuple[list[int], list[int]], heads: 
 
 
 def test_a_layout_says_where_tokens_go() -> None:
-    layout = Layout.of(([1, 2], [3]), [7, 8, 9, 0, 1, 2], CPU)
+    layout = VarlenLayout.of(([1, 2], [3]), [7, 8, 9, 0, 1, 2], CPU)
     assert layout.rows.tolist() == [0, 1, 1, 2, 2, 2]
-    assert layout.columns.tolist() == [7, 8, 9, 0, 1, 2]
+    assert layout.cache_positions.tolist() == [7, 8, 9, 0, 1, 2]
 
 
 def test_keys_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, ...]] = []
-    original = attention.scaled_dot_product_attention
+    original = module_under_test.scaled_dot_product_attention
 
-    def watched(query: Any, key: Any, *rest: Any, **options: Any) -> Any:
+    def recording(query: Any, key: Any, *rest: Any, **options: Any) -> Any:
         seen.append(tuple(key.shape))
         return original(query, key, *rest, **options)
 
-    monkeypatch.setattr(attention, "scaled_dot_product_attention", watched)
+    monkeypatch.setattr(module_under_test, "scaled_dot_product_attention", recording)
     module: Any = SimpleNamespace(num_key_value_groups=3, is_causal=True)
     with torch.no_grad():
-        heads_as_queries(module, torch.randn(2, 6, 4, 8), torch.randn(2, 2, 9, 8), torch.randn(2, 2, 9, 8), torch.zeros(2, 1, 4, 9))
+        grouped_query_attention(module, torch.randn(2, 6, 4, 8), torch.randn(2, 2, 9, 8), torch.randn(2, 2, 9, 8), torch.zeros(2, 1, 4, 9))
     assert seen == [(2, 2, 9, 8)]
 
 
@@ -81,27 +89,27 @@ def test_keys_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_has_its_attention_back(tiny_llama: str, implementation: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, attn_implementation=implementation).eval()
     mask = torch.zeros(1, 1, 3, 3)
-    with apart(model), watched() as calls, torch.no_grad():
+    with use_varlen_attention(model), record_attention_masks() as recorded, torch.no_grad():
         inside = model.config._attn_implementation
         model(input_ids=torch.tensor([[1, 2, 3]]), attention_mask=mask)
     assert (inside == implementation) == (implementation == "eager")
     assert model.config._attn_implementation == implementation
-    assert keeps_apart(calls, model.config.num_hidden_layers) == (implementation == "sdpa")
+    assert supports_varlen_attention(recorded, model.config.num_hidden_layers) == (implementation == "sdpa")
 
 
 def test_rows_are_only_kept_apart_where_every_layer_asks_with_the_masks_it_was_given() -> None:
     one, two, three = (torch.zeros(1, 1, 4, 4) for _ in range(3))
-    assert keeps_apart([one, two, one, two], 4)
-    assert not keeps_apart([one, two, one], 4), "a layer that went its own way"
-    assert not keeps_apart([], 4)
-    assert not keeps_apart([one, None], 2)
-    assert not keeps_apart([one, two, three], 3), "a mask for each layer"
-    assert not keeps_apart([torch.zeros(1, 8, 4, 4)] * 3, 3), "a mask for each head"
+    assert supports_varlen_attention([one, two, one, two], 4)
+    assert not supports_varlen_attention([one, two, one], 4), "a layer that went its own way"
+    assert not supports_varlen_attention([], 4)
+    assert not supports_varlen_attention([one, None], 2)
+    assert not supports_varlen_attention([one, two, three], 3), "a mask for each layer"
+    assert not supports_varlen_attention([torch.zeros(1, 8, 4, 4)] * 3, 3), "a mask for each head"
 
 
 def test_masks_of_a_layout_are_not_mistaken_for_another() -> None:
     """Python gives the number of what is gone to what comes next."""
-    layout = Layout.of(([2, 1], []), [0, 1, 0], CPU)
+    layout = VarlenLayout.of(([2, 1], []), [0, 1, 0], CPU)
     for value in range(20):
         mask = torch.full((1, 1, 3, 2), float(value))
         assert all(part.eq(value).all() for part in layout.masks(mask))

@@ -13,8 +13,8 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 
 from clinical_ie.data.conversation import ConversationSubwords
-from clinical_ie.decoding.generation import generated
-from clinical_ie.decoding.lockstep import Lockstep
+from clinical_ie.decoding.generation import generate
+from clinical_ie.decoding.rank_synchronization import RankSynchronizer
 from clinical_ie.models.decoder import Decoder
 from tests.decoding.test_generation import requests_of, with_early_ends
 
@@ -29,14 +29,17 @@ def _rank(rank: int, folder: str, meeting: str, soft: bool) -> None:
     peft = PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM") if soft else None
     subwords, backbone = ConversationSubwords(folder), Decoder(folder, peft=peft)
     with_early_ends(backbone, subwords.end_id)
-    expected = {name: generated(backbone, subwords, requests_of(subwords, work[rank])) for name, work in WORK.items()}
+    expected = {name: generate(backbone, subwords, requests_of(subwords, work[rank])) for name, work in WORK.items()}
     body: Any = backbone.base.get_decoder()
     # embeddings, which soft prompts call by themselves, stay whole
     for part in (*body.layers, backbone.base.get_output_embeddings()):
         fully_shard(part)
     for name, work in WORK.items():
-        for draft in (0, 3):
-            assert generated(backbone, subwords, requests_of(subwords, work[rank]), batch_size=2, draft=draft) == expected[name], name
+        for num_draft_tokens in (0, 3):
+            assert (
+                generate(backbone, subwords, requests_of(subwords, work[rank]), batch_size=2, num_draft_tokens=num_draft_tokens)
+                == expected[name]
+            ), name
     torch.distributed.destroy_process_group()
 
 
@@ -49,7 +52,7 @@ def test_ranks_with_parts_of_the_weights_say_the_same(soft: bool, tiny_llama: st
 
 def test_one_process_waits_for_nobody() -> None:
     """Nothing is asked of other ranks where there are none."""
-    lockstep = Lockstep(nn.Linear(1, 1), lambda opening: pytest.fail("a pass for nothing"))
-    lockstep.before(opening=False)
-    lockstep.before(opening=True)
-    lockstep.finish()
+    synchronizer = RankSynchronizer(nn.Linear(1, 1), lambda is_prefix: pytest.fail("a dummy forward pass"))
+    synchronizer.before_forward(is_prefix=False)
+    synchronizer.before_forward(is_prefix=True)
+    synchronizer.finish()

@@ -1,0 +1,80 @@
+"""KV cache for continuous batching: rows of unequal length behind a shared prefix, which is computed once (prefix caching).
+
+Each token's keys and values are stored at its position, so that those of rejected draft tokens are overwritten.
+
+Shape legend: ``R`` rows (sequences), ``K`` key-value heads, ``N`` new tokens of all rows, ``T`` positions, ``D`` width of a head.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import Tensor
+from transformers import Cache, DynamicCache
+
+from clinical_ie.decoding.varlen_attention import VarlenLayout
+
+_GROWTH = 64
+"""Positions that are allocated beyond those needed."""
+
+
+class KVCache(Cache):
+    """Keys and values of the sequences of a batch; finished rows are reused, and all begin with the same prefix.
+
+    Args:
+        prefix: The cache of the prefix, one row.
+        rows: Most sequences at a time.
+
+    Shape:
+        - keys, values: ``(R, K, T, D)``
+    """
+
+    def __init__(self, prefix: DynamicCache, rows: int) -> None:
+        self.layers: list[Any] = []
+        self._prefix = [(cast("Any", layer).keys[0], cast("Any", layer).values[0]) for layer in prefix.layers]
+        self._prefix_length = self._prefix[0][0].shape[1]
+        self._buffers = [[part.new_zeros(rows, part.shape[0], 0, part.shape[2]) for part in pair] for pair in self._prefix]
+        self._layout: VarlenLayout | None = None
+        self._rows = self._positions = 0
+
+    def admit(self, row: int) -> None:
+        """Start a sequence in a row, behind the prefix."""
+        self._reserve(self._prefix_length)
+        for buffers, parts in zip(self._buffers, self._prefix, strict=True):
+            for buffer, part in zip(buffers, parts, strict=True):
+                buffer[row, :, : self._prefix_length] = part
+
+    def move(self, source: int, target: int) -> None:
+        """Copy a row over another."""
+        for buffers in self._buffers:
+            for buffer in buffers:
+                buffer[target] = buffer[source]
+
+    def prepare(self, layout: VarlenLayout, rows: int, positions: int) -> None:
+        """Set where the next forward pass writes, and how many rows and positions it reads."""
+        self._reserve(positions)
+        self._layout, self._rows, self._positions = layout, rows, positions
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Store the keys and values of new tokens; those of all tokens come out.
+
+        Shape:
+            - key_states, value_states: ``(1, K, N, D)``; results: ``(R, K, T, D)``
+        """
+        assert self._layout is not None
+        keys, values = self._buffers[layer_idx]
+        for buffer, states in ((keys, key_states), (values, value_states)):
+            buffer[self._layout.rows, :, self._layout.cache_positions] = states[0].transpose(0, 1).to(buffer.dtype)
+        return keys[: self._rows, :, : self._positions], values[: self._rows, :, : self._positions]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Positions that are read."""
+        return self._positions
+
+    def _reserve(self, positions: int) -> None:
+        if (allocated := self._buffers[0][0].shape[2]) >= positions:
+            return
+        for buffers in self._buffers:
+            for rank, old in enumerate(buffers):
+                buffers[rank] = old.new_zeros(*old.shape[:2], positions + _GROWTH, old.shape[3])
+                buffers[rank][:, :, :allocated] = old
