@@ -15,6 +15,7 @@ No message holds note text: document ids, offsets and line numbers say where to 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,14 +40,10 @@ class FileFormatError(InputError):
     """
 
     def __init__(self, path: Path | str, line: int, problem: str, *, expected: str = "", remedy: str = "") -> None:
-        where = f"{path}:{line}" if line else f"{path}"
-        parts = [f"{where}: {problem}"]
-        if expected:
-            parts.append(f"expected {expected}")
-        if remedy:
-            parts.append(remedy)
-        super().__init__("; ".join(parts))
-        self.path, self.line, self.problem = str(path), line, problem
+        self.path, self.line, self.problem = printable(path), line, problem
+        self.details = "; ".join(part for part in (problem, f"expected {expected}" if expected else "", remedy) if part)
+        where = f"{self.path}:{line}" if line else self.path
+        super().__init__(f"{where}: {self.details}")
 
 
 class DocumentError(InputError):
@@ -80,3 +77,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     by_plain = {plain(word): word for word in known}
     nearest = difflib.get_close_matches(plain(name[:100]), by_plain, n=1)
     return f"; did you mean {by_plain[nearest[0]]!r}?" if nearest else ""
+
+
+def printable(name: Path | str) -> str:
+    r"""A path or an id that can stand in a message: bytes that are not UTF-8 and control characters are escaped.
+
+    Example:
+        >>> print(printable("note\udce9.txt"))
+        note\udce9.txt
+    """
+    text = os.fspath(name)
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)

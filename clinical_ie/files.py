@@ -3,35 +3,63 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
+import stat
+import sys
+import unicodedata
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from clinical_ie.errors import FileFormatError, InputError
+from clinical_ie.errors import FileFormatError, InputError, RunError, printable
+
+_LONGEST_NAME = 255
+"""Bytes of a file name on the file systems in use."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DESCRIPTOR = re.compile(r"/dev/(?:(stdout|stderr)|fd/([0-9]{1,9}))|/proc/self/fd/([0-9]{1,9})").fullmatch
+_STREAMS = {"stdout": 1, "stderr": 2}
 
 
 def read_text(path: Path | str) -> str:
     """The characters of a UTF-8 file, with CR and LF exactly as they stand.
 
-    Standoff offsets count both characters of a CRLF, so newlines are never translated.
+    Standoff offsets count both characters of a CRLF, so newlines are never translated. A byte order mark is a
+    character like any other.
 
     Raises:
-        InputError: The file is missing or cannot be opened.
-        FileFormatError: The bytes are not UTF-8.
+        FileFormatError: The file is missing, cannot be opened, is not UTF-8 or holds NUL characters.
     """
     try:
         with open(path, "rb", buffering=0) as file:
             data = file.read()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (OSError, ValueError) as error:
+        raise FileFormatError(path, 0, f"cannot be read ({_reason(error)})") from error
     try:
-        return data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise FileFormatError(
-            path, line, f"byte {error.start} is not UTF-8", expected="a UTF-8 file", remedy="convert it, e.g. with iconv"
-        ) from None
+        utf_16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        line = 0 if utf_16 else data.count(b"\n", 0, error.start) + 1
+        problem = "the file is UTF-16" if utf_16 else f"byte {error.start} is not UTF-8"
+        raise FileFormatError(path, line, problem, expected="a UTF-8 file", remedy=f"convert it, e.g. with {_iconv(utf_16)}") from None
+    if "\0" in text:
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
+        remedy = f"if it is UTF-16, convert it, e.g. with {_iconv(True)}"
+        raise FileFormatError(path, line, f"byte {data.index(0)} is NUL", expected="a UTF-8 text file", remedy=remedy)
+    return text
+
+
+def _iconv(utf_16: bool) -> str:
+    return f"iconv -f {'UTF-16' if utf_16 else 'LATIN1'} -t UTF-8"
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Why the system refused a path, in its words."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "no file can have this name"
 
 
 @contextlib.contextmanager
@@ -39,31 +67,115 @@ def writing(path: Path | str) -> Iterator[IO[str]]:
     """A file to write to that appears under its name only once it is whole.
 
     An exception inside the block leaves what stood there before, so a failed run never
-    leaves half a file that looks finished.
+    leaves half a file that looks finished. Behind a link its target is written, and the link stays. Pipes and
+    devices (``/dev/stdout``) are written to directly. A new file has the mode that the umask leaves, a replaced one
+    the mode that it had.
+
+    Raises:
+        InputError: The path cannot be written, or a character has no UTF-8 form (half of a surrogate pair).
+        RunError: The disk is full.
     """
-    path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{path}: cannot be written, {path.parent} is not a folder") from error
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "w", encoding="utf-8", newline="") as file:
+        with _stream(path) or _replaced(path) as file:
             yield file
-        partial.replace(path)
+    except UnicodeEncodeError as error:
+        sign = ord(error.object[error.start])
+        raise InputError(f"{printable(path)}: cannot be written, U+{sign:04X} is no character of UTF-8") from None
+
+
+@contextlib.contextmanager
+def _replaced(path: Path | str) -> Iterator[IO[str]]:
+    """A new file beside the target, which takes its place in the end."""
+    with _refusing(path):
+        target = Path(os.path.realpath(path))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(f"{printable(path)}: cannot be written, {printable(target.parent)} is not a folder") from error
+        if target.is_dir():
+            raise InputError(f"{printable(path)}: cannot be written, it is a folder")
+        # a short name of its own: a long name would not bear an ending
+        partial = target.with_name(f".{zlib.crc32(os.fsencode(target.name)):08x}.{os.getpid()}.partial")
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+        file = open(partial, "w", encoding="utf-8", newline="")  # noqa: SIM115 (closed below)
+    try:
+        with _refusing_full(path), file:
+            yield file
+        with _refusing(path):
+            if mode is not None:
+                partial.chmod(mode)
+            partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _stream(path: Path | str) -> contextlib.AbstractContextManager[IO[str]] | None:
+    """What is written to directly, because it is no file that another could replace; None for files."""
+    with _refusing(path):
+        if match := _DESCRIPTOR(os.path.normpath(path)):
+            descriptor = _STREAMS[match[1]] if match[1] else int(match[2] or match[3])
+            sys.stdout.flush()
+            # the descriptor itself, so that what else is printed to it comes behind
+            return open(os.dup(descriptor), "w", encoding="utf-8", newline="")
+        try:
+            mode = Path(path).stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            return None
+        return open(path, "w", encoding="utf-8", newline="")
+
+
+@contextlib.contextmanager
+def _refusing(path: Path | str) -> Iterator[None]:
+    """Errors of the system as errors of the user's input."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise InputError(f"{printable(path)}: cannot be written ({_reason(error)})") from error
+
+
+@contextlib.contextmanager
+def _refusing_full(path: Path | str) -> Iterator[None]:
+    """A full disk as an error of the run; other errors belong to whoever uses the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise RunError(f"{printable(path)}: cannot be written ({_reason(error)})") from error
+
+
+def unfit(name: str, ending: str = "") -> str | None:
+    """Why an id cannot be the name of a file inside a folder, or None where it can.
+
+    Example:
+        >>> unfit("ward/note1"), unfit("../note1")
+        (None, "it has a part '..'")
+    """
+    parts = name.split("/")
+    if bad := [part for part in parts if part in ("", ".", "..")]:
+        return f"it has a part {bad[0]!r}" if bad[0] else "it is empty, or a part of it is"
+    if "\\" in name:
+        return "it has a backslash"
+    if any(part.startswith(".") for part in parts):
+        return "a part of it begins with a full stop, which hides files"
+    if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in name):
+        return "it has a control character or is not UTF-8"
+    sizes = [len(part.encode()) for part in (*parts[:-1], parts[-1] + ending)]
+    return f"it has {max(sizes)} bytes, more than a file name can have" if max(sizes) > _LONGEST_NAME else None
 
 
 def place_of(folder: Path | str, name: str, ending: str = "") -> Path:
     """Where a document of this id is written inside a folder.
 
     Raises:
-        InputError: The id would lead out of the folder, or is empty.
+        InputError: The id would lead out of the folder, is empty, too long, or has characters that no file name should have.
     """
+    if reason := unfit(name, ending):
+        shown = printable(name) if len(name) <= 80 else f"{printable(name[:40])}..."
+        raise InputError(f"document id '{shown}' cannot be a file name inside {folder}: {reason}; expected parts like ward/note1")
     parts = name.split("/")
-    if not name or name.startswith("/") or "\\" in name or any(part in ("", ".", "..") for part in parts):
-        raise InputError(f"document id {name!r} cannot be a file name inside {folder}; expected parts like ward/note1")
     return Path(folder, *parts[:-1], parts[-1] + ending)
 
 
@@ -76,7 +188,7 @@ def distinct(names: Iterable[str], where: Path | str) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise InputError(f"{where}: two documents have the id {name}; one would be written over the other")
+            raise InputError(f"{where}: two documents have the id {printable(name)}; one would be written over the other")
         seen.add(name)
 
 

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import errno
+import os
+import stat
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from clinical_ie.errors import FileFormatError, InputError
-from clinical_ie.files import read_text, write_text, writing
+from clinical_ie.errors import FileFormatError, InputError, RunError
+from clinical_ie.files import place_of, read_text, write_text, writing
 
 
 def test_line_ends_are_never_translated(tmp_path: Path) -> None:
@@ -73,3 +79,140 @@ def test_a_format_error_says_where_what_and_how() -> None:
     assert str(error) == "a.ann:3: not a mention; expected T1<tab>...; mend it"
     assert str(FileFormatError("a.ann", 0, "empty")) == "a.ann: empty"
     assert isinstance(error, InputError)
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "problem"),
+    [
+        ("kalt und naß".encode("utf-16"), 0, "the file is UTF-16"),
+        ("a\nkalt".encode("utf-16-le"), 1, "byte 1 is NUL"),
+        (b"a\nb\0c", 2, "byte 3 is NUL"),
+    ],
+)
+def test_what_is_no_utf_8_text_is_refused_with_the_remedy(tmp_path: Path, data: bytes, line: int, problem: str) -> None:
+    (tmp_path / "n.txt").write_bytes(data)
+    with pytest.raises(FileFormatError, match=r"iconv -f UTF-16") as caught:
+        read_text(tmp_path / "n.txt")
+    assert (caught.value.line, caught.value.problem) == (line, problem)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "half \ud800 a pair", "x" * 300])
+def test_a_path_that_cannot_be_is_an_error_of_the_input(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_text(tmp_path / name)
+    with pytest.raises(InputError, match="cannot be written"):
+        write_text(tmp_path / name, "x")
+
+
+def test_a_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "real.txt").write_text("old")
+    link, dangling = tmp_path / "link.txt", tmp_path / "dangling.txt"
+    link.symlink_to("store/real.txt")
+    dangling.symlink_to("store/new.txt")
+    write_text(link, "new")
+    write_text(dangling, "first")
+    assert link.is_symlink()
+    assert dangling.is_symlink()
+    assert sorted((path.name, path.read_text()) for path in (tmp_path / "store").iterdir()) == [("new.txt", "first"), ("real.txt", "new")]
+
+
+def test_a_failure_behind_a_link_leaves_its_target(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to("real.txt")
+    with pytest.raises(RuntimeError), writing(tmp_path / "link.txt") as file:  # noqa: PT012
+        file.write("half")
+        raise RuntimeError
+    assert (tmp_path / "real.txt").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received: list[str] = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()))
+    reader.start()
+    write_text(pipe, "through")
+    reader.join(timeout=10)
+    assert received == ["through"]
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("piped", [True, False])
+def test_standard_output_can_be_written_to_by_name(tmp_path: Path, piped: bool) -> None:
+    """Through a pipe and into a file, in the order of the prints around it, and the device stays what it is."""
+    before = os.lstat("/dev/stdout")
+    code = "from clinical_ie.files import write_text\nprint('before'); write_text('/dev/stdout', 'figures\\n'); print('behind')"
+    with open(tmp_path / "out", "w") as out:
+        done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE if piped else out, check=True, text=True)
+    assert (done.stdout if piped else (tmp_path / "out").read_text()) == "before\nfigures\nbehind\n"
+    assert os.lstat("/dev/stdout").st_mode == before.st_mode
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_new_files_have_the_mode_of_the_umask_and_old_ones_keep_theirs(tmp_path: Path, umask: int) -> None:
+    (tmp_path / "private.txt").write_text("old")
+    (tmp_path / "private.txt").chmod(0o600)
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "new.txt", "x")
+        write_text(tmp_path / "private.txt", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new.txt").stat().st_mode) == 0o666 & ~umask
+    assert stat.S_IMODE((tmp_path / "private.txt").stat().st_mode) == 0o600
+
+
+def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    for path, reason in [("folder", "it is a folder"), ("file/n.txt", "is not a folder")]:
+        with pytest.raises(InputError, match=reason):
+            write_text(tmp_path / path, "x")
+
+
+def test_a_place_without_permission_is_an_error_of_the_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a patch, because these tests may run as root, whom no mode stops."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(InputError, match=r"n\.txt: cannot be written \(Permission denied\)"):
+        write_text(tmp_path / "n.txt", "x")
+
+
+def test_a_full_disk_ends_the_run_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="No space left"), writing(tmp_path / "n.txt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_character_without_utf_8_form_is_an_error_of_the_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"U\+D83D"):
+        write_text(tmp_path / "n.txt", "half \ud83d a pair")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["note1", "ward/note 1", "a.b", "Ärzte/ß", "x" * 251, "n:1", "a..b"])
+def test_ids_that_are_file_names(tmp_path: Path, name: str) -> None:
+    place = place_of(tmp_path, name, ".txt")
+    write_text(place, "x")
+    assert place.relative_to(tmp_path).as_posix() == f"{name}.txt"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "empty"), ("../up", "'..'"), ("/etc/x", "empty"), ("a//b", "empty"), ("a\\b", "backslash"), (".hidden", "hides"),
+        ("ward/._n", "hides"), ("a\0b", "control"), ("a\nb", "control"), ("a\udce9", "not UTF-8"), ("x" * 252, "256 bytes"),
+        ("é" * 126, "256 bytes"),
+    ],
+)  # fmt: skip
+def test_ids_that_are_none(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(InputError, match=r"document id") as caught:
+        place_of(tmp_path, name, ".txt")
+    assert reason in str(caught.value)
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+    assert str(caught.value).isprintable()

@@ -23,9 +23,9 @@ from clinical_ie.data.conversation import ConversationSubwords
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
-from clinical_ie.files import read_text
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.formats.findings import Findings
+from clinical_ie.formats.folders import find_texts, text_of
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.instruction import Instruction, InstructionExample
 from clinical_ie.tasks.task import Coverage, Example, Source, Task
@@ -45,7 +45,7 @@ class ExtractionDataModule(pl.LightningDataModule):
             cent, so that every epoch has the same number of steps.
         eval_batch_budget: Most sub-words of a batch elsewhere; of an instruction, those behind the shared opening.
         seed: Order of training batches.
-        texts: A folder of ``.txt`` files for ``predict``; without it, predictions are made for the test split.
+        texts: A folder of ``.txt`` files for ``predict``, or one such file; without it, predictions are made for the test split.
         mentions: Where a task needs mentions, those that another model found, for ``test`` and ``predict``: a folder of its
             predictions, with ``CORPUS.jsonl`` or BRAT files in ``CORPUS``. Without it gold mentions are taken.
         workers: Processes that make batches; 0 makes them in the main process, which is fastest for short notes.
@@ -209,11 +209,9 @@ class ExtractionDataModule(pl.LightningDataModule):
             return documents
         if self.texts is None:
             return [Document(document.id, document.text) for document in corpus.read("test", self.findings)]
-        folder = Path(self.texts)
-        files = sorted(folder.rglob("*.txt"))
-        if not files:
-            raise SettingError(f"{folder}: no .txt file to predict on")
-        return [Document(path.relative_to(folder).with_suffix("").as_posix(), read_text(path)) for path in files]
+        self.findings.begin()
+        texts = ((name, text_of(path, self.findings)) for name, path in find_texts(self.texts, self.findings))
+        return [Document(name, text) for name, text in texts if text is not None]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches; goes on where an interrupted run stopped."""

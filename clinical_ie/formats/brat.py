@@ -10,7 +10,6 @@ Reference: https://brat.nlplab.org/standoff.html
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,8 +27,9 @@ from clinical_ie.document import (
     next_id,
 )
 from clinical_ie.errors import DocumentError, InputError
-from clinical_ie.files import distinct, place_of, read_text, write_text
+from clinical_ie.files import distinct, place_of, write_text
 from clinical_ie.formats.findings import Findings
+from clinical_ie.formats.folders import find_files, text_of
 
 _TEXT_BOUND = re.compile(r"(T\S+)\t(\S+) ([0-9]+) ([0-9]+)\t(.*)", re.DOTALL).fullmatch
 _FRAGMENTS = re.compile(r"(T\S+)\t(\S+) ([0-9]+ [0-9]+(?:;[0-9]+ [0-9]+)*)(?:\t(.*))?", re.DOTALL).fullmatch
@@ -67,33 +67,28 @@ def read(folder: Path | str, findings: Findings | None = None, *, texts: Mapping
         FileFormatError: A broken record, in strict mode.
     """
     findings = Findings() if findings is None else findings
-    root = os.fspath(folder)
-    if not os.path.isdir(root):
-        raise InputError(f"{root}: no such folder; expected one with .txt and .ann files")
-    names: dict[str, set[str]] = {}
-    for where, _, files in os.walk(root):
-        prefix = os.path.relpath(where, root).replace(os.sep, "/") + "/" if where != root else ""
-        for name in files:
-            stem, ending = os.path.splitext(name)
-            if ending in (".ann", ".txt") and not name.startswith("."):
-                names.setdefault(prefix + stem, set()).add(ending)
-    if not any(".ann" in endings for endings in names.values()):
-        raise InputError(f"{root}: no .ann file; expected BRAT files (.txt beside .ann)")
+    findings.begin()
+    files = find_files(folder, (".txt", ".ann"), findings)
+    if not any(".ann" in paths for paths in files.values()):
+        found = "no .ann file, only .txt files" if files else "neither a .txt nor an .ann file"
+        raise InputError(f"{folder}: {found} in this folder; expected BRAT files (.txt beside .ann)")
     documents = []
-    for name in sorted(names):
-        base = os.path.join(root, name)
-        if ".ann" not in names[name]:
+    for name, paths in files.items():
+        if ".ann" not in paths:
             if not name.rpartition("/")[2].upper().startswith(("README", "LICENSE")):
-                findings.warning(f"{base}.txt", 0, "no-annotation-file", "no .ann file beside it: not read")
+                findings.warning(paths[".txt"], 0, "no-annotation-file", "no .ann file beside it: not read")
             continue
+        text: str | None
         if texts is not None and name in texts:
             text = texts[name]
-        elif ".txt" in names[name]:
-            text = read_text(f"{base}.txt")
+        elif ".txt" in paths:
+            text = text_of(paths[".txt"], findings)
         else:
-            findings.error(f"{base}.ann", 0, "no-text-file", "no .txt file beside it", remedy="add the text file")
+            findings.error(paths[".ann"], 0, "no-text-file", "no .txt file beside it", remedy="add the text file")
             continue
-        documents.append(parse(name, text, read_text(f"{base}.ann"), findings, path=f"{base}.ann"))
+        annotation = text_of(paths[".ann"], findings)
+        if text is not None and annotation is not None:
+            documents.append(parse(name, text, annotation, findings, path=paths[".ann"]))
     return documents
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clinical_ie.errors import FileFormatError
+from clinical_ie.errors import FileFormatError, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,22 @@ class Findings:
 
     Args:
         strict: Raise on the first error instead of mending and counting it.
+        as_errors: Codes of warnings that count as errors here.
     """
 
     strict: bool = True
+    as_errors: frozenset[str] = frozenset()
     items: list[Finding] = field(default_factory=list)
-    _seen: set[Finding] = field(default_factory=set, repr=False)
+    _kept: Counter[Finding] = field(default_factory=Counter, repr=False)
+    _met: Counter[Finding] = field(default_factory=Counter, repr=False)
+
+    def begin(self) -> None:
+        """Start to read a folder or a file, maybe not for the first time.
+
+        A corpus without official splits is read once for each of them. Findings that an earlier reading noted are not
+        counted again, while equal findings of one reading (two comments on one annotation) are counted each.
+        """
+        self._met.clear()
 
     def error(self, path: Path | str, line: int, code: str, problem: str, *, expected: str = "", remedy: str = "") -> None:
         """Note an error.
@@ -48,20 +59,33 @@ class Findings:
         Raises:
             FileFormatError: In strict mode.
         """
-        failure = FileFormatError(path, line, problem, expected=expected, remedy=remedy)
+        self.failure(FileFormatError(path, line, problem, expected=expected, remedy=remedy), code)
+
+    def failure(self, failure: FileFormatError, code: str) -> None:
+        """Note an error that was raised already, such as that of a file that cannot be read.
+
+        Raises:
+            FileFormatError: In strict mode.
+        """
         if self.strict:
             raise failure
-        message = "; ".join(part for part in (problem, f"expected {expected}" if expected else "", remedy) if part)
-        self._add(Finding(str(path), line, code, message, error=True))
+        self._add(Finding(failure.path, failure.line, code, failure.details, error=True))
 
-    def warning(self, path: Path | str, line: int, code: str, message: str) -> None:
-        """Note a warning."""
-        self._add(Finding(str(path), line, code, message, error=False))
+    def warning(self, path: Path | str, line: int, code: str, message: str, *, remedy: str = "") -> None:
+        """Note a warning; the remedy is shown where this code counts as an error.
+
+        Raises:
+            FileFormatError: The code is one of `as_errors`, in strict mode.
+        """
+        if code in self.as_errors:
+            self.error(path, line, code, message, remedy=remedy)
+        else:
+            self._add(Finding(printable(path), line, code, message, error=False))
 
     def _add(self, finding: Finding) -> None:
-        """Keep a finding once, however often its file is read."""
-        if finding not in self._seen:
-            self._seen.add(finding)
+        self._met[finding] += 1
+        if self._met[finding] > self._kept[finding]:
+            self._kept[finding] += 1
             self.items.append(finding)
 
     def __iter__(self) -> Iterator[Finding]:

@@ -47,6 +47,7 @@ def read(path: Path | str, findings: Findings | None = None) -> list[Document]:
 def stream(path: Path | str, findings: Findings | None = None) -> Iterator[Document]:
     """Documents of a file one after the other, without holding the others in memory."""
     findings = Findings() if findings is None else findings
+    findings.begin()
     try:
         file = open(path, "rb")  # noqa: SIM115 (closed by the with below)
     except OSError as error:

@@ -30,6 +30,7 @@ def read(path: Path | str, findings: Findings | None = None) -> list[Document]:
         FileFormatError: A line that is no PHEE record, in strict mode.
     """
     findings = Findings() if findings is None else findings
+    findings.begin()
     documents = []
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():

@@ -28,6 +28,7 @@ def read(path: Path | str, findings: Findings | None = None, *, labeler: str = "
         FileFormatError: Not JSON, or (in strict mode) an entity without its tokens or target.
     """
     findings = Findings() if findings is None else findings
+    findings.begin()
     text = read_text(path)
     try:
         data = json.loads(text)
