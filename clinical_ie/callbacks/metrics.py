@@ -9,8 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from clinical_ie.schema import Schema
-from clinical_ie.scoring.counts import MODES, Counts, DocumentCounts, total
-from clinical_ie.scoring.score import Kind
+from clinical_ie.scoring.counts import MODES, Counts, DocumentCounts, Kind, total
 
 _FIELDS = ("tp", "fp", "fn")
 

@@ -13,7 +13,8 @@ from clinical_ie.errors import InputError, SettingError
 from clinical_ie.files import write_text
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.formats.findings import Findings
-from clinical_ie.scoring.rules import RuleSet, rule_set
+from clinical_ie.scoring.rule_set import RuleSet
+from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import score
 from clinical_ie.scoring.shac import Shac2022
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from clinical_ie.errors import FileFormatError
 from clinical_ie.files import read_text, write_text
-from clinical_ie.scoring.counts import MODES
-from clinical_ie.scoring.score import KINDS, Kind, Score
+from clinical_ie.scoring.counts import KINDS, MODES, Kind
+from clinical_ie.scoring.score import Score
 from clinical_ie.scoring.significance import bootstrap_f1
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clinical_ie.reports.results import Results
-from clinical_ie.scoring.score import KINDS
+from clinical_ie.scoring.counts import KINDS
 
 
 def show_run(results: Results, console: Console | None = None) -> None:

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from clinical_ie.formats.findings import Findings
-from clinical_ie.scoring.counts import MODES, Counts, Mode
-from clinical_ie.scoring.score import KINDS, Kind, Score
+from clinical_ie.scoring.counts import KINDS, MODES, Counts, Kind, Mode
+from clinical_ie.scoring.score import Score
 
 
 def show(

@@ -8,6 +8,8 @@ from typing import Literal
 
 Mode = Literal["strict", "lenient"]
 MODES: tuple[Mode, ...] = ("strict", "lenient")
+Kind = Literal["entities", "relations"]
+KINDS: tuple[Kind, ...] = ("entities", "relations")
 
 
 @dataclass(slots=True)

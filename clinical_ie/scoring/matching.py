@@ -6,13 +6,15 @@ Near-linear in the number of distinct mentions, as long as few of them overlap a
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from clinical_ie.document import Span
 
 Interval = tuple[int, int]
 MentionKey = tuple[str, tuple[Interval, ...]]
 """Type and fragments of a mention."""
+LinkKey = tuple[str, MentionKey, MentionKey]
+"""Type, head and tail of a relation or of an event's argument."""
 
 
 def overlapping(left: Sequence[Interval], right: Sequence[Interval]) -> list[list[int]]:
@@ -129,4 +131,17 @@ def overlapping_keys(left: Iterable[MentionKey], right: Iterable[MentionKey]) ->
             if len(key[1]) > 1 or any(len(option[1]) > 1 for option in options):
                 options = [option for option in options if any(a < d and c < b for a, b in key[1] for c, d in option[1])]
             found[key] = options
+    return found
+
+
+def link_partners(
+    overlaps: Mapping[MentionKey, Sequence[MentionKey]], gold: Sequence[LinkKey], predicted: Sequence[LinkKey]
+) -> dict[LinkKey, list[LinkKey]]:
+    """For every distinct predicted link, the gold links of its type whose both ends overlap its own."""
+    known = set(gold)
+    found: dict[LinkKey, list[LinkKey]] = {}
+    for link in predicted:
+        if link not in found:
+            name, head, tail = link
+            found[link] = [option for first in overlaps[head] for second in overlaps[tail] if (option := (name, first, second)) in known]
     return found

@@ -8,11 +8,8 @@ from typing import Any, Literal
 
 from clinical_ie.document import Document
 from clinical_ie.errors import InputError
-from clinical_ie.scoring.counts import MODES, Counts, DocumentCounts, Mode, TypeCounts, by_type, total
-from clinical_ie.scoring.rules import RuleSet
-
-Kind = Literal["entities", "relations"]
-KINDS: tuple[Kind, ...] = ("entities", "relations")
+from clinical_ie.scoring.counts import KINDS, MODES, Counts, DocumentCounts, Kind, Mode, TypeCounts, by_type, total
+from clinical_ie.scoring.rule_set import RuleSet
 
 
 @dataclass(slots=True)

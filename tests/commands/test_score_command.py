@@ -87,17 +87,17 @@ def test_missing_prediction(tmp_path: Path, pair: tuple[str, str], capsys: pytes
 
 
 def test_json_of_events(tmp_path: Path) -> None:
-    records = ["T1\tTobacco 0 7\taspirin", "T2\tStatus 8 10\t81", "T3\tAmount 18 27\tibuprofen"]
-    event = ["E1\tTobacco:T1 Status:T2 Amount2:T3", "A1\tStatusVal T2 current"]
+    records = ["T1\tTobacco 0 7\taspirin", "T2\tStatusTime 8 10\t81", "T3\tAmount 18 27\tibuprofen"]
+    event = ["E1\tTobacco:T1 Status:T2 Amount2:T3", "A1\tStatusTimeVal T2 current"]
     gold = folder(tmp_path / "gold", {"a": [*records, *event]})
-    predicted = folder(tmp_path / "system", {"a": [*records[:2], "E1\tTobacco:T1 Status:T2", "A1\tStatusVal T2 past"]}, texts=False)
+    predicted = folder(tmp_path / "system", {"a": [*records[:2], "E1\tTobacco:T1 StatusTime:T2", "A1\tStatusTimeVal T2 past"]}, texts=False)
     data = result(tmp_path, gold, predicted, "--rules", "shac-2022")
     assert {"rules", "events", "overall"} <= data.keys()
     assert "entities" not in data
     assert data["events"] == [
         {"event": "Tobacco", "argument": "Amount", "subtype": "N/A", "gold": 1, "predicted": 0, "tp": 0},
-        {"event": "Tobacco", "argument": "Status", "subtype": "current", "gold": 1, "predicted": 0, "tp": 0},
-        {"event": "Tobacco", "argument": "Status", "subtype": "past", "gold": 0, "predicted": 1, "tp": 0},
+        {"event": "Tobacco", "argument": "StatusTime", "subtype": "current", "gold": 1, "predicted": 0, "tp": 0},
+        {"event": "Tobacco", "argument": "StatusTime", "subtype": "past", "gold": 0, "predicted": 1, "tp": 0},
         {"event": "Tobacco", "argument": "Trigger", "subtype": "N/A", "gold": 1, "predicted": 1, "tp": 1},
     ]
     assert data["overall"] == pytest.approx({"precision": 1 / 2, "recall": 1 / 3, "f1": 2 / 5, "tp": 1, "fp": 1, "fn": 2})

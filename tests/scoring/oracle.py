@@ -1,9 +1,11 @@
 """Quadratic scorers in plain tuples, written from the words of the rules alone.
 
-A mention is (type, ((start, end), ...)); a relation is (type, mention, mention);
-an event is (type, (start, end), arguments) with an argument (role, (start, end), value or None).
+A mention is (type, ((start, end), ...)); a relation is (type, mention, mention). The events of `shac` are read
+from the lines of BRAT files here, so that neither our reader nor our documents stand between the rules and the counts.
 """
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import networkx
@@ -11,8 +13,7 @@ import networkx
 Span = tuple[int, int]
 Mention = tuple[str, tuple[Span, ...]]
 Relation = tuple[str, Mention, Mention]
-Argument = tuple[str, Span, str | None]
-Event = tuple[str, Span, tuple[Argument, ...]]
+Part = tuple[str, Span, str, str | None]  # a trigger or an argument: its T line's type, first and last number and text, its A line's value
 Item = Any  # a mention or a relation; three places tell a relation
 Counts = tuple[int, int, int]  # tp, fp, fn
 
@@ -51,6 +52,18 @@ def n2c2_counts(gold: list, system: list, mode: str, key: str | None = None) -> 
     left = [item for i, item in enumerate(system) if i not in dropped]
     tp = sum(any(n2c2_equal(g, item, mode) for g in gold) for item in left)
     return tp, len(left) - tp, len(gold) - tp
+
+
+def joined(item: Item, text: str) -> Item:
+    """A mention, or a relation's mentions, with pieces that only white space of the text parts put together."""
+    if len(item) == 3:
+        return item[0], joined(item[1], text), joined(item[2], text)
+    pieces = [list(piece) for piece in sorted(item[1])]
+    for left, right in itertools.pairwise(pieces):
+        if not text[left[1] : right[0]].strip():
+            right[0] = left[0]
+            left[:] = []
+    return item[0], tuple(tuple(piece) for piece in pieces if piece)
 
 
 def fair_equal(gold: Item, system: Item, mode: str) -> bool:
@@ -96,12 +109,14 @@ def mean(rows: list[tuple[float, float, float]]) -> tuple[float, float, float]:
     return tuple(sum(row[k] for row in rows) / len(rows) for k in range(3))  # type: ignore[return-value]
 
 
-def corpus(rules: str, gold: dict[str, list], system: dict[str, list], mode: str) -> dict:
+def corpus(rules: str, gold: dict[str, list], system: dict[str, list], mode: str, text: str) -> dict:
     """{"micro": counts, "macro": (p, r, f), "types": {type: (counts, (p, r, f) over documents)}}."""
     fair = rules == "strict-one-to-one"
     count = fair_counts if fair else n2c2_counts
     names = sorted(set(gold) | set(system)) if fair else sorted(set(gold) & set(system))
     pairs = [(gold.get(name, []), system.get(name, [])) for name in names]
+    if fair:
+        pairs = [([joined(item, text) for item in one], [joined(item, text) for item in other]) for one, other in pairs]
     types = sorted({item[0] for g, s in pairs for item in [*g, *s]})
     rows = {}
     for key in types:
@@ -113,16 +128,32 @@ def corpus(rules: str, gold: dict[str, list], system: dict[str, list], mode: str
     return {"micro": total(each), "macro": over_types if fair else over_documents, "types": rows}
 
 
-def bare(role: str) -> str:
-    return role.rstrip("0123456789")
+LABELLED = ("StatusTime", "StatusEmploy", "TypeLiving")
 
 
-def align(gold: list[Event], system: list[Event], trigger: str) -> list[tuple[int, int]]:
-    """Greedy, in order, one to one; min_dist by ascending distance of the midpoints."""
-    pairs = [(i, j) for i in range(len(gold)) for j in range(len(system)) if gold[i][0] == system[j][0]]
-    if trigger == "exact":
+def shac_events(lines: str) -> list[list[Part]]:
+    """Trigger and arguments of every E line. What the E line calls them is of no interest."""
+    marked: dict[str, tuple[str, Span, str]] = {}
+    values: dict[str, str] = {}
+    events: list[list[str]] = []
+    for line in lines.splitlines():
+        name, what, *text = line.split("\t")
+        words = what.replace(";", " ").split()
+        if name.startswith("T"):
+            marked[name] = (words[0], (int(words[1]), int(words[-1])), text[0])
+        elif name.startswith("A"):
+            values[words[1]] = words[2]
+        elif name.startswith("E"):
+            events.append([word.split(":")[1] for word in words])
+    return [[(*marked[target], values.get(target)) for target in targets] for targets in events]
+
+
+def align(gold: list[Part], system: list[Part], how: str) -> list[tuple[int, int]]:
+    """Triggers: greedy, in order, one to one; min_dist by ascending distance of the midpoints."""
+    pairs = [(i, j) for i, one in enumerate(gold) for j, other in enumerate(system) if one[0] == other[0]]
+    if how == "exact":
         pairs = [(i, j) for i, j in pairs if gold[i][1] == system[j][1]]
-    elif trigger == "overlap":
+    elif how == "overlap":
         pairs = [(i, j) for i, j in pairs if shares(gold[i][1], system[j][1])]
     else:
         pairs.sort(key=lambda pair: abs(sum(gold[pair[0]][1]) - sum(system[pair[1]][1])))
@@ -133,30 +164,46 @@ def align(gold: list[Event], system: list[Event], trigger: str) -> list[tuple[in
     return chosen
 
 
-def argument_equal(gold: Argument, system: Argument, span: str, labelled: str) -> bool:
-    if bare(gold[0]) != bare(system[0]) or gold[2] != system[2]:
-        return False
-    how = span if gold[2] is None else labelled
-    if how == "label":
-        return True
-    return gold[1] == system[1] if how == "exact" else shares(gold[1], system[1])
+def common_run(first: list[str], second: list[str]) -> int:
+    """Tokens of the longest run that stands in both."""
+    runs = {tuple(first[a:b]) for a in range(len(first)) for b in range(a + 1, len(first) + 1)}
+    return max((b - a for a in range(len(second)) for b in range(a + 1, len(second) + 1) if tuple(second[a:b]) in runs), default=0)
 
 
-def shac(gold: list[Event], system: list[Event], trigger: str, span: str, labelled: str) -> dict:
-    """{(event, argument, value or None): [gold, predicted, tp]} of one document (span: exact, overlap)."""
-    rows: dict[tuple, list[int]] = {}
-    for side, events in enumerate((gold, system)):
-        for kind, _, arguments in events:
-            rows.setdefault((kind, "Trigger", None), [0, 0, 0])[side] += 1
-            for role, _, value in arguments:
-                rows.setdefault((kind, bare(role), value), [0, 0, 0])[side] += 1
-    for i, j in align(gold, system, trigger):
-        rows[gold[i][0], "Trigger", None][2] += 1
-        used: set[int] = set()
-        for reference in gold[i][2]:
-            for k, candidate in enumerate(system[j][2]):
-                if k not in used and argument_equal(reference, candidate, span, labelled):
-                    used.add(k)
-                    rows[gold[i][0], bare(reference[0]), reference[2]][2] += 1
+def shac(
+    gold: str, system: str, trigger: str, span: str, labelled: str, tokens: Callable[[str], list[str]] = str.split
+) -> dict[tuple[str, str, str | None], list[int]]:
+    """{(event, argument, value or None): [gold, predicted, tp]} of the lines of two BRAT files."""
+    rows: dict[tuple[str, str, str | None], list[int]] = {}
+
+    def count(event: str, argument: str, value: str | None, column: int, number: int = 1) -> None:
+        rows.setdefault((event, argument, value), [0, 0, 0])[column] += number
+
+    sides = shac_events(gold), shac_events(system)
+    for column, events in enumerate(sides):
+        for (event, _, _, value), *arguments in events:
+            count(event, "Trigger", value, column)
+            for kind, _, text, value in arguments:
+                in_tokens = span == "partial" and kind not in LABELLED
+                count(event, kind, value, column, len(tokens(text)) if in_tokens else 1)
+    for i, j in align([event[0] for event in sides[0]], [event[0] for event in sides[1]], trigger):
+        (event, _, _, value), *ours = sides[0][i]
+        _, *theirs = sides[1][j]
+        count(event, "Trigger", value, 2)
+        gone: set[int] = set()
+        for kind, where, text, value in ours:
+            for k, (other, there, words, guess) in enumerate(theirs):
+                if other != kind:
+                    continue
+                if kind not in LABELLED and span == "partial":  # every pair that overlaps
+                    if shares(where, there):
+                        count(event, kind, value, 2, common_run(tokens(text), tokens(words)))
+                    continue
+                if k in gone or (kind in LABELLED and guess != value):
+                    continue
+                how = labelled if kind in LABELLED else span
+                if how == "label" or (where == there if how == "exact" else shares(where, there)):
+                    gone.add(k)
+                    count(event, kind, value, 2)
                     break
     return rows

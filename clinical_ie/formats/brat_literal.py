@@ -1,0 +1,149 @@
+"""Mentions and relations of BRAT files exactly as the files write them, for scorers that count what is written.
+
+`brat.read` checks records against the text and mends them; a `Document` cannot hold what contradicts its text. The script of
+2018 n2c2 Track 2 looks at no text: a mention behind the end of the note, or one whose end lies before its start, is a mention
+that equals no other. This reader keeps such records, and counts them:
+
+- blanks before a record are skipped;
+- a mention stands for its first and its last number, also where fragments are out of order;
+- of records with the same id the last one counts, in the place of the first;
+- the arguments of a relation are those in first and second place, whatever their names.
+
+The text file is optional. Events serve only to find the trigger that a relation's argument stands for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from clinical_ie.document import Document, Entity
+from clinical_ie.errors import InputError
+from clinical_ie.files import read_text
+from clinical_ie.formats.findings import Findings
+
+Mention = tuple[str, int, int]
+"""Type, first number and last number."""
+Link = tuple[str, Mention, Mention]
+"""Type, first argument and second argument."""
+
+_NUMBER = r"-?[0-9]{1,18}"  # more digits are no offset of any file
+_MENTION = re.compile(rf"(T\S*)\t(\S+) +({_NUMBER} {_NUMBER}(?:;{_NUMBER} {_NUMBER})*)(?:\t(.*))?").fullmatch
+_RELATION = re.compile(r"(R\S*)\t(\S+) +[^\s:]+:(\S+) +[^\s:]+:(\S+)").fullmatch
+_EVENT = re.compile(r"(E\S*)\t[^\s:]+:(\S+)(?:\s.*)?").fullmatch
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_OTHER_RECORDS = ("A", "M", "*", "N", "#")
+
+
+@dataclass(frozen=True, slots=True)
+class LiteralNote:
+    """What is written about one note; `text` is None where no text file lies beside the annotations."""
+
+    id: str
+    text: str | None
+    mentions: tuple[Mention, ...] = ()
+    links: tuple[Link, ...] = ()
+
+    @classmethod
+    def of(cls, document: Document) -> LiteralNote:
+        """The mentions and relations of a document."""
+
+        def mention(entity: Entity) -> Mention:
+            return entity.type, entity.span.fragments[0][0], entity.span.fragments[-1][1]
+
+        anchors = document.anchors() if document.relations else {}
+        links = tuple([(link.type, mention(anchors[link.head]), mention(anchors[link.tail])) for link in document.relations])
+        return cls(document.id, document.text, tuple([mention(entity) for entity in document.entities]), links)
+
+
+def read(folder: Path | str, findings: Findings | None = None) -> list[LiteralNote]:
+    """The notes of a folder and its sub-folders, by path; the id is the path of the ``.ann`` file without its ending.
+
+    Raises:
+        InputError: No such folder, or no ``.ann`` file in it.
+        FileFormatError: A line that is no record, or a relation of something that is not there, in strict mode.
+    """
+    findings = Findings() if findings is None else findings
+    notes = []
+    for name, path in _annotation_files(os.fspath(folder)):
+        text_path = f"{path.removesuffix('.ann')}.txt"
+        text = read_text(text_path) if os.path.isfile(text_path) else None
+        notes.append(parse(name, text, read_text(path), findings, path=path))
+    return notes
+
+
+def parse(name: str, text: str | None, annotation: str, findings: Findings | None = None, *, path: str = "") -> LiteralNote:
+    """One note from its records.
+
+    Raises:
+        FileFormatError: As for `read`.
+    """
+    findings = Findings() if findings is None else findings
+    path = path or f"{name}.ann"
+    mentions: dict[str, Mention] = {}
+    relations: dict[str, tuple[int, str, str, str]] = {}
+    triggers: dict[str, str] = {}
+    open_characters = 0  # of a covered text that goes on in the next line
+    for number, line in enumerate(_LINE_END.split(annotation.removeprefix("\ufeff")), 1):
+        record = line.strip()
+        if not record:
+            continue
+        if record[0] == "T" and (match := _MENTION(record)):
+            identifier, kind, ranges, covered = match.groups()
+            if identifier in mentions:
+                findings.warning(path, number, "duplicate-id", f"{identifier} stands here again, and the last one counts")
+            numbers = [int(part) for part in ranges.replace(";", " ").split(" ")]
+            start, end = numbers[0], numbers[-1]
+            mentions[identifier] = (kind, start, end)
+            _count_oddities(identifier, numbers, text, findings, path, number)
+            if covered is None:
+                findings.error(
+                    path, number, "no-covered-text", f"{identifier} has no covered text", expected="a tab and the text behind it"
+                )
+            open_characters = end - start - len(covered or "")
+        elif record[0] == "R" and (match := _RELATION(record)):
+            if match[1] in relations:
+                findings.warning(path, number, "duplicate-id", f"{match[1]} stands here again, and the last one counts")
+            relations[match[1]] = (number, match[2], match[3], match[4])
+        elif record[0] == "E" and (match := _EVENT(record)):
+            triggers[match[1]] = match[2]
+        elif "\t" not in record and open_characters > 0:
+            open_characters -= len(line) + 1
+        elif not record.startswith(_OTHER_RECORDS):
+            expected = "'T1<tab>Type start end<tab>covered text' or 'R1<tab>Type Arg1:T1 Arg2:T2'"
+            findings.error(path, number, "malformed-record", "not a BRAT record", expected=expected)
+    links = []
+    for identifier, (number, kind, *targets) in relations.items():
+        ends = [mentions.get(triggers.get(target, target)) for target in targets]
+        if ends[0] is not None and ends[1] is not None:
+            links.append((kind, ends[0], ends[1]))
+        else:
+            problem = f"{identifier} refers to a mention that does not exist"
+            findings.error(path, number, "unknown-target", problem, remedy="add it or remove the reference")
+    return LiteralNote(name, text, tuple(mentions.values()), tuple(links))
+
+
+def _count_oddities(identifier: str, numbers: list[int], text: str | None, findings: Findings, path: str, line: int) -> None:
+    """Count what no `Document` could hold."""
+    if sorted(numbers) != numbers:
+        findings.warning(path, line, "fragments-out-of-order", f"{identifier}: numbers out of order; the first and the last one count")
+    if numbers[0] < 0 or numbers[-1] <= numbers[0] or (text is not None and max(numbers) > len(text)):
+        findings.warning(path, line, "offsets-outside-text", f"{identifier} is empty or leaves the text; it counts as it is written")
+
+
+def _annotation_files(root: str) -> Iterator[tuple[str, str]]:
+    """Ids and paths of the ``.ann`` files, sorted."""
+    if not os.path.isdir(root):
+        raise InputError(f"{root}: no such folder; expected one with .ann files")
+    found = []
+    for where, _, files in os.walk(root):
+        prefix = os.path.relpath(where, root).replace(os.sep, "/") + "/" if where != root else ""
+        found += [
+            (prefix + name.removesuffix(".ann"), os.path.join(where, name)) for name in files if name.endswith(".ann") and name[0] != "."
+        ]
+    if not found:
+        raise InputError(f"{root}: no .ann file; expected BRAT files (.ann, with or without .txt beside them)")
+    yield from sorted(found)
