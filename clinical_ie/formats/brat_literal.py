@@ -70,7 +70,7 @@ def read(folder: Path | str, findings: Findings | None = None) -> list[LiteralNo
     notes = []
     for name, path in _annotation_files(os.fspath(folder)):
         text_path = f"{path.removesuffix('.ann')}.txt"
-        text = read_text(text_path) if os.path.isfile(text_path) else None
+        text = read_text(text_path) if Path(text_path).is_file() else None
         notes.append(parse(name, text, read_text(path), findings, path=path))
     return notes
 
