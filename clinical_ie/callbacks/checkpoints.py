@@ -10,8 +10,15 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
+from clinical_ie.callbacks.metrics import monitored
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.strategies.checkpoint_names import BEST, LAST
+
+
+def _default_monitor(trainer: pl.Trainer) -> str | None:
+    """The score of what the task of the data finds, where the data are ours."""
+    data = getattr(trainer, "datamodule", None)
+    return monitored(data.task.finds) if isinstance(data, ExtractionDataModule) else None
 
 
 class Checkpoints(ModelCheckpoint):
@@ -21,11 +28,11 @@ class Checkpoints(ModelCheckpoint):
 
     Args:
         run_dir: The run's folder.
-        monitor: The score.
+        monitor: The score; when None, strict F1 of what the task finds (``dev/entities/strict_f1`` or ``dev/links/strict_f1``).
         mode: Whether more or less of it is better.
     """
 
-    def __init__(self, run_dir: str | None = None, monitor: str = "dev/strict_f1", mode: str = "max") -> None:
+    def __init__(self, run_dir: str | None = None, monitor: str | None = None, mode: str = "max") -> None:
         super().__init__(
             dirpath=str(Path(run_dir) / "checkpoints") if run_dir else None,
             filename=BEST.removesuffix(".ckpt"),
@@ -36,12 +43,16 @@ class Checkpoints(ModelCheckpoint):
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
+        self._chosen = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102
         data = getattr(trainer, "datamodule", None)
-        unscored = trainer.limit_val_batches == 0 or (isinstance(data, ExtractionDataModule) and not data.examples.get("dev"))
-        if stage == "fit" and unscored:
-            self.monitor = None
+        if not self._chosen:
+            self.monitor = self.monitor or _default_monitor(trainer)
+        if stage == "fit":
+            self._chosen = True  # what follows a fit in the same process finds this callback's state by the same name
+            if trainer.limit_val_batches == 0 or (isinstance(data, ExtractionDataModule) and not data.examples.get("dev")):
+                self.monitor = None
         super().setup(trainer, pl_module, stage)
 
     def _save_last_checkpoint(self, trainer: pl.Trainer, monitor_candidates: dict[str, torch.Tensor]) -> None:
@@ -83,12 +94,16 @@ class Patience(EarlyStopping):
 
     Args:
         epochs: How many validations without a better score; never when None.
-        monitor: The score.
+        monitor: The score; when None, that of `Checkpoints`.
         mode: Whether more or less of it is better.
     """
 
-    def __init__(self, epochs: int | None = None, monitor: str = "dev/strict_f1", mode: str = "max") -> None:
+    def __init__(self, epochs: int | None = None, monitor: str | None = None, mode: str = "max") -> None:
         never = 1_000_000
         super().__init__(
-            monitor=monitor, mode=mode, patience=never if epochs is None else epochs, strict=False, check_on_train_epoch_end=False
+            monitor=monitor or "", mode=mode, patience=never if epochs is None else epochs, strict=False, check_on_train_epoch_end=False
         )
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102
+        self.monitor = self.monitor or _default_monitor(trainer) or ""
+        super().setup(trainer, pl_module, stage)

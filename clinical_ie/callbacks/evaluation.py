@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from clinical_ie.callbacks.metrics import TypeScore
+from clinical_ie.callbacks.metrics import SCORED, TypeScore, monitored
 from clinical_ie.callbacks.outputs import OutputCallback, Stage
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.document import Document
@@ -22,9 +22,8 @@ from clinical_ie.scoring.score import score
 class Evaluation(OutputCallback):
     """Logs development scores after each validation and writes ``results.json`` after a test.
 
-    ``dev/strict_f1`` is that of what the task finds, mentions or links, and the mean over corpora;
-    ``dev/CORPUS/...`` holds precision, recall and F1, strict and
-    lenient, over all types and for each.
+    ``dev/entities/strict_f1`` or ``dev/links/strict_f1``, whichever the task finds, is the mean over corpora;
+    ``dev/CORPUS/entities/...`` (or ``links``) holds precision, recall and F1, strict and lenient, over all types and for each.
 
     Args:
         run_dir: Where ``results.json`` goes; nothing is written without it.
@@ -53,6 +52,7 @@ class Evaluation(OutputCallback):
             return
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         values: dict[str, float] = {}
+        scored = SCORED[data.task.finds]
         for corpus, documents in predicted.items():
             gold = data.documents["dev"][corpus]
             metric = self.metrics.setdefault(corpus, TypeScore(data.task.finds, data.schema_of(corpus))).to(pl_module.device)
@@ -60,12 +60,12 @@ class Evaluation(OutputCallback):
             rules = rule_set("strict-one-to-one")
             for one, other in list(zip(gold, documents, strict=True))[trainer.global_rank :: trainer.world_size]:
                 metric.update(rules.count(one, other))
-            values |= {f"dev/{corpus}/{name}": value for name, value in metric.compute().items()}
+            values |= {f"dev/{corpus}/{scored}/{name}": value for name, value in metric.compute().items()}
             if data.task.finds == "entities":
                 self._figure(trainer, corpus, gold, documents)
         for name in ("strict_f1", "strict_precision", "strict_recall", "lenient_f1"):
-            values[f"dev/{name}"] = sum(values[f"dev/{corpus}/{name}"] for corpus in predicted) / len(predicted)
-        shown = {"dev/strict_f1"}
+            values[f"dev/{scored}/{name}"] = sum(values[f"dev/{corpus}/{scored}/{name}"] for corpus in predicted) / len(predicted)
+        shown = {monitored(data.task.finds)}
         tensors = {name: torch.tensor(value, device=pl_module.device) for name, value in values.items()}
         pl_module.log_dict({name: value for name, value in tensors.items() if name not in shown}, rank_zero_only=False)
         pl_module.log_dict({name: tensors[name] for name in shown}, prog_bar=True)

@@ -13,6 +13,19 @@ from clinical_ie.scoring.counts import MODES, Counts, DocumentCounts, Kind, tota
 
 _FIELDS = ("tp", "fp", "fn")
 
+SCORED: dict[Kind, str] = {"entities": "entities", "relations": "links"}
+"""What keys of scores call what they are of: a task that finds relations finds arguments of events and their values too."""
+
+
+def monitored(kind: Kind) -> str:
+    """The key of the development score by which the best checkpoint of such a task is kept.
+
+    Example:
+        >>> monitored("relations")
+        'dev/links/strict_f1'
+    """
+    return f"dev/{SCORED[kind]}/strict_f1"
+
 
 class TypeScore(Metric):
     """Counts of mentions or links per type, strict and lenient.

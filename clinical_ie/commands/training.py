@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import lightning.pytorch as pl
 import torch
@@ -130,9 +130,9 @@ class TrainingCLI(LightningCLI):
             }
             results.write(path)
             if isinstance(self.trainer.logger, TensorBoardLogger):
-                best = self.trainer.checkpoint_callback
-                score = getattr(best, "best_model_score", None)
-                metrics = {"steps": self.trainer.global_step} | ({} if score is None else {"best/dev_strict_f1": float(score)})
+                best = cast("Checkpoints", self.trainer.checkpoint_callback)
+                score = best.best_model_score
+                metrics = {"steps": self.trainer.global_step} | ({} if score is None else {f"best/{best.monitor}": float(score)})
                 self.trainer.logger.log_hyperparams(_flat(yaml.safe_load(self.directory.config.read_text())), metrics)
         if self._get(self.config, "test_after_fit"):
             self.trainer.test(

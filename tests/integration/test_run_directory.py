@@ -52,11 +52,12 @@ def test_tensorboard(finished_run: Path) -> None:
     events = EventAccumulator(str(finished_run / "tensorboard"), size_guidance={"images": 0})
     events.Reload()
     scalars = set(events.Tags()["scalars"])
-    expected = {"train/loss", "train/tokens_per_second", "train/padding_share", "dev/loss", "dev/strict_f1", "dev/lenient_f1"}
-    expected |= {f"dev/demo/types/Drug/{mode}_{name}" for mode in ("strict", "lenient") for name in ("precision", "recall", "f1")}
+    expected = {"train/loss", "train/tokens_per_second", "train/padding_share", "dev/loss"}
+    expected |= {"dev/entities/strict_f1", "dev/entities/lenient_f1", "dev/demo/entities/strict_f1"}
+    expected |= {f"dev/demo/entities/types/Drug/{mode}_{name}" for mode in ("strict", "lenient") for name in ("precision", "recall", "f1")}
     assert expected <= scalars
     assert any(name.startswith("lr-") for name in scalars)
-    assert len(events.Scalars("dev/strict_f1")) == 3
+    assert len(events.Scalars("dev/entities/strict_f1")) == 3
     assert "dev/demo/confusion" in events.Tags()["images"]
     assert all(event.value > 0 for event in events.Scalars("train/tokens_per_second"))
 
@@ -119,6 +120,7 @@ def test_hyper_parameters_are_in_tensorboard(finished_run: Path) -> None:
     data = b"".join(path.read_bytes() for path in (finished_run / "tensorboard").rglob("events*"))
     assert b"_hparams_/session_start_info" in data
     assert b"model/init_args/learning_rate" in data
+    assert b"best/dev/entities/strict_f1" in data
 
 
 def test_a_run_that_saved_nothing_may_begin_again(arguments: Callable[..., list[str]], tmp_path: Path) -> None:
