@@ -27,7 +27,7 @@ class ConversationSubwords(Subwords):
         self.tokenizer = load_tokenizer(name)
         if self.tokenizer.eos_token_id is None:
             raise SettingError(f"{name}: the tokenizer has no end-of-sequence token")
-        self._lead = self._plain("\n")
+        self._lead, _ = self.encode("\n")
         self.has_turns = bool(self.tokenizer.chat_template)
         self._tail, self._end = self._turns(name) if self.has_turns else ("", "")
         self.end_id = int(self.tokenizer.eos_token_id)
@@ -90,21 +90,15 @@ class ConversationSubwords(Subwords):
 
     def _special(self, text: str) -> list[int]:
         """Ids of the template's words, special tokens among them."""
-        ids = list(self._backend.encode("\n" + text, add_special_tokens=False).ids)
-        inner = ids[: len(self._lead)] == self._lead
-        return ids[len(self._lead) :] if inner else list(self._backend.encode(text, add_special_tokens=False).ids)
+        ids = self._with_special("\n" + text)
+        return ids[len(self._lead) :] if ids[: len(self._lead)] == self._lead else self._with_special(text)
 
-    def _plain(self, text: str) -> list[int]:
-        """Ids of characters that are no special tokens whatever they spell."""
-        self._backend.encode_special_tokens = True
-        try:
-            return list(self._backend.encode(text, add_special_tokens=False).ids)
-        finally:
-            self._backend.encode_special_tokens = False
+    def _with_special(self, text: str) -> list[int]:
+        return list(self._backend.encode(text, add_special_tokens=False).ids)
 
     def _inner(self, text: str) -> list[int]:
         """Ids of a text as it stands inside a longer one: tokenizers that put a blank before everything put none here."""
         if not text:
             return []
-        ids = self._plain("\n" + text)
-        return ids[len(self._lead) :] if ids[: len(self._lead)] == self._lead else self._plain(text)
+        ids, _ = self.encode("\n" + text)
+        return ids[len(self._lead) :] if ids[: len(self._lead)] == self._lead else self.encode(text)[0]
