@@ -63,7 +63,7 @@ class Span:
         r"""The span with fragments that only white space of `text` parts, or nothing, as one; see `Document.joined`.
 
         Example:
-            >>> Span(((0, 6), (7, 12), (16, 19))).joined("220 mg\\ntwice of a day").fragments
+            >>> Span(((0, 6), (7, 12), (16, 19))).joined("220 mg\ntwice of a day").fragments
             ((0, 12), (16, 19))
         """
         if len(self.fragments) == 1:

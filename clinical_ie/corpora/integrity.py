@@ -39,12 +39,13 @@ class _Checker:
 
     def run(self) -> None:
         text, names = self.document.text, set(self.schema.entity_names)
-        for entity in self.document.entities:
+        mentions = self.document.joined().entities
+        for entity in mentions:
             if entity.type not in names:
                 self.error(entity.id, "unknown-entity-type", f"the schema does not know the type {entity.type}")
             if any(text[a].isspace() or text[b - 1].isspace() for a, b in entity.span.fragments):
                 self.warning(entity.id, "white-space-at-end", f"{entity.start}-{entity.end} begins or ends with white space")
-        self.duplicates("duplicate-mention", [(e.id, (e.type, e.span)) for e in self.document.entities])
+        self.duplicates("duplicate-mention", [(e.id, (e.type, e.span)) for e in mentions])
         self.duplicates("duplicate-relation", [(r.id, (r.type, r.head, r.tail)) for r in self.document.relations])
         self.links()
         self.attributes()

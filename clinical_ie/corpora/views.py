@@ -15,7 +15,7 @@ class View:
     Args:
         base: The schema of the files.
         entity_types: Types to keep; all when None.
-        flat: Keep only mentions that do not overlap: earliest start first, then longest.
+        flat: Keep only contiguous mentions that do not overlap: earliest start first, then longest.
 
     `left_out` counts what `flat` took out, per type, so that nothing goes silently.
     """
@@ -37,10 +37,12 @@ class View:
         names = set(self.schema.entity_names)
         mentions = [entity for entity in document.entities if entity.type in names]
         if self.flat:
-            mentions = self._without_overlaps(mentions)
+            chosen = self._without_overlaps([entity for entity in document.joined().entities if entity.type in names])
+            mentions = [entity for entity in mentions if entity.id in chosen]
         return keep(document, mentions)
 
-    def _without_overlaps(self, mentions: list[Entity]) -> list[Entity]:
+    def _without_overlaps(self, mentions: list[Entity]) -> set[str]:
+        """Ids of the mentions to keep."""
         chosen: set[str] = set()
         end = 0
         for entity in sorted(mentions, key=lambda entity: (entity.start, -entity.end)):
@@ -49,7 +51,7 @@ class View:
                 end = entity.end
             else:
                 self.left_out[entity.type] = self.left_out.get(entity.type, 0) + 1
-        return [entity for entity in mentions if entity.id in chosen]
+        return chosen
 
 
 def keep(document: Document, entities: list[Entity]) -> Document:

@@ -182,7 +182,7 @@ def write(documents: Iterable[Document], folder: Path | str, findings: Findings 
         def refuse(what: str, target: Path = target) -> None:
             findings.error(target, 0, "unrepresentable", f"i2b2 files cannot say {what}", remedy="convert to brat or jsonl")
 
-        for entity in document.entities:
+        for entity in document.joined().entities:
             if position := grid.position(entity.span):
                 covered = " ".join(document.covered(entity.span).lower().split())
                 said[entity.id] = f'c="{covered}" {position}'

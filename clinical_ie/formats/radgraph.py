@@ -90,7 +90,7 @@ def write(documents: Iterable[Document], path: Path | str, findings: Findings | 
         places = {match.start(): index for index, match in enumerate(_TOKEN.finditer(document.text))}
         ends = {match.end(): index for index, match in enumerate(_TOKEN.finditer(document.text))}
         entries: dict[str, Any] = {}
-        for entity in document.entities:
+        for entity in document.joined().entities:
             first, last = places.get(entity.start), ends.get(entity.end)
             if first is None or last is None or entity.span.discontinuous:
                 problem = f"document {document.id}, mention {entity.id} at {entity.span.fragments} does not begin and end with tokens"

@@ -44,6 +44,7 @@ def write_page(
 
 def _marked(document: Document, gold: Document | None, colours: dict[str, str]) -> Iterable[str]:
     """The text with nested marks; a mention that crosses another is left to the BRAT files."""
+    document, gold = document.joined(), gold.joined() if gold else None
     right = {(entity.type, entity.span) for entity in gold.entities} if gold else set()
     found = {(entity.type, entity.span) for entity in document.entities}
     rows: list[tuple[Entity, str]] = []

@@ -53,8 +53,8 @@ def describe(documents: Sequence[Document], schema: Schema) -> Statistics:
         found.entities.update(entity.type for entity in document.entities)
         found.events += len(document.events)
         found.attributes += len(document.attributes)
-        found.discontinuous += sum(entity.span.discontinuous for entity in document.entities)
-        _overlaps(document, layers, found)
+        found.discontinuous += sum(entity.span.discontinuous for entity in document.joined().entities)
+        _overlaps(document.joined(), layers, found)
         starts = [start for start, _ in sentences(document.text)]
         sentence_of = {entity.id: _before(starts, entity.start) for entity in document.entities}
         for _, name, head, tail in document.links():

@@ -93,3 +93,13 @@ def test_an_unknown_type_is_named() -> None:
 def test_keeping_all_keeps_everything_and_none_nothing_but_text() -> None:
     assert keep(DOCUMENT, list(DOCUMENT.entities)) == DOCUMENT
     assert keep(DOCUMENT, []) == Document("d", TEXT)
+
+
+def test_a_flat_view_keeps_mentions_that_a_line_end_breaks_with_their_fragments() -> None:
+    document = brat.parse(
+        "d", "220 mg\ntwice daily", "T1\tDose 0 6;7 18\t220 mg twice daily\nT2\tDose 7 12\ttwice\nT3\tDrug 0 3;7 12\t220 twice\n"
+    )
+    view = View(SCHEMA, flat=True)
+    assert [entity.id for entity in view(document).entities] == ["T1"]
+    assert view(document).entities[0] == document.entities[0], "as its file has it"
+    assert view.left_out == {"Dose": 2, "Drug": 2}, "counted in both calls"

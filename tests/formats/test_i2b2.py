@@ -58,6 +58,9 @@ def test_a_mention_may_go_on_in_the_next_line(tmp_path: Path) -> None:
     assert document.entities[0].span == Span.of(0, 17)
     i2b2.write([document], tmp_path / "out")
     assert (tmp_path / "out" / "concept" / "n.con").read_text() == 'c="severe chest pain" 1:0 2:1||t="problem"\n'
+    broken = Document("n", document.text, (Entity("T1", "problem", Span(((0, 6), (7, 12), (13, 17)))),))
+    i2b2.write([broken], tmp_path / "broken")
+    assert (tmp_path / "broken" / "concept" / "n.con").read_text() == 'c="severe chest pain" 1:0 2:1||t="problem"\n'
 
 
 def test_the_text_file_wins(tmp_path: Path) -> None:

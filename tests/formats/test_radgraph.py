@@ -116,7 +116,7 @@ def test_what_is_no_json_is_refused_with_its_line(tmp_path: Path) -> None:
     ("document", "count"),
     [
         (Document("d", "ab cd", (Entity("T1", "OBS-DP", Span.of(1, 2)),)), 1),
-        (Document("d", "ab cd", (Entity("T1", "OBS-DP", Span(((0, 2), (3, 5)))),)), 1),
+        (Document("d", "ab x cd", (Entity("T1", "OBS-DP", Span(((0, 2), (5, 7)))),)), 1),
         (Document("d", "ab", (Entity("T1", "X", Span.of(0, 2)),), (), (Event("E1", "X", "T1"),), (Attribute("A1", "Y", "T1"),)), 1),
     ],
     ids=["inside a token", "discontinuous", "events and attributes"],
@@ -133,3 +133,10 @@ def test_what_the_format_cannot_say_is_refused_or_counted(tmp_path: Path, docume
 def test_two_documents_of_one_id_do_not_replace_each_other_in_silence(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         radgraph.write([Document("d", "a"), Document("d", "b")], tmp_path / "a.json")
+
+
+def test_a_mention_that_a_line_end_breaks_is_written_whole(tmp_path: Path) -> None:
+    document = Document("d", "left\n pleural effusion", (Entity("T1", "OBS-DP", Span(((0, 4), (6, 22)))),))
+    radgraph.write([document], tmp_path / "out.json")
+    (again,) = radgraph.read(tmp_path / "out.json")
+    assert again.entities == (Entity("T1", "OBS-DP", Span.of(0, 22)),)

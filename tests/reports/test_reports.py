@@ -10,8 +10,10 @@ from clinical_ie.document import Document, Entity, Span
 from clinical_ie.errors import FileFormatError
 from clinical_ie.reports.annotated_html import write_page
 from clinical_ie.reports.confusion import NOTHING, confusion_counts, confusion_figure
+from clinical_ie.reports.corpus_statistics import describe
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
+from clinical_ie.schema import EntityType, Schema
 from clinical_ie.scoring.rules import StrictOneToOne
 from clinical_ie.scoring.score import score
 
@@ -67,3 +69,13 @@ def test_another_file_is_no_results_file(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("[]", encoding="utf-8")
     with pytest.raises(FileFormatError, match="not a results file"):
         Results.load(tmp_path / "results.json")
+
+
+def test_fragments_of_one_mention_are_one_in_pages_and_statistics(tmp_path: Path) -> None:
+    gold = Document(
+        "d", "220 mg\ntwice daily", (Entity("T1", "Dose", Span(((0, 6), (7, 18)))), Entity("T2", "Dose", Span(((0, 3), (7, 12)))))
+    )
+    predicted = Document("d", gold.text, (Entity("T1", "Dose", Span.of(0, 18)),))
+    write_page(tmp_path / "page.html", "notes", [predicted], [gold])
+    assert 'class="wrong" style' not in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert describe([gold], Schema((EntityType("Dose"),))).discontinuous == 1
