@@ -1,7 +1,7 @@
 """``clinical-ie fit | validate | test | predict``: LightningCLI with a run directory.
 
 A run directory holds ``config.yaml`` (replays the run alone), ``checkpoints/``, ``tensorboard/``,
-``predictions/`` and ``results.json``.
+``splits.json`` (which documents the run learned from), ``predictions/`` and ``results.json``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from clinical_ie.callbacks.checkpoints import Checkpoints, Patience
 from clinical_ie.callbacks.evaluation import Evaluation
 from clinical_ie.callbacks.interruption import RandomState, SafeInterruption
 from clinical_ie.callbacks.predictions import PredictionWriter
+from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.early_checks import check_settings
 from clinical_ie.commands.export import write_adapter
@@ -98,7 +99,7 @@ class TrainingCLI(LightningCLI):
         kwargs["use_distributed_sampler"] = False  # the batch sampler shards by itself and is the same on every start
         callbacks = list(given.get("callbacks") or [])
         self.throughput = Throughput()
-        callbacks += [self.throughput, RandomState()]
+        callbacks += [self.throughput, RandomState(), SplitRecord(self.directory.path)]
         if kwargs["logger"]:
             callbacks.append(LearningRateMonitor(logging_interval="step"))
         if given.get("enable_progress_bar") is not False and sys.stdout.isatty():

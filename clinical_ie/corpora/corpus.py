@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import ClassVar
 
+from clinical_ie.corpora.splits import SPLITS, Split, draw
 from clinical_ie.corpora.views import View
 from clinical_ie.document import Document
 from clinical_ie.errors import InputError, SettingError
@@ -16,8 +16,8 @@ from clinical_ie.formats import brat
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import EntityType, Schema
 
-Split = Literal["train", "dev", "test"]
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+_NOT_IN_FILE_NAMES = frozenset('/\\:*?"<>|')
+_LONGEST_NAME = 100
 
 
 class Corpus(ABC):
@@ -29,9 +29,12 @@ class Corpus(ABC):
         root: The folder (or its parent, where that holds a folder ``data``) as its owners ship it.
         entity_types: Only these types; everything that refers to others goes too.
         flat: Only mentions that do not overlap: earliest start first, then longest, in one layer.
-        dev_share: Share of documents held out for development where the corpus names none.
+        dev_share: Expected share of groups (see `group`) held out for development where the corpus names no part for it.
         test_share: Likewise for testing.
-        split_seed: Seed of the held-out choice.
+        split_seed: Seed of the held-out choice; with it, a group's name alone says where it goes (see `splits.draw`).
+
+    Raises:
+        SettingError: Shares that leave nothing for training, an unknown entity type, or a name that cannot be a file's.
     """
 
     name: ClassVar[str]
@@ -51,14 +54,14 @@ class Corpus(ABC):
         test_share: float | None = None,
         split_seed: int = 13,
     ) -> None:
+        check_name(self.name)
         self._given_root = root
         self.view = View(self.base_schema(), entity_types, flat=flat)
-        self.shares = (
-            self.dev_share if dev_share is None else dev_share,
-            self.test_share if test_share is None else test_share,
-        )
-        if min(self.shares) < 0 or sum(self.shares) >= 1:
-            raise SettingError(f"{self.name}: dev_share and test_share are {self.shares}; expected shares that leave some for training")
+        dev = self.dev_share if dev_share is None else dev_share
+        test = self.test_share if test_share is None else test_share
+        if not (dev >= 0 and test >= 0 and dev + test < 1):
+            raise SettingError(f"{self.name}: dev_share is {dev} and test_share {test}; expected shares that leave some for training")
+        self._shares: dict[Split, float] = {"dev": dev, "test": test}
         self.split_seed = split_seed
 
     @property
@@ -118,42 +121,69 @@ class Corpus(ABC):
         """
         findings = Findings() if findings is None else findings
         folders = self.folders()
+        self.remark(findings)
         if split in folders and (split != "train" or len(folders) == len(SPLITS)):
             documents = self._load_all(folders[split], findings)
         else:
-            held = self.held_out(self._load_all(folders["train"], findings), [name for name in SPLITS if name not in folders])
+            missing = [name for name in SPLITS if name not in folders]
+            held = self.held_out(self._load_all(folders["train"], findings), missing, findings)
             documents = held.get(split, [])
         return [self.view(document) for document in documents]
 
     def read_all(self, findings: Findings | None = None) -> dict[Split, list[Document]]:
         """Documents of every split, each file read once."""
-        findings = Findings() if findings is None else findings
+        parts = self._parts(Findings() if findings is None else findings)
+        return {split: [self.view(document) for document in documents] for split, documents in parts.items()}
+
+    def document_ids(self) -> dict[Split, list[str]]:
+        """Ids of the documents of each split, sorted; broken records are passed over."""
+        parts = self._parts(Findings(strict=False))
+        return {split: sorted(document.id for document in documents) for split, documents in parts.items()}
+
+    def _parts(self, findings: Findings) -> dict[Split, list[Document]]:
+        """Whole documents of every split."""
         folders = self.folders()
+        self.remark(findings)
         parts = {split: self._load_all(paths, findings) for split, paths in folders.items()}
-        parts.update(self.held_out(parts["train"], [name for name in SPLITS if name not in folders]))
-        return {split: [self.view(document) for document in parts.get(split, [])] for split in SPLITS}
+        parts.update(self.held_out(parts["train"], [name for name in SPLITS if name not in folders], findings))
+        return {split: parts.get(split, []) for split in SPLITS}
 
     def _load_all(self, paths: Iterable[Path], findings: Findings) -> list[Document]:
         return [document for path in paths for document in self.load(path, findings)]
 
-    def held_out(self, documents: Sequence[Document], missing: Sequence[Split]) -> dict[Split, list[Document]]:
-        """Documents of the splits that the corpus does not name, by seed and group; ``train`` keeps the rest.
+    def remark(self, findings: Findings) -> None:  # noqa: B027 (most corpora have nothing to note)
+        """Note what lies in the corpus' folder and is not read."""
 
-        The choice depends on the groups' names and the seed only, not on the order of files.
+    def held_out(
+        self, documents: Sequence[Document], missing: Sequence[Split], findings: Findings | None = None
+    ) -> dict[Split, list[Document]]:
+        """Documents of the splits that the corpus does not name, by hash of their groups; ``train`` keeps the rest.
+
+        Adding or removing documents moves no others (`splits.draw`, also for the exception of very few groups).
         """
-        groups = sorted({self.group(document.id) for document in documents})
-        random.Random(self.split_seed).shuffle(groups)
-        chosen: dict[str, Split] = {}
-        start = 0
-        for split, share in (("test", self.shares[1]), ("dev", self.shares[0])):
-            if split in missing and share > 0:
-                end = min(start + max(1, round(share * len(groups))), len(groups) - 1)  # training keeps something
-                chosen.update(dict.fromkeys(groups[start:end], cast("Split", split)))
-                start = end
+        shares = {split: share for split, share in self._shares.items() if split in missing}
+        chosen = draw((self.group(document.id) for document in documents), self.split_seed, shares)
         parts: dict[Split, list[Document]] = {"train": [], **{split: [] for split in missing}}
         for document in documents:
-            parts[chosen.get(self.group(document.id), "train")].append(document)
+            parts[chosen[self.group(document.id)]].append(document)
+        if findings is not None and documents:
+            empty = [split for split, share in shares.items() if share > 0 and not parts[split]]
+            if empty:
+                problem = f"no documents for {' and '.join(empty)}: {len(chosen)} group(s) of documents are too few to hold any out"
+                findings.warning(self.root, 0, "split-without-documents", problem)
         return parts
+
+    def split_sources(self) -> dict[Split, str]:
+        """Split -> where its documents come from, in words: folders or files, or a share that is held out from ``train``."""
+        folders, root = self.folders(), self.root
+        found: dict[Split, str] = {}
+        for split in SPLITS:
+            if split in folders:
+                names = [path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path) for path in folders[split]]
+                found[split] = ", ".join("all files" if name == "." else name for name in names)
+            else:
+                found[split] = f"{self._shares[split]:.0%} held out of train (split_seed {self.split_seed})"
+        return found
 
 
 class BratCorpus(Corpus):
@@ -172,6 +202,21 @@ class BratCorpus(Corpus):
                 rows = enumerate(read_text(path).split("\n"), 1) if annotation_id else ()
                 return str(path), next((number for number, line in rows if line.startswith(start)), 0)
         return document_id, 0
+
+
+def check_name(name: str) -> None:
+    """Make sure that a corpus' name can be that of a folder and a file: predictions are written under it.
+
+    Raises:
+        SettingError: It is empty, too long, or holds a separator, a control character or the ending of what lies beside it.
+    """
+    wrong = not name or name != name.strip() or name.startswith(".") or name.endswith((".", ".jsonl", ".html"))
+    wrong = wrong or len(name.encode("utf-8", "surrogatepass")) > _LONGEST_NAME
+    if wrong or any(sign in _NOT_IN_FILE_NAMES or not (sign.isprintable() or sign == " ") for sign in name):
+        raise SettingError(
+            f"corpus_name {name[:_LONGEST_NAME]!r} cannot be a file name; expected at most {_LONGEST_NAME} letters, digits, blanks,"
+            " '-', '_' and '.', such as my_notes"
+        )
 
 
 def first_existing(root: Path, *candidates: str) -> Path | None:

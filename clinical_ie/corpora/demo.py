@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clinical_ie.corpora.corpus import SPLITS, Corpus, Split, entity_types
+from clinical_ie.corpora.corpus import Corpus, entity_types
+from clinical_ie.corpora.splits import SPLITS, Split
 from clinical_ie.document import Document
 from clinical_ie.formats import jsonl
 from clinical_ie.formats.findings import Findings

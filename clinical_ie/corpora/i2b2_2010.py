@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clinical_ie.corpora.corpus import Corpus, Split, entity_types, first_existing, require
+from clinical_ie.corpora.corpus import Corpus, entity_types, first_existing, require
+from clinical_ie.corpora.splits import Split, named_parts
 from clinical_ie.document import Document
 from clinical_ie.files import read_text
 from clinical_ie.formats import i2b2
@@ -49,13 +50,14 @@ class I2b2Concepts2010(Corpus):
 
     def folders(self) -> dict[Split, list[Path]]:
         """Training hospitals and, where it is there, the official test; a development part is held out."""
-        training = first_existing(self.root, "concept_assertion_relation_training_data", "train")
+        named = named_parts(self.root)
+        training = first_existing(self.root, "concept_assertion_relation_training_data") or named.get("train")
         base = require(training or (self.root if list(self.root.glob("**/*.con")) else None), self.root, "folder train or .con files")
         hospitals = [base / name for name in ("beth", "partners", "upmcp") if (base / name).is_dir()]
         found: dict[Split, list[Path]] = {"train": hospitals or [base]}
-        if dev := first_existing(self.root, "dev"):
-            found["dev"] = [dev]
-        if test := first_existing(self.root, "reference_standard_for_test_data", "test"):
+        if "dev" in named:
+            found["dev"] = [named["dev"]]
+        if test := first_existing(self.root, "reference_standard_for_test_data") or named.get("test"):
             found["test"] = [test]
         return found
 

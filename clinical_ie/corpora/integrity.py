@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from clinical_ie.corpora.corpus import Corpus, Split
+from clinical_ie.corpora.corpus import Corpus
+from clinical_ie.corpora.splits import Split
 from clinical_ie.document import Document
 from clinical_ie.formats.findings import Findings
 

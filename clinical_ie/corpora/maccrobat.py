@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clinical_ie.corpora.corpus import BratCorpus, Split, entity_types
+from clinical_ie.corpora.corpus import BratCorpus, entity_types
+from clinical_ie.corpora.splits import Split
 from clinical_ie.schema import AttributeType, RelationType, Schema
 
 _MENTIONS = {

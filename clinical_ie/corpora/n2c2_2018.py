@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clinical_ie.corpora.corpus import BratCorpus, Split, entity_types, first_existing, require
+from clinical_ie.corpora.corpus import BratCorpus, entity_types, first_existing, require
+from clinical_ie.corpora.splits import Split, named_parts
 from clinical_ie.schema import RelationType, Schema
 
 _TYPES = {
@@ -36,10 +37,11 @@ class N2c2Medications2018(BratCorpus):
 
     def folders(self) -> dict[Split, list[Path]]:
         """The official folders; a development part is held out of the training notes."""
-        train = first_existing(self.root, "training_20180910", "train")
+        named = named_parts(self.root)
+        train = first_existing(self.root, "training_20180910") or named.get("train")
         found: dict[Split, list[Path]] = {"train": [require(train, self.root, "a folder training_20180910 or train")]}
-        if test := first_existing(self.root, "gold-standard-test-data/test", "test"):
+        if test := first_existing(self.root, "gold-standard-test-data/test") or named.get("test"):
             found["test"] = [test]
-        if dev := first_existing(self.root, "dev"):
-            found["dev"] = [dev]
+        if "dev" in named:
+            found["dev"] = [named["dev"]]
         return found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clinical_ie.corpora.corpus import SPLITS, BratCorpus, Split, entity_types, require
+from clinical_ie.corpora.corpus import BratCorpus, entity_types, require
+from clinical_ie.corpora.splits import SPLITS, Split, named_parts
 from clinical_ie.schema import AttributeType, RelationType, Schema, arguments
 
 _TRIGGERS = {
@@ -65,7 +66,5 @@ class N2c2SocialHistory2022(BratCorpus):
 
     def folders(self) -> dict[Split, list[Path]]:
         """The official folders, sources (``mimic``, ``uw``) inside them read together."""
-        return {
-            split: [require((self.root / split) if (self.root / split).is_dir() else None, self.root, "folders train, dev, test")]
-            for split in SPLITS
-        }
+        named = named_parts(self.root)
+        return {split: [require(named.get(split), self.root, "folders train, dev, test")] for split in SPLITS}

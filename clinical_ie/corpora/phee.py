@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clinical_ie.corpora.corpus import SPLITS, Corpus, Split, entity_types, require
+from clinical_ie.corpora.corpus import Corpus, entity_types, require
+from clinical_ie.corpora.splits import SPLITS, Split, named_parts
 from clinical_ie.document import Document
 from clinical_ie.formats import phee
 from clinical_ie.formats.findings import Findings
@@ -76,8 +77,8 @@ class Phee(Corpus):
 
     def folders(self) -> dict[Split, list[Path]]:
         """The official files."""
-        files = {split: self.root / f"{split}.json" for split in SPLITS}
-        return {split: [require(path if path.is_file() else None, self.root, path.name)] for split, path in files.items()}
+        named = named_parts(self.root, ".json")
+        return {split: [require(named.get(split), self.root, f"{split}.json")] for split in SPLITS}
 
     def load(self, path: Path, findings: Findings) -> list[Document]:
         """PHEE JSON lines."""

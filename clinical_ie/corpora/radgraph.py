@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from clinical_ie.corpora.corpus import Corpus, Split, entity_types, first_existing, require
+from clinical_ie.corpora.corpus import Corpus, entity_types, require
+from clinical_ie.corpora.splits import Split, named_parts
 from clinical_ie.document import Document
 from clinical_ie.formats import radgraph
 from clinical_ie.formats.findings import Findings
@@ -38,12 +39,9 @@ class RadGraph(Corpus):
 
     def folders(self) -> dict[Split, list[Path]]:
         """``train.json``, and ``dev.json`` and ``test.json`` where they are there."""
-        train = require(first_existing(self.root, "train.json"), self.root, "train.json")
-        found: dict[Split, list[Path]] = {"train": [train]}
-        for split, path in (("dev", first_existing(self.root, "dev.json")), ("test", first_existing(self.root, "test.json"))):
-            if path:
-                found[split] = [path]  # type: ignore[index]
-        return found
+        named = named_parts(self.root, ".json")
+        require(named.get("train"), self.root, "train.json")
+        return {split: [path] for split, path in named.items()}
 
     def load(self, path: Path, findings: Findings) -> list[Document]:
         """RadGraph JSON."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clinical_ie.corpora.corpus import SPLITS, BratCorpus, Split, entity_types
-from clinical_ie.errors import InputError
+from clinical_ie.corpora.corpus import BratCorpus, entity_types, require
+from clinical_ie.corpora.splits import SPLITS, Split, named_parts
 from clinical_ie.schema import AttributeType, RelationType, Schema, arguments
 
 _TRIGGERS = {
@@ -83,7 +83,5 @@ class UWSocialHistory(BratCorpus):
         Raises:
             InputError: They are not there.
         """
-        found = {split: [self.root / split] for split in SPLITS if (self.root / split).is_dir()}
-        if len(found) < len(SPLITS):
-            raise InputError(f"{self.root}: expected folders train, dev and test")
-        return found
+        named = named_parts(self.root)
+        return {split: [require(named.get(split), self.root, "folders train, dev and test")] for split in SPLITS}

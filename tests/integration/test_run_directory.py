@@ -16,7 +16,10 @@ from clinical_ie.formats import brat, jsonl
 
 
 def test_files(finished_run: Path) -> None:
-    assert {path.name for path in finished_run.iterdir()} == {"config.yaml", "checkpoints", "tensorboard", "predictions", "results.json"}
+    files = {"config.yaml", "splits.json", "results.json"}
+    assert {path.name for path in finished_run.iterdir()} == files | {"checkpoints", "tensorboard", "predictions"}
+    splits = json.loads((finished_run / "splits.json").read_text(encoding="utf-8"))
+    assert {split: len(names) for split, names in splits["demo"].items()} == {"train": 24, "dev": 6, "test": 6}
     assert {path.name for path in (finished_run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     results = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))
     assert results["run"]["epochs"] == 3

@@ -1,0 +1,111 @@
+"""Which documents a run learned from, and that none of them is used to test it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities import rank_zero_only
+
+from clinical_ie.corpora.corpus import Corpus
+from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.errors import FileFormatError, SettingError
+from clinical_ie.files import read_text, write_text
+
+_LOG = logging.getLogger(__name__)
+NAME = "splits.json"
+
+Splits = dict[str, dict[str, list[str]]]
+"""Corpus -> split -> ids of its documents, sorted."""
+
+
+class SplitRecord(pl.Callback):
+    """Writes ``splits.json`` into the run directory when training begins, and holds later stages against it.
+
+    Documents may join or leave a corpus between two stages; none may come from training into another split.
+
+    Args:
+        run_dir: The run's folder.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / NAME
+        self._splits: Splits = {}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Compare the corpora with what the run has recorded.
+
+        Raises:
+            SettingError: A training document of the run is now one of another split.
+            FileFormatError: The record is damaged.
+        """
+        data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
+        recorded = read_splits(self.path) if self.path.exists() else None
+        if stage == "fit":
+            self._splits = splits_of(list(data.corpora.values()))
+            for name, splits in self._splits.items():
+                _show_sources(data.corpora[name])
+                for held in ("dev", "test"):
+                    self._refuse_trained(name, held, splits[held], recorded)
+        elif stage in ("test", "validate"):
+            part: Literal["dev", "test"] = "test" if stage == "test" else "dev"
+            for name, corpus in data.corpora.items():
+                if recorded is None:
+                    _warn_unrecorded(corpus, self.path)
+                else:
+                    self._refuse_trained(name, part, [document.id for document in data.documents[part][name]], recorded)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the record, once a checkpoint that the run goes on from has been accepted."""
+        if trainer.is_global_zero:
+            write_text(self.path, json.dumps(self._splits, indent=1, ensure_ascii=True) + "\n")
+
+    def _refuse_trained(self, corpus: str, part: str, ids: list[str], recorded: Splits | None) -> None:
+        known = (recorded or {}).get(corpus, {})
+        trained = set(ids) & set(known.get("train", ())) - set(known.get(part, ()))
+        if trained:
+            raise SettingError(
+                f"{corpus}: {len(trained)} of {len(ids)} {part} documents are training documents of this run ({self.path});"
+                " give the split settings and folders that it was trained with, or train a new run"
+            )
+
+
+@rank_zero_only
+def _show_sources(corpus: Corpus) -> None:
+    sources = ", ".join(f"{split} from {source}" for split, source in corpus.split_sources().items())
+    _LOG.info(f"{corpus.name}: {sources}")
+
+
+@rank_zero_only
+def _warn_unrecorded(corpus: Corpus, path: Path) -> None:
+    if "test" not in corpus.folders() or "dev" not in corpus.folders():
+        _LOG.warning(
+            f"{corpus.name} is split by hash, and the run has no {path}: if it was trained before splits were recorded, documents that"
+            " it learned from may be among those that are scored now"
+        )
+
+
+def splits_of(corpora: list[Corpus]) -> Splits:
+    """The documents of each split of each corpus."""
+    return {corpus.name: {str(split): ids for split, ids in corpus.document_ids().items()} for corpus in corpora}
+
+
+def read_splits(path: Path) -> Splits:
+    """What a run wrote down.
+
+    Raises:
+        FileFormatError: It is something else.
+    """
+    expected = "{corpus: {split: [document ids]}}"
+    try:
+        data: Any = json.loads(read_text(path))
+    except ValueError as error:
+        raise FileFormatError(path, getattr(error, "lineno", 0), "not JSON", expected=expected) from None
+    corpora = list(data.values()) if isinstance(data, dict) else [None]
+    lists = [ids for splits in corpora for ids in (splits.values() if isinstance(splits, dict) else [None])]
+    if not all(isinstance(ids, list) and all(isinstance(name, str) for name in ids) for ids in lists):
+        raise FileFormatError(path, 0, "not the splits of a run", expected=expected)
+    return cast("Splits", data)

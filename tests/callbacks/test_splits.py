@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from clinical_ie.callbacks.splits import NAME, SplitRecord, read_splits
+from clinical_ie.corpora import BratFolder, Demo
+from clinical_ie.errors import FileFormatError, SettingError
+
+
+def notes(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / f"{name}.txt").write_text("Takes aspirin.")
+        (folder / f"{name}.ann").write_text("")
+
+
+def corpus(root: Path, **options: Any) -> BratFolder:
+    return BratFolder(str(root), {"entities": ["Drug"]}, corpus_name="ward", **options)
+
+
+def trainer(*corpora: Any, rank: int = 0) -> Any:
+    documents = {part: {one.name: one.read(part) for one in corpora} for part in ("train", "dev", "test")}
+    data = SimpleNamespace(corpora={one.name: one for one in corpora}, documents=documents)
+    return SimpleNamespace(datamodule=data, is_global_zero=rank == 0)
+
+
+def fit(run: Path, *corpora: Any, rank: int = 0) -> None:
+    callback = SplitRecord(run)
+    callback.setup(trainer(*corpora), None, "fit")  # type: ignore[arg-type]
+    callback.on_train_start(trainer(*corpora, rank=rank), None)  # type: ignore[arg-type]
+
+
+def scored(run: Path, *corpora: Any, stage: str = "test") -> None:
+    SplitRecord(run).setup(trainer(*corpora), None, stage)  # type: ignore[arg-type]
+
+
+def test_training_writes_the_documents_of_each_split_down(tmp_path: Path) -> None:
+    notes(tmp_path / "notes", *(f"n{number:02d}" for number in range(40)))
+    fit(tmp_path / "run", corpus(tmp_path / "notes"), Demo())
+    written = json.loads((tmp_path / "run" / NAME).read_text())
+    assert set(written) == {"ward", "demo"}
+    assert sorted(name for names in written["ward"].values() for name in names) == [f"n{number:02d}" for number in range(40)]
+    assert written["demo"]["test"] == sorted(document.id for document in Demo().read("test"))
+    fit(tmp_path / "other", Demo(), rank=1)
+    assert not (tmp_path / "other").exists()
+
+
+def test_added_notes_are_fine_and_go_into_the_record(tmp_path: Path) -> None:
+    notes(tmp_path / "notes", *(f"n{number:02d}" for number in range(40)))
+    fit(tmp_path / "run", corpus(tmp_path / "notes"))
+    before = read_splits(tmp_path / "run" / NAME)
+    notes(tmp_path / "notes", "another")
+    scored(tmp_path / "run", corpus(tmp_path / "notes"))
+    assert read_splits(tmp_path / "run" / NAME) == before
+    fit(tmp_path / "run", corpus(tmp_path / "notes"))
+    assert any("another" in names for names in read_splits(tmp_path / "run" / NAME)["ward"].values())
+
+
+@pytest.mark.parametrize("change", [{"split_seed": 4}, {"test_share": 0.6}])
+def test_training_documents_are_never_scored(tmp_path: Path, change: dict[str, Any]) -> None:
+    notes(tmp_path / "notes", *(f"n{number:02d}" for number in range(40)))
+    fit(tmp_path / "run", corpus(tmp_path / "notes"))
+    other = corpus(tmp_path / "notes", **change)
+    for stage in ("test", "fit") + (("validate",) if "split_seed" in change else ()):
+        with pytest.raises(SettingError, match="training documents of this run"):
+            scored(tmp_path / "run", other, stage=stage)
+    before = read_splits(tmp_path / "run" / NAME)
+    scored(tmp_path / "run", other, stage="predict")
+    assert read_splits(tmp_path / "run" / NAME) == before
+
+
+def test_a_corpus_that_repeats_a_document_in_two_splits_is_not_refused(tmp_path: Path) -> None:
+    for folder in ("train", "dev", "test"):
+        notes(tmp_path / "notes" / folder, "same")
+    fit(tmp_path / "run", corpus(tmp_path / "notes"))
+    scored(tmp_path / "run", corpus(tmp_path / "notes"))
+
+
+def test_a_run_without_a_record_is_warned_of_where_the_split_is_drawn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    notes(tmp_path / "notes", *(f"n{number:02d}" for number in range(40)))
+    with caplog.at_level(logging.WARNING):
+        scored(tmp_path / "run", Demo())
+        assert not caplog.records
+        scored(tmp_path / "run", corpus(tmp_path / "notes"))
+    assert "split by hash" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"ward": []}', '{"ward": {"train": "n1"}}', '{"ward": {"train": [1]}}'])
+def test_a_damaged_record_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / NAME).write_text(text)
+    with pytest.raises(FileFormatError, match=NAME):
+        read_splits(tmp_path / NAME)
