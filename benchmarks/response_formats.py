@@ -64,7 +64,7 @@ def seconds(backbone: Decoder, encoder: ConversationSubwords, examples: list[Any
         real(self, gold, drafts)
 
     requests = [GenerationRequest(e.opening, e.input_ids, 4 * len(e.response), e.grammar) for e in examples]
-    repeats = examples[0].grammar is not None and examples[0].grammar.repeats
+    repeats = examples[0].grammar is not None and examples[0].grammar.copies_text
     precision = torch.bfloat16 if computes_in_bfloat16("cpu") else torch.float32
     generation._PrefixBatch._verify = verify  # type: ignore[method-assign]
     try:

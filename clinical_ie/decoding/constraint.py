@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from clinical_ie.decoding.token_trie import TokenTrie
-from clinical_ie.prompts.automata import automaton_of, follower_of
+from clinical_ie.prompts.automata import automaton_of, proposer_of
+from clinical_ie.prompts.draft_proposer import MarkupNgrams
 from clinical_ie.prompts.grammar import Grammar, State
-from clinical_ie.prompts.tag_habits import TagHabits
 
 _UTF8 = codecs.getincrementaldecoder("utf-8")
 _BYTES_PER_DRAFT_TOKEN = 12
@@ -73,11 +73,11 @@ class Constraint:
         end: int,
         tokenize: Callable[[str], list[int]],
         backtrack_threshold: float = 0.0,
-        ngrams: TagHabits | None = None,
+        ngrams: MarkupNgrams | None = None,
     ) -> None:
         self._tokenize = tokenize
         self._grammar, self._ngrams = grammar, ngrams
-        self._proposer = None if ngrams is None else follower_of(grammar, ngrams)
+        self._proposer = None if ngrams is None else proposer_of(grammar, ngrams)
         self._unread, self._decoder = b"", _UTF8("replace")
         self.automaton, self.vocabulary, self.end, self.backtrack_threshold = automaton_of(grammar), vocabulary, end, backtrack_threshold
         self.state = self.automaton.start()
@@ -91,7 +91,7 @@ class Constraint:
             - logits: ``(vocabulary,)``
         """
         after = self._next_state(self.state, best)
-        if after is not None and not (self.backtrack_threshold and self.automaton.turned(self.state, after)):
+        if after is not None and not (self.backtrack_threshold and self.automaton.is_branch(self.state, after)):
             return self._advance(best, after)
         allowed = self.vocabulary.allowed(self.automaton, self.state) + [self.end] * self.automaton.may_end(self.state)
         indices = torch.tensor(allowed, device=logits.device)
@@ -105,20 +105,20 @@ class Constraint:
             if self.backtracks < _MAX_BACKTRACKS and (alternative := self._backtrack(generated_ids)) is not None:
                 return alternative
         after = self._allowed_state(token)
-        if self.automaton.turned(self.state, after):
+        if self.automaton.is_branch(self.state, after):
             self._branch_points.append(_BranchPoint(len(generated_ids), self.state, candidates, token))
         return self._advance(token, after)
 
     def draft(self, max_tokens: int) -> list[int]:
         """At most `max_tokens` draft tokens for speculative decoding."""
         if self._proposer is not None:
-            self._proposer.follow(self._decoder.decode(self._unread))
+            self._proposer.observe(self._decoder.decode(self._unread))
             self._unread = b""
-        return self._tokens(self.automaton.likely(self.state, self._proposer), max_tokens)
+        return self._tokens(self.automaton.draft(self.state, self._proposer), max_tokens)
 
     def _next_text_token(self) -> int | None:
         """The next token of a text that is copied, as its tokenizer writes it."""
-        tokens = self._tokens(self.automaton.rest(self.state), 1)
+        tokens = self._tokens(self.automaton.remaining_text(self.state), 1)
         return tokens[0] if tokens and self._next_state(self.state, tokens[0]) is not None else None
 
     def _tokens(self, text_bytes: bytes, max_tokens: int) -> list[int]:
@@ -139,7 +139,7 @@ class Constraint:
             self.state = branch_point.state
             self.backtracks += 1
             if self._ngrams is not None:
-                self._proposer = follower_of(self._grammar, self._ngrams)
+                self._proposer = proposer_of(self._grammar, self._ngrams)
                 self._unread, self._decoder = b"".join(self.vocabulary.token_bytes[token] for token in generated_ids), _UTF8("replace")
             return self._advance(token)
         return None

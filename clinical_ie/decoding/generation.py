@@ -32,8 +32,8 @@ from clinical_ie.decoding.rank_synchronization import RankSynchronizer
 from clinical_ie.decoding.token_trie import token_trie
 from clinical_ie.decoding.varlen_attention import VarlenLayout, record_attention_masks, supports_varlen_attention, use_layout
 from clinical_ie.models.decoder import Decoder
+from clinical_ie.prompts.draft_proposer import MarkupNgrams
 from clinical_ie.prompts.grammar import Grammar
-from clinical_ie.prompts.tag_habits import TagHabits
 
 _MAX_PREFILL_TOKENS = 2048
 """Prompt tokens that one step prefills, or those of one prompt."""
@@ -99,7 +99,7 @@ def generate(
     by_prefix: dict[tuple[int, ...], list[int]] = {}
     for index, request in enumerate(requests):
         by_prefix.setdefault(request.prefix_ids, []).append(index)
-    ngrams = TagHabits()
+    ngrams = MarkupNgrams()
     synchronizer = RankSynchronizer(backbone, lambda is_prefix: _dummy_forward(backbone, subwords.end_id, is_prefix=is_prefix))
     with merged_for_inference(backbone):
         for prefix_ids, indices in by_prefix.items():
@@ -135,7 +135,7 @@ class _PrefixBatch:
         batch_size: int,
         num_draft_tokens: int,
         backtrack_threshold: float,
-        ngrams: TagHabits,
+        ngrams: MarkupNgrams,
         synchronizer: RankSynchronizer,
     ) -> None:
         self.backbone, self.requests, self.sequences = backbone, requests, sequences

@@ -128,7 +128,7 @@ class InstructionGenerator(TunedModule):
             for example in examples
         ]
         begun = time.perf_counter()
-        repeats = self.constrained and any(example.grammar is not None and example.grammar.repeats for example in examples)
+        repeats = self.constrained and any(example.grammar is not None and example.grammar.copies_text for example in examples)
         sequences = generate(
             self.backbone,
             self.subwords,

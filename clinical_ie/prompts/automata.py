@@ -1,12 +1,13 @@
-"""Which automaton a grammar has, and who follows its answers."""
+"""The automaton and the draft proposer of each grammar."""
 
 from __future__ import annotations
 
+from clinical_ie.prompts.draft_proposer import DraftProposer, MarkupNgrams
 from clinical_ie.prompts.grammar import Automaton, Grammar
 from clinical_ie.prompts.inline_grammar import InlineAutomaton
-from clinical_ie.prompts.inline_habits import InlineFollower
+from clinical_ie.prompts.inline_proposer import InlineDraftProposer
 from clinical_ie.prompts.markup_grammar import MarkupAutomaton
-from clinical_ie.prompts.tag_habits import Follower, MarkupFollower, TagHabits
+from clinical_ie.prompts.markup_proposer import MarkupDraftProposer
 
 
 def automaton_of(grammar: Grammar) -> Automaton:
@@ -14,8 +15,8 @@ def automaton_of(grammar: Grammar) -> Automaton:
     return {"inline": InlineAutomaton, "markup": MarkupAutomaton}.get(grammar.response, Automaton)(grammar)
 
 
-def follower_of(grammar: Grammar, habits: TagHabits) -> Follower | None:
-    """Who guesses how an answer goes on that repeats its text, from what others did at the same words."""
-    if not grammar.repeats:
+def proposer_of(grammar: Grammar, ngrams: MarkupNgrams) -> DraftProposer | None:
+    """The n-gram draft proposer of completions that copy their text; None for others."""
+    if not grammar.copies_text:
         return None
-    return InlineFollower(habits) if grammar.response == "inline" else MarkupFollower(habits)
+    return InlineDraftProposer(ngrams) if grammar.response == "inline" else MarkupDraftProposer(ngrams)

@@ -5,15 +5,14 @@ Everything here counts characters of the flat text (see `Flat`).
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from clinical_ie.document import Fragment
+from clinical_ie.prompts.word_pattern import WORD
 
-_WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _SLACK = 3
 """Characters by which a candidate's ends may lie off the place that an intact word suggests."""
 _LONGEST = 300
@@ -38,7 +37,7 @@ class TextIndex:
         self.starts: list[int] = []
         self.ends: list[int] = []
         self.places: defaultdict[str, list[int]] = defaultdict(list)
-        for word in _WORD.finditer(self.lower):
+        for word in WORD.finditer(self.lower):
             self.places[word[0]].append(word.start())
             self.starts.append(word.start())
             self.ends.append(word.end())
@@ -71,7 +70,7 @@ class TextIndex:
 
     def _whole(self, words: str, low: str) -> list[Fragment]:
         """Whole words, in any case."""
-        parts = [(word[0], word.start()) for word in _WORD.finditer(low)]
+        parts = [(word[0], word.start()) for word in WORD.finditer(low)]
         if not parts or any(part not in self.places for part, _ in parts):
             return []
         rarest, offset = min(parts, key=lambda part: len(self.places[part[0]]))
@@ -144,7 +143,7 @@ class TextIndex:
 
     def _hints(self, low: str) -> Iterator[tuple[int, int]]:
         """Places of the text that an intact or corrected word stands at, with that word's place in the mention."""
-        parts = [(word[0], word.start()) for word in _WORD.finditer(low)]
+        parts = [(word[0], word.start()) for word in WORD.finditer(low)]
         known = sorted((part for part in parts if part[0] in self.places and part[0].isalnum()), key=lambda p: len(self.places[p[0]]))
         found = False
         for word, offset in known[:2]:

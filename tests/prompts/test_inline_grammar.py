@@ -310,11 +310,11 @@ def test_the_rest_of_the_text_may_always_be_said(grammar: Grammar, seed: int, gr
     completion = walk(grammar, draw, greedy=greedy).encode()
     state = automaton.step(automaton.start(), completion[: draw.randint(0, len(completion))])
     assert state is not None
-    if rest := automaton.rest(state):
+    if rest := automaton.remaining_text(state):
         end = automaton.step(state, rest)
         assert end is not None
         assert automaton.may_end(end)
-    if likely := automaton.likely(state):
+    if likely := automaton.draft(state):
         assert automaton.step(state, likely) is not None
 
 
@@ -323,7 +323,7 @@ def test_the_rest_is_what_is_left_of_the_text() -> None:
     for said, left in (("", "a \\{b\\} c"), ("{a", " \\{b\\} c"), ("{a|A}", " \\{b\\} c"), ("a \\", "{b\\} c"), ("a {\\{b|A,AB}\\} ", "c")):
         state = automaton.step(automaton.start(), said.encode())
         assert state is not None
-        assert automaton.rest(state) == left.encode()
+        assert automaton.remaining_text(state) == left.encode()
 
 
 @relaxed
@@ -332,7 +332,7 @@ def test_links_of_given_mentions_are_those_of_lines(grammar: Grammar, given_: li
     """Where the question numbers the mentions, no text is repeated."""
     given_types = tuple(kind % len(grammar.types) for kind in given_)
     asked = Grammar("inline", grammar.text, grammar.types, LABELS, given_types)
-    assert not asked.repeats
+    assert not asked.copies_text
     assert accepts_lines(Grammar("lines", grammar.text, grammar.types, LABELS, given_types), walk(asked, random.Random(seed)))
 
 

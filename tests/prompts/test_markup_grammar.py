@@ -150,11 +150,11 @@ def test_the_rest_of_the_text_may_always_be_said(grammar: Grammar, seed: int) ->
     completion = walk(grammar, draw).encode()
     state = automaton.step(automaton.start(), completion[: draw.randint(0, len(completion))])
     assert state is not None
-    if rest := automaton.rest(state):
+    if rest := automaton.remaining_text(state):
         end = automaton.step(state, rest)
         assert end is not None
         assert automaton.may_end(end)
-    if likely := automaton.likely(state):
+    if likely := automaton.draft(state):
         assert automaton.step(state, likely) is not None
 
 
