@@ -5,18 +5,28 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from clinical_ie.document import Document
-from clinical_ie.errors import InputError, SettingError
+from clinical_ie.errors import SettingError
 from clinical_ie.files import write_text
-from clinical_ie.formats import brat, jsonl
+from clinical_ie.formats import brat, brat_literal, jsonl
+from clinical_ie.formats.brat_literal import LiteralNote
 from clinical_ie.formats.findings import Findings
+from clinical_ie.formats.folders import find_files
+from clinical_ie.scoring.n2c2 import N2c22018
 from clinical_ie.scoring.rule_set import RuleSet
-from clinical_ie.scoring.rules import rule_set
-from clinical_ie.scoring.score import score
+from clinical_ie.scoring.rules import RULE_SETS, rule_set
+from clinical_ie.scoring.same_text import on_texts
+from clinical_ie.scoring.score import Score, score, score_literally
 from clinical_ie.scoring.shac import Shac2022
+
+N = TypeVar("N", Document, LiteralNote)
+Texts = Mapping[str, str] | None
+"""Document id -> text, for files of annotations without a text beside them."""
+Reader = Callable[[str, Findings, Texts], list[N]]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -33,42 +43,67 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _score(options: argparse.Namespace) -> int:
-    findings = Findings(strict=not options.lenient)
     rules = _rules(options)
-    gold = read(options.gold, findings)
-    texts = {document.id: document.text for document in gold}
-    result = score(gold, read(options.predicted, findings, texts), rules)
+    sides = {name: Findings(strict=not options.lenient) for name in ("gold", "predicted", "compare")}
+    if isinstance(rules, N2c22018):
+        result, other = _scores(options, sides, read_literally, lambda gold, predicted: score_literally(gold, predicted, rules))
+    else:
+        result, other = _scores(options, sides, read, lambda gold, predicted: score(gold, predicted, rules))
     if options.json:
         write_text(options.json, json.dumps(result.to_dict(), indent=1, ensure_ascii=False) + "\n")
-    other = score(gold, read(options.compare, findings, texts), rules) if options.compare else None
 
     from clinical_ie.reports.score_tables import show
 
-    show(result, findings, other=other, samples=options.intervals, names=(options.predicted, options.compare))
+    show(result, sides, other=other, samples=options.intervals, names=(options.predicted, options.compare))
     return 0
 
 
-def read(path: str, findings: Findings, texts: dict[str, str] | None = None) -> list[Document]:
+def _scores(
+    options: argparse.Namespace, sides: Mapping[str, Findings], reader: Reader[N], judge: Callable[[list[N], list[N]], Score]
+) -> tuple[Score, Score | None]:
+    """The scores of the system and of the second one, if there is one, both on gold's texts."""
+    gold = reader(options.gold, sides["gold"], None)
+    texts = {note.id: note.text for note in gold if note.text is not None}
+
+    def scored(path: str, side: str) -> Score:
+        notes = reader(path, sides[side], texts)
+        return judge(gold, on_texts(notes, texts, path, sides[side]))
+
+    return scored(options.predicted, "predicted"), scored(options.compare, "compare") if options.compare else None
+
+
+def read(path: str, findings: Findings, texts: Texts) -> list[Document]:
     """Documents of a BRAT folder, or of JSON lines."""
+    return jsonl.read(path, findings) if _holds_json_lines(path) else brat.read(path, findings, texts=texts)
+
+
+def read_literally(path: str, findings: Findings, texts: Texts) -> list[LiteralNote]:
+    """The same as the files write it."""
+    if _holds_json_lines(path):
+        return [LiteralNote.of(document) for document in jsonl.read(path, findings)]
+    return brat_literal.read(path, findings, texts=texts)
+
+
+def _holds_json_lines(path: str) -> bool:
+    """Whether a path is a file of JSON lines, or a folder with such files and without BRAT files."""
     if path.endswith(".jsonl"):
-        return jsonl.read(path, findings)
-    if not Path(path).is_dir():
-        raise InputError(f"{path}: no such folder; expected one with .ann files, or a .jsonl file")
-    if not any(Path(path).rglob("*.ann")) and any(Path(path).glob("*.jsonl")):
-        return jsonl.read(path, findings)
-    return brat.read(path, findings, texts=texts)
+        return True
+    return any(Path(path).glob("*.jsonl")) and not find_files(path, (".ann",), Findings(strict=False))
 
 
 def _rules(options: argparse.Namespace) -> RuleSet:
-    if options.intervals < 0:
-        raise SettingError(f"--intervals {options.intervals}: expected the number of bootstrap samples, such as 1000")
-    if options.rules == Shac2022.name:
+    if options.intervals:
+        from clinical_ie.scoring.significance import check_samples
+
+        check_samples(options.intervals, "--intervals")
+    rules = rule_set(options.rules)
+    if isinstance(rules, Shac2022):
         if options.compare or options.intervals:
-            raise SettingError(f"{options.rules} has no per-document F1 to compare or resample; use another rule set for that")
+            raise SettingError(f"{rules.name} has no per-document F1 to compare or resample; use another rule set for that")
         return Shac2022(options.triggers, options.span_arguments, options.labelled_arguments)
     if (options.triggers, options.span_arguments, options.labelled_arguments) != ("overlap", "exact", "label"):
         raise SettingError("--triggers, --span-arguments and --labelled-arguments belong to --rules shac-2022")
-    return rule_set(options.rules)
+    return rules
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,20 +113,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rules",
         default="strict-one-to-one",
-        choices=("strict-one-to-one", "n2c2-2018", "shac-2022"),
-        help="default: %(default)s, where a missing prediction counts as missed",
+        metavar="NAME",
+        help=f"one of {', '.join(RULE_SETS)}; default: %(default)s, where a missing prediction counts as missed",
     )
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
     parser.add_argument("--compare", metavar="DIR", help="a second system; tells whether the difference may be chance")
     parser.add_argument(
-        "--intervals", type=int, default=0, metavar="N", help="95 %% confidence intervals from N bootstrap samples of documents"
+        "--intervals",
+        type=int,
+        default=0,
+        metavar="N",
+        help="95 %% confidence intervals from N bootstrap samples of documents; 0, the default, for none",
     )
     parser.add_argument("--lenient", action="store_true", help="mend and count broken records instead of stopping at the first")
     parser.add_argument("--triggers", default="overlap", choices=("overlap", "exact", "min_dist"), help="shac-2022: equal triggers")
     parser.add_argument(
-        "--span-arguments", default="exact", choices=("exact", "overlap", "partial"), help="shac-2022: arguments without value"
+        "--span-arguments",
+        default="exact",
+        choices=("exact", "overlap", "partial"),
+        help="shac-2022: arguments other than StatusTime, StatusEmploy and TypeLiving; partial needs spaCy",
     )
     parser.add_argument(
-        "--labelled-arguments", default="label", choices=("label", "exact", "overlap"), help="shac-2022: arguments with value"
+        "--labelled-arguments",
+        default="label",
+        choices=("label", "exact", "overlap"),
+        help="shac-2022: StatusTime, StatusEmploy and TypeLiving",
     )
     return parser

@@ -79,10 +79,10 @@ def read(folder: Path | str, findings: Findings | None = None, *, texts: Mapping
                 findings.warning(paths[".txt"], 0, "no-annotation-file", "no .ann file beside it: not read")
             continue
         text: str | None
-        if texts is not None and name in texts:
-            text = texts[name]
-        elif ".txt" in paths:
+        if ".txt" in paths:
             text = text_of(paths[".txt"], findings)
+        elif texts is not None and name in texts:
+            text = texts[name]
         else:
             findings.error(paths[".ann"], 0, "no-text-file", "no .txt file beside it", remedy="add the text file")
             continue

@@ -14,16 +14,15 @@ The text file is optional. Events serve only to find the trigger that a relation
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from clinical_ie.document import Document, Entity
-from clinical_ie.errors import InputError
-from clinical_ie.files import read_text
+from clinical_ie.errors import InputError, printable
 from clinical_ie.formats.findings import Findings
+from clinical_ie.formats.folders import find_files, text_of
 
 Mention = tuple[str, int, int]
 """Type, first number and last number."""
@@ -40,7 +39,7 @@ _OTHER_RECORDS = ("A", "M", "*", "N", "#")
 
 @dataclass(frozen=True, slots=True)
 class LiteralNote:
-    """What is written about one note; `text` is None where no text file lies beside the annotations."""
+    """What is written about one note; `text` is None where none is known."""
 
     id: str
     text: str | None
@@ -59,19 +58,29 @@ class LiteralNote:
         return cls(document.id, document.text, tuple([mention(entity) for entity in document.entities]), links)
 
 
-def read(folder: Path | str, findings: Findings | None = None) -> list[LiteralNote]:
+def read(folder: Path | str, findings: Findings | None = None, *, texts: Mapping[str, str] | None = None) -> list[LiteralNote]:
     """The notes of a folder and its sub-folders, by path; the id is the path of the ``.ann`` file without its ending.
+
+    Args:
+        folder: Where the files lie.
+        findings: Counts what is wrong or odd; strict when left out.
+        texts: Note id -> text, for ``.ann`` files without ``.txt`` beside them.
 
     Raises:
         InputError: No such folder, or no ``.ann`` file in it.
         FileFormatError: A line that is no record, or a relation of something that is not there, in strict mode.
     """
     findings = Findings() if findings is None else findings
+    findings.begin()
+    files = {name: paths for name, paths in find_files(folder, (".ann", ".txt"), findings).items() if ".ann" in paths}
+    if not files:
+        raise InputError(f"{printable(folder)}: no .ann file; expected BRAT files (.ann, with or without .txt beside them)")
     notes = []
-    for name, path in _annotation_files(os.fspath(folder)):
-        text_path = f"{path.removesuffix('.ann')}.txt"
-        text = read_text(text_path) if Path(text_path).is_file() else None
-        notes.append(parse(name, text, read_text(path), findings, path=path))
+    for name, paths in files.items():
+        text = text_of(paths[".txt"], findings) if ".txt" in paths else (texts or {}).get(name)
+        annotation = text_of(paths[".ann"], findings)
+        if annotation is not None:
+            notes.append(parse(name, text, annotation, findings, path=paths[".ann"]))
     return notes
 
 
@@ -132,18 +141,3 @@ def _count_oddities(identifier: str, numbers: list[int], text: str | None, findi
         findings.warning(path, line, "fragments-out-of-order", f"{identifier}: numbers out of order; the first and the last one count")
     if numbers[0] < 0 or numbers[-1] <= numbers[0] or (text is not None and max(numbers) > len(text)):
         findings.warning(path, line, "offsets-outside-text", f"{identifier} is empty or leaves the text; it counts as it is written")
-
-
-def _annotation_files(root: str) -> Iterator[tuple[str, str]]:
-    """Ids and paths of the ``.ann`` files, sorted."""
-    if not os.path.isdir(root):
-        raise InputError(f"{root}: no such folder; expected one with .ann files")
-    found = []
-    for where, _, files in os.walk(root):
-        prefix = os.path.relpath(where, root).replace(os.sep, "/") + "/" if where != root else ""
-        found += [
-            (prefix + name.removesuffix(".ann"), os.path.join(where, name)) for name in files if name.endswith(".ann") and name[0] != "."
-        ]
-    if not found:
-        raise InputError(f"{root}: no .ann file; expected BRAT files (.ann, with or without .txt beside them)")
-    yield from sorted(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -14,20 +16,23 @@ from clinical_ie.scoring.score import Score
 
 def show(
     score: Score,
-    findings: Findings | None = None,
+    findings: Mapping[str, Findings] | None = None,
     *,
     other: Score | None = None,
     samples: int = 0,
     names: tuple[str, str | None] = ("", None),
     console: Console | None = None,
 ) -> None:
-    """Print what was scored, what was not, and all figures."""
+    """Print what was scored, what was not, and all figures.
+
+    `findings` are those of each side: gold, predicted, compare.
+    """
     console = console or Console()
     console.print(f"{len(score.documents)} documents under {score.rules} (macro averages over {score.macro_over})")
     _show_files(score, console)
-    if findings is not None:
-        for code, count in sorted(findings.counts().items()):
-            console.print(f"[yellow]{count} x {code}[/] while reading", highlight=False)
+    for side, found in (findings or {}).items():
+        for code, count in sorted(found.counts().items()):
+            console.print(f"[yellow]{count} x {code}[/] while reading {side}", highlight=False)
     if score.macro_over == "rows":
         console.print(_event_table(score))
         return

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from clinical_ie.document import Document
-from clinical_ie.errors import InputError
+from clinical_ie.errors import InputError, printable
+from clinical_ie.formats.brat_literal import LiteralNote
 from clinical_ie.scoring.counts import KINDS, MODES, Counts, DocumentCounts, Kind, Mode, TypeCounts, by_type, total
+from clinical_ie.scoring.n2c2 import N2c22018
 from clinical_ie.scoring.rule_set import RuleSet
+
+N = TypeVar("N", Document, LiteralNote)
 
 
 @dataclass(slots=True)
@@ -94,16 +98,7 @@ def score(gold: Iterable[Document], predicted: Iterable[Document], rules: RuleSe
         InputError: A document id twice on one side; different sets of documents under rules that forbid it.
     """
     ours, theirs = _by_id(gold, "gold"), _by_id(predicted, "predicted")
-    missing = [name for name in ours if name not in theirs]
-    extra = [name for name in theirs if name not in ours]
-    if rules.files == "equal" and (missing or extra):
-        raise InputError(
-            f"{rules.name} needs the same documents on both sides; {len(missing)} have no prediction"
-            f" (first: {_first(missing)}), {len(extra)} have no gold (first: {_first(extra)})"
-        )
-    names = [name for name in ours if name in theirs]
-    if rules.files == "union":
-        names = [*ours, *extra]
+    names, missing, extra = _paired(ours, theirs, rules)
     counted = []
     on_gold = True
     for name in names:
@@ -111,22 +106,51 @@ def score(gold: Iterable[Document], predicted: Iterable[Document], rules: RuleSe
         other = theirs.get(name) or Document(name, one.text)
         counted.append(rules.count(one, other))
         on_gold = on_gold and (one.entities == other.entities or _mentions(one) == _mentions(other))
-    setting: Literal["gold entities", "end to end"] = "gold entities" if on_gold and names else "end to end"
-    return Score(rules.name, rules.macro, counted, missing, extra, setting)
+    return Score(rules.name, rules.macro, counted, missing, extra, _setting(on_gold, names))
+
+
+def score_literally(gold: Iterable[LiteralNote], predicted: Iterable[LiteralNote], rules: N2c22018) -> Score:
+    """As `score`, by what the files write rather than by documents.
+
+    Raises:
+        InputError: As for `score`.
+    """
+    ours, theirs = _by_id(gold, "gold"), _by_id(predicted, "predicted")
+    names, missing, extra = _paired(ours, theirs, rules)
+    counted = [rules.count_literally(ours[name], theirs[name]) for name in names]
+    on_gold = all(set(ours[name].mentions) == set(theirs[name].mentions) for name in names)
+    return Score(rules.name, rules.macro, counted, missing, extra, _setting(on_gold, names))
+
+
+def _paired(ours: Collection[str], theirs: Collection[str], rules: RuleSet) -> tuple[list[str], list[str], list[str]]:
+    """Ids that count, ids without prediction, ids without gold."""
+    missing = [name for name in ours if name not in theirs]
+    extra = [name for name in theirs if name not in ours]
+    if rules.files == "equal" and (missing or extra):
+        raise InputError(
+            f"{rules.name} needs the same documents on both sides; {len(missing)} have no prediction"
+            f" (first: {_first(missing)}), {len(extra)} have no gold (first: {_first(extra)})"
+        )
+    counted = [*ours, *extra] if rules.files == "union" else [name for name in ours if name in theirs]
+    return counted, missing, extra
+
+
+def _setting(on_gold: bool, names: Sequence[str]) -> Literal["gold entities", "end to end"]:
+    return "gold entities" if on_gold and names else "end to end"
 
 
 def _mentions(document: Document) -> set[tuple[str, Any]]:
-    return {(entity.type, entity.span) for entity in document.entities}
+    return {(entity.type, entity.span) for entity in document.joined().entities}
 
 
-def _by_id(documents: Iterable[Document], side: str) -> dict[str, Document]:
-    found: dict[str, Document] = {}
+def _by_id(documents: Iterable[N], side: str) -> dict[str, N]:
+    found: dict[str, N] = {}
     for document in documents:
         if document.id in found:
-            raise InputError(f"two {side} documents have the id {document.id}")
+            raise InputError(f"two {side} documents have the id {printable(document.id)}")
         found[document.id] = document
     return found
 
 
 def _first(names: Sequence[str]) -> str:
-    return names[0] if names else "none"
+    return printable(names[0]) if names else "none"

@@ -11,8 +11,27 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clinical_ie.errors import InputError
+from clinical_ie.errors import InputError, SettingError
 from clinical_ie.scoring.counts import Counts
+
+MOST_SAMPLES = 1_000_000
+_AT_ONCE = 1000
+
+
+def check_samples(samples: int, setting: str) -> None:
+    """Make sure that a number of bootstrap samples gives an interval, or is 0, which means none.
+
+    Args:
+        samples: The number.
+        setting: Its name, for the message.
+
+    Raises:
+        SettingError: It is 1, negative, or above a million.
+    """
+    if samples != 0 and not 2 <= samples <= MOST_SAMPLES:
+        raise SettingError(
+            f"{setting} is {samples}; expected a number of bootstrap samples such as 1000, up to {MOST_SAMPLES:,}, or 0 for none"
+        )
 
 
 class Interval(NamedTuple):
@@ -39,7 +58,7 @@ def bootstrap_f1(documents: Sequence[Counts], *, samples: int = 1000, level: flo
 
     Args:
         documents: Counts of each document.
-        samples: How many draws.
+        samples: How many draws, at least 2.
         level: Share of draws that the interval holds, in (0, 1).
         seed: Same seed, same interval.
 
@@ -49,8 +68,11 @@ def bootstrap_f1(documents: Sequence[Counts], *, samples: int = 1000, level: flo
         return Interval(0.0, 0.0)
     counts = _matrix(documents)
     generator = np.random.default_rng(seed)
-    weights = generator.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=samples)
-    scores = _f1(weights @ counts)
+    scores = np.empty(samples)
+    for start in range(0, samples, _AT_ONCE):  # memory for some draws only, however many there are
+        size = min(_AT_ONCE, samples - start)
+        weights = generator.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=size)
+        scores[start : start + size] = _f1(weights @ counts)
     low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
@@ -78,8 +100,8 @@ def approximate_randomisation(first: Sequence[Counts], second: Sequence[Counts],
     observed = abs(_f1(a.sum(0)) - _f1(b.sum(0)))
     generator = np.random.default_rng(seed)
     at_least = 0
-    for start in range(0, samples, 1000):
-        size = min(1000, samples - start)
+    for start in range(0, samples, _AT_ONCE):
+        size = min(_AT_ONCE, samples - start)
         swap = generator.integers(0, 2, size=(size, len(a)))
         moved = swap @ (b - a)
         difference = np.abs(_f1(a.sum(0) + moved) - _f1(b.sum(0) - moved))

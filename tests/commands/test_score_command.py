@@ -133,6 +133,122 @@ def test_json_lines_give_the_same_figures(tmp_path: Path, pair: tuple[str, str])
     assert main(["score", "--gold", str(tmp_path / "gold.jsonl"), "--predicted", pair[1]]) == 2
 
 
+RULES = ("strict-one-to-one", "n2c2-2018", "shac-2022")
+EVENTS = [*GOLD, "E1\tDrug:T3 Dose:T2"]
+LINES = "aspirin{0}81 mg{0}and ibuprofen.{0}"
+
+
+def on_lines(path: Path, end: str) -> str:
+    """A folder with `EVENTS` on a note of which every line ends with `end`."""
+    text = LINES.format(end)
+    records = []
+    for record in EVENTS:
+        name, what, *covered = record.split("\t")
+        if covered:
+            start = text.index(covered[0])
+            record = f"{name}\t{what.split()[0]} {start} {start + len(covered[0])}\t{covered[0]}"
+        records.append(record)
+    (path / "ward").mkdir(parents=True)
+    (path / "ward/a.ann").write_text("\n".join(records) + "\n", encoding="utf-8")
+    (path / "ward/a.txt").write_bytes(text.encode())
+    return str(path)
+
+
+def as_json_lines(path: str) -> str:
+    jsonl.write(brat.read(path), f"{path}.jsonl")
+    return f"{path}.jsonl"
+
+
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("form", [str, as_json_lines])
+def test_a_system_with_other_line_ends_keeps_its_score(tmp_path: Path, rules: str, form: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    gold = on_lines(tmp_path / "gold", "\n")
+    for name, end in (("crlf", "\r\n"), ("cr", "\r"), ("lf", "\n")):
+        data = result(tmp_path, gold, form(on_lines(tmp_path / name, end)), "--rules", rules)
+        rows = [data["overall"]] if rules == "shac-2022" else [data[kind]["strict"]["micro"] for kind in ("entities", "relations")]
+        assert all((row["tp"] > 0, row["fp"], row["fn"]) == (True, 0, 0) for row in rows)
+        assert ("1 x other-line-ends while reading predicted" in capsys.readouterr().out) == (end != "\n")
+    if rules != "shac-2022":
+        other = form(on_lines(tmp_path / "other", "\r\n"))
+        assert main(["score", "--gold", gold, "--predicted", gold, "--compare", other, "--rules", rules]) == 0
+        shown = capsys.readouterr().out
+        assert "1 x other-line-ends while reading compare" in shown
+        assert "+0.0000" in shown
+
+
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("form", [str, as_json_lines])
+def test_a_system_with_another_text_is_refused(tmp_path: Path, rules: str, form: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    gold, predicted = on_lines(tmp_path / "gold", "\n"), on_lines(tmp_path / "system", "\r\n")
+    note = Path(predicted, "ward/a.txt")
+    note.write_bytes(note.read_bytes().replace(b"ibuprofen.", b"ibuprofen!"))
+    system = form(predicted)
+    assert main(["score", "--gold", gold, "--predicted", system, "--rules", rules]) == 2
+    shown = capsys.readouterr().err
+    assert f"document ward/a: its text differs from gold's, first at offset {LINES.format('  ').index('.')}" in shown
+    assert "ibuprofen" not in shown
+    if rules != "shac-2022":
+        assert main(["score", "--gold", gold, "--predicted", gold, "--compare", system, "--rules", rules]) == 2
+        assert system in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lenient", [[], ["--lenient"]])
+@pytest.mark.parametrize(
+    ("predicted", "entities", "relations"),
+    [
+        # The script takes the first and the second argument, whatever their names.
+        ([*DRUGS, "R1\tStrength-Drug Arg2:T2 Arg1:T1"], (3, 0, 0), (1, 0, 0)),
+        ([*DRUGS, "R1\tStrength-Drug Arg2:T1 Arg1:T2"], (3, 0, 0), (0, 1, 1)),
+        # Behind the text, and with its end before its start: two false positives.
+        ([*DRUGS, "T8\tDrug 100 107\taspirin", "T9\tDrug 7 0\taspirin"], (3, 2, 0), (0, 0, 1)),
+        # The last T1 counts, so that the first mention is gone.
+        ([*DRUGS, "T1\tDrug 14 17\tand"], (2, 1, 1), (0, 0, 1)),
+        # 18 to 13: first number of the first, last number of the last fragment.
+        ([*DRUGS[:2], "T3\tDrug 18 27;8 13\tibuprofen 81 mg"], (2, 1, 1), (0, 0, 1)),
+        ([f"  {record}" for record in GOLD], (3, 0, 0), (1, 0, 0)),
+    ],
+)
+def test_the_script_of_2018_counts_what_is_written(
+    tmp_path: Path, predicted: list[str], entities: tuple[int, ...], relations: tuple[int, ...], lenient: list[str]
+) -> None:
+    sides = folder(tmp_path / "gold", {"a": GOLD}), folder(tmp_path / "system", {"a": predicted}, texts=False)
+    data = result(tmp_path, *sides, "--rules", "n2c2-2018", *lenient)
+    for kind, expected in (("entities", entities), ("relations", relations)):
+        assert tuple(data[kind]["strict"]["micro"][name] for name in ("tp", "fp", "fn")) == expected
+
+
+def test_the_script_of_2018_needs_no_texts(tmp_path: Path) -> None:
+    sides = [folder(tmp_path / side, {"a": GOLD}, texts=False) for side in ("gold", "system")]
+    assert result(tmp_path, *sides, "--rules", "n2c2-2018")["entities"]["strict"]["micro"]["tp"] == 3
+    assert main(["score", "--gold", sides[0], "--predicted", sides[1]]) == 2
+
+
+def test_a_mention_over_a_line_end_is_one_mention(tmp_path: Path) -> None:
+    #       0123456 7890123 456789
+    text = "aspirin\n81 mg \n and more"
+    broken = ["T1\tDrug 0 7;8 10;11 13\taspirin 81 mg", "T2\tDrug 0 7;16 19\taspirin and", "R1\tSame Arg1:T1 Arg2:T2"]
+    whole = ["T1\tDrug 0 13\taspirin 81 mg", *broken[1:]]
+    sides = [folder(tmp_path / name, {"a": records}, texts=False) for name, records in (("gold", broken), ("system", whole))]
+    for side in sides:
+        Path(side, "a.txt").write_text(text, encoding="utf-8", newline="")
+    for gold, predicted in (sides, sides[::-1]):
+        data = result(tmp_path, gold, predicted)
+        for kind, right in (("entities", 2), ("relations", 1)):
+            for mode in ("strict", "lenient"):
+                assert [data[kind][mode]["micro"][name] for name in ("tp", "fp", "fn")] == [right, 0, 0]
+        assert data["relation_setting"] == "gold entities"
+
+
+def test_unknown_rules_are_answered_with_the_nearest(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", "--gold", pair[0], "--predicted", pair[1], "--rules", "shac2022"]) == 2
+    assert "did you mean 'shac-2022'?" in capsys.readouterr().err
+
+
+def test_json_that_cannot_be_written(tmp_path: Path, pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", "--gold", pair[0], "--predicted", pair[1], "--json", str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+
+
 def test_compare_and_intervals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"n{number}" for number in range(30)]
     gold = folder(tmp_path / "gold", dict.fromkeys(names, DRUGS))
@@ -148,7 +264,7 @@ def test_compare_and_intervals(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main([*common, "--rules", "shac-2022", "--intervals", "50"]) == 2
 
 
-@pytest.mark.parametrize("number", ["-5", "0.5", "many"])
+@pytest.mark.parametrize("number", ["-5", "1", "1000001", "9" * 30, "0.5", "many"])
 def test_impossible_numbers_of_samples_are_bad_usage(pair: tuple[str, str], number: str) -> None:
     try:
         code: Any = main(["score", "--gold", pair[0], "--predicted", pair[1], "--intervals", number])

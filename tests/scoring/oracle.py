@@ -27,6 +27,23 @@ def outer(mention: Mention) -> Span:
     return min(start for start, _ in mention[1]), max(end for _, end in mention[1])
 
 
+def n2c2_lines(lines: str) -> tuple[list[Mention], list[Relation]]:
+    """Mentions and relations of a BRAT file as the script takes them: by id, so that the last of equal ids stands in the first's place."""
+    tags: dict[str, Mention] = {}
+    links: dict[str, Relation] = {}
+    for line in map(str.strip, lines.splitlines()):
+        if line.startswith("T"):
+            name, what = line.split("\t")[:2]
+            kind, *numbers = what.split(" ")
+            tags[name] = (kind, ((int(numbers[0]), int(numbers[-1])),))
+    for line in map(str.strip, lines.splitlines()):
+        if line.startswith("R"):
+            name, what = line.split("\t")
+            kind, first, second = what.split(" ")
+            links[name] = (kind, tags[first.split(":")[1]], tags[second.split(":")[1]])
+    return list(tags.values()), list(links.values())
+
+
 def n2c2_equal(gold: Item, system: Item, mode: str) -> bool:
     if gold[0] != system[0]:
         return False

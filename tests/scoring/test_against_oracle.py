@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinical_ie.document import Document, Entity, Relation, Span
-from clinical_ie.formats import brat
+from clinical_ie.formats import brat, brat_literal
+from clinical_ie.scoring.n2c2 import N2c22018
 from clinical_ie.scoring.rules import rule_set
-from clinical_ie.scoring.score import score
+from clinical_ie.scoring.score import score, score_literally
 from clinical_ie.scoring.shac import Shac2022
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -103,6 +104,40 @@ def test_random_folders(rules: str, seed: int) -> None:
     generator = random.Random(seed)
     for most in [3] * 60 + [7] * 60 + [20] * 12:
         compare(folder(generator.randint, most), folder(generator.randint, most), rules)
+
+
+def odd_lines(choose: Choose) -> str:
+    """A BRAT file as no document can be: equal ids, ends before starts, offsets that no text has, fragments and arguments in any order."""
+    lines: list[str] = []
+    names: list[str] = []
+    for _ in range(choose(0, 7)):
+        names.append(f"T{choose(1, 6)}")
+        numbers = [choose(0, 14) for _ in range(2 * choose(1, 2))]
+        if choose(0, 2):
+            numbers.sort()
+        ranges = ";".join(f"{a} {b}" for a, b in zip(numbers[::2], numbers[1::2], strict=True))
+        lines.append(f"{' ' * (choose(0, 5) == 0)}{names[-1]}\t{'AB'[choose(0, 1)]} {ranges}\tx")
+    for _ in range(choose(0, 5) if names else 0):
+        ends = [names[choose(0, len(names) - 1)] for _ in range(2)]
+        first, second = (("Arg1", "Arg2"), ("Arg2", "Arg1"), ("Drug", "Dose"))[choose(0, 2)]
+        lines.insert(choose(0, len(lines)), f"R{choose(1, 4)}\t{'PQ'[choose(0, 1)]} {first}:{ends[0]} {second}:{ends[1]}")
+    return "\n".join(lines)
+
+
+def test_what_no_document_can_hold_counts_for_the_script_of_2018() -> None:
+    generator = random.Random(9)
+    for _ in range(400):
+        gold, system = odd_lines(generator.randint), odd_lines(generator.randint)
+        notes = [brat_literal.parse("a", None, lines) for lines in (gold, system)]
+        data = score_literally(notes[:1], notes[1:], N2c22018()).to_dict()
+        for place, kind in enumerate(("entities", "relations")):
+            ours, theirs = ({"a": scoring_oracle.n2c2_lines(lines)[place]} for lines in (gold, system))
+            for mode in MODES:
+                expected = scoring_oracle.corpus("n2c2-2018", ours, theirs, mode, "")
+                got = data[kind][mode]
+                assert tuple(got["micro"][name] for name in ("tp", "fp", "fn")) == expected["micro"], (gold, system)
+                rows = {name: (row["tp"], row["fp"], row["fn"]) for name, row in got["types"].items()}
+                assert rows == {name: row[0] for name, row in expected["types"].items()}
 
 
 WORDS = "Smoked two packs a day for ten years, quit in May; drinks wine daily, lives alone and works as a nurse."
