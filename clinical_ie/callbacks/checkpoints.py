@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -45,6 +46,24 @@ class Checkpoints(ModelCheckpoint):
         )
         self._chosen = False
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best score of a run whose folder was moved or copied, or that goes on in another folder."""
+        here = {
+            name: str(Path(str(self.dirpath), Path(value).name)) if value else value
+            for name, value in state_dict.items()
+            if name in ("best_model_path", "kth_best_model_path", "last_model_path")
+        }
+        scores = {str(Path(str(self.dirpath), Path(path).name)): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **here, "best_k_models": scores, "dirpath": self.dirpath})
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Bring the best state along where a run goes on in another folder."""
+        best = Path(str(self.dirpath), BEST)
+        before = Path(str(trainer.ckpt_path)).with_name(BEST)
+        if trainer.state.fn == "fit" and trainer.is_global_zero and before.is_file() and not best.exists():
+            best.parent.mkdir(parents=True, exist_ok=True)
+            _placed(before, best)
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102
         data = getattr(trainer, "datamodule", None)
         if not self._chosen:
@@ -64,13 +83,7 @@ class Checkpoints(ModelCheckpoint):
         if self._last_global_step_saved != trainer.global_step or Path(self._last_checkpoint_saved).name != BEST:
             super()._save_last_checkpoint(trainer, monitor_candidates)
         elif trainer.is_global_zero:
-            partial = last.with_name(f".{LAST}.partial")
-            partial.unlink(missing_ok=True)
-            try:
-                os.link(best, partial)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(best, partial)
-            partial.replace(last)
+            _placed(best, last)
         trainer.strategy.barrier()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
@@ -87,6 +100,17 @@ class Checkpoints(ModelCheckpoint):
         """Lightning writes the last state only when it is also the best; a run must go on from where it was."""
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+def _placed(file: Path, other: Path) -> None:
+    """Put the same bytes under another name, whole or not at all."""
+    partial = other.with_name(f".{other.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(file, partial)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(file, partial)
+    partial.replace(other)
 
 
 class Patience(EarlyStopping):
@@ -107,3 +131,7 @@ class Patience(EarlyStopping):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102
         self.monitor = self.monitor or _default_monitor(trainer) or ""
         super().setup(trainer, pl_module, stage)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting, with the patience that is set now."""
+        super().load_state_dict({**state_dict, "patience": self.patience})

@@ -21,6 +21,7 @@ class Throughput(pl.Callback):
         self._begun: float | None = None
         self.total_real = 0
         self.total_seconds = 0.0
+        self._earlier = 0
         self.all_ranks_real = 0
 
     def _tick(self, *, going_on: bool) -> None:
@@ -43,15 +44,22 @@ class Throughput(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         self._tick(going_on=False)  # checkpoints are written after this
 
+    def _count(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add up the ranks; every rank must get here."""
+        real = torch.tensor(self.total_real, device=pl_module.device)
+        self.all_ranks_real = self._earlier + int(trainer.strategy.reduce(real, reduce_op="sum"))
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        real = torch.tensor(float(self.total_real), device=pl_module.device)
-        self.all_ranks_real = int(trainer.strategy.reduce(real, reduce_op="sum"))
+        self._count(trainer, pl_module)
 
-    def state_dict(self) -> dict[str, Any]:  # noqa: D102
-        return {"real": self.total_real, "seconds": self.total_seconds}
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: D102
+        self._count(trainer, pl_module)
+        checkpoint["throughput"] = {"real": self.all_ranks_real, "seconds": self.total_seconds}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # noqa: D102
-        self.total_real, self.total_seconds = state_dict["real"], state_dict["seconds"]
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: D102
+        if trainer.state.fn == "fit":
+            self.all_ranks_real = self._earlier = checkpoint["throughput"]["real"]
+            self.total_seconds = checkpoint["throughput"]["seconds"]
 
     def on_train_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
         raise SettingError("give a recipe to train, or --texts FOLDER to annotate with a finished pipeline")
     given = read_recipe(options.recipe)
     folders = {stage: _stage(stage, given[stage], run_dir, more[stage]) for stage in STAGES}
-    write_text(run_dir / "config.yaml", yaml.safe_dump({stage: str(folder) for stage, folder in folders.items()}))
+    write_text(run_dir / "config.yaml", yaml.safe_dump({stage: _named(folder, run_dir) for stage, folder in folders.items()}))
     (run_dir / "results.json").unlink(missing_ok=True)
     print("\nEnd to end: relations between predicted entities", flush=True)
     _command(
@@ -112,6 +112,12 @@ def _stage(stage: str, given: list[str] | str, run_dir: Path, more: Sequence[str
     return folder
 
 
+def _named(folder: Path, run_dir: Path) -> str:
+    """A stage's folder as the pipeline's ``config.yaml`` names it: from there where it lies inside, so that all of it can be moved."""
+    inside, whole = folder.resolve(), run_dir.resolve()
+    return inside.relative_to(whole).as_posix() if inside.is_relative_to(whole) else str(inside)
+
+
 def _join(run_dir: Path, folders: dict[str, Path]) -> Results:
     """One table of results: the relation model on gold entities, and both models on text alone."""
     results = Results.load(run_dir / "results.json")
@@ -131,7 +137,7 @@ def _annotate(run_dir: Path, texts: str) -> int:
         raise FileFormatError(
             config, 0, "not the configuration of a pipeline", expected="the --run_dir of a finished `clinical-ie pipeline`"
         )
-    entities, relations = (Path(data[stage]) for stage in STAGES)
+    entities, relations = (run_dir / data[stage] for stage in STAGES)
     shared = (f"--data.texts={texts}",)
     # mentions on their own texts stand beside the pipeline, so that a stage that serves others is left alone
     found = run_dir / "mentions"

@@ -9,24 +9,31 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import lightning.pytorch as pl
 import torch
 import transformers
 
+from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.run_directory import RunDirectory
-from clinical_ie.data.datamodule import ExtractionDataModule
+
+if TYPE_CHECKING:
+    from clinical_ie.data.datamodule import ExtractionDataModule
 
 
 def run_cost(
-    trainer: pl.Trainer, model: pl.LightningModule, data: ExtractionDataModule, throughput: Throughput, run: RunDirectory
+    trainer: pl.Trainer, model: pl.LightningModule, throughput: Throughput, record: RunRecord, run: RunDirectory
 ) -> dict[str, Any]:
     """Steps, seconds, sub-words, parameters, machine, versions and fingerprints of a run that has ended."""
+    data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
     return {
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
+        "resumed": record.resumed,
+        "changes": record.changes,
+        "seconds": round(record.seconds, 2),
         "training_subwords": throughput.all_ranks_real,
         "training_seconds": round(throughput.total_seconds, 3),
         "subwords_per_second": round(throughput.all_ranks_real / throughput.total_seconds, 1) if throughput.total_seconds else None,
@@ -38,30 +45,39 @@ def run_cost(
         "devices": trainer.world_size,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores"
         + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
-        "versions": {
-            "torch": torch.__version__,
-            "lightning": version("lightning"),
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "fingerprint": hashlib.sha256(run.config.read_bytes()).hexdigest()[:16],
-        "data": data_fingerprint(data),
+        "data": record.data,
         "coverage": {part: {corpus: coverage.to_dict() for corpus, coverage in corpora.items()} for part, corpora in data.coverage.items()},
         "findings": dict(sorted(data.findings.counts().items())),
-        "commit": code_version(),
+        "commit": _commit(),
     }
 
 
-def data_fingerprint(data: ExtractionDataModule) -> str:
-    """Of what is learned from and scored on in training."""
+def versions() -> dict[str, str | None]:
+    """What computes: this package by its commit and its source files, and the libraries whose numbers it uses."""
+    return {
+        "clinical_ie": version("clinical_ie"),
+        "code": _sources(),
+        "torch": str(torch.__version__),
+        "lightning": version("lightning"),
+        "transformers": transformers.__version__,
+        "peft": version("peft"),
+        "python": platform.python_version(),
+    }
+
+
+def _sources() -> str:
+    """A digest of the package's own code, which an installed wheel has as well as a checkout with changes."""
+    package = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for part in ("train", "dev"):
-        for example in data.examples.get(part, []):
-            digest.update(repr(example).encode())
-    return digest.hexdigest()[:16]
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
-def code_version() -> str | None:
+def _commit() -> str | None:
     """The commit of the code, where it is a checkout."""
     found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     return found.stdout.strip() or None

@@ -1,12 +1,20 @@
-"""A run's folder: what lies in it, and where."""
+"""A run's folder: what lies in it, and where; and the run that a configuration file belongs to."""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clinical_ie.errors import SettingError
 from clinical_ie.strategies.checkpoint_names import BEST, LAST
+
+CONFIG = "config.yaml"
+_PARTS = ("state_dict", "optimizer_states", "loops", "callbacks", "schemas", "tuning", "tokenizer", "run")
+_PATHS = {"root", "backbone", "tokenizer", "wording", "demonstrations", "texts", "mentions"}
+"""Settings that may name files; what they name is written down as an absolute path, so that a run works from any working directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,7 @@ class RunDirectory:
     @property
     def config(self) -> Path:
         """What replays the run alone."""
-        return self.path / "config.yaml"
+        return self.path / CONFIG
 
     @property
     def results(self) -> Path:
@@ -49,3 +57,60 @@ class RunDirectory:
         if not path.exists():
             raise SettingError(f"{path}: no such checkpoint; has this run been trained?")
         return path
+
+    def holds_checkpoints(self) -> bool:
+        """Whether something was trained here."""
+        return any(self.checkpoints.glob("*.ckpt"))
+
+
+def run_of(configurations: Iterable[str | Path]) -> RunDirectory | None:
+    """The run whose own ``config.yaml`` is among these files: what lies beside it is the run, however the folder is called now.
+
+    Of several the last counts.
+    """
+    found = None
+    for name in configurations:
+        path = Path(name)
+        if path.name == CONFIG and ((path.parent / "checkpoints").is_dir() or (path.parent / "tensorboard").is_dir()):
+            found = RunDirectory(path.parent)
+    return found
+
+
+def make_paths_absolute(settings: Any) -> None:
+    """Turn relative paths that exist into absolute ones, in place.
+
+    Args:
+        settings: Mappings, namespaces, lists and plain values.
+    """
+    if isinstance(settings, list):
+        for value in settings:
+            make_paths_absolute(value)
+    elif isinstance(settings, dict) or hasattr(settings, "__dict__"):
+        values = settings if isinstance(settings, dict) else vars(settings)
+        for name, value in values.items():
+            if name in _PATHS and isinstance(value, str):
+                path = Path(value).expanduser()
+                values[name] = str(path.absolute()) if path.exists() else value
+            else:
+                make_paths_absolute(value)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A checkpoint of ours, its tensors left on the disk until they are wanted.
+
+    Raises:
+        SettingError: No such file, one that is cut off, or one that something else wrote.
+    """
+    import torch
+
+    expected = "expected what `clinical-ie fit` writes, such as RUN/checkpoints/last.ckpt"
+    if not Path(path).is_file():
+        raise SettingError(f"{path}: no such checkpoint; {expected}")
+    try:
+        found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise SettingError(f"{path}: cut off, damaged or no checkpoint at all ({type(error).__name__}); {expected}") from error
+    missing = [part for part in _PARTS if not isinstance(found, dict) or part not in found]
+    if missing:
+        raise SettingError(f"{path}: a checkpoint of another program, or of another version of this one (no {missing[0]}); {expected}")
+    return dict(found)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import shutil
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -26,14 +25,16 @@ from clinical_ie.callbacks.checkpoints import Checkpoints, Patience
 from clinical_ie.callbacks.evaluation import Evaluation
 from clinical_ie.callbacks.interruption import RandomState, SafeInterruption
 from clinical_ie.callbacks.predictions import PredictionWriter
+from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.early_checks import check_settings
 from clinical_ie.commands.export import write_adapter
 from clinical_ie.commands.precision import computes_in_bfloat16
 from clinical_ie.commands.quiet import quieten
-from clinical_ie.commands.run_cost import run_cost
-from clinical_ie.commands.run_directory import RunDirectory
+from clinical_ie.commands.resuming import check_end, check_settings_kept, flat, taken_up
+from clinical_ie.commands.run_cost import run_cost, versions
+from clinical_ie.commands.run_directory import RunDirectory, make_paths_absolute, read_checkpoint, run_of
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.errors import SettingError
 from clinical_ie.files import write_text
@@ -41,6 +42,9 @@ from clinical_ie.modules import InstructionGenerator
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
 from clinical_ie.strategies.checkpoint_files import WholeCheckpoints
+
+_PLACED = ("evaluation", "predictions", "checkpoints", "interruption")
+"""Callbacks that write into the run's folder."""
 
 
 class TrainingCLI(LightningCLI):
@@ -55,7 +59,7 @@ class TrainingCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpoints, "checkpoints")
         parser.add_lightning_class_args(Patience, "patience")
         parser.add_lightning_class_args(SafeInterruption, "interruption")
-        for name in ("evaluation", "predictions", "checkpoints", "interruption"):
+        for name in _PLACED:
             parser.link_arguments("run_dir", f"{name}.run_dir")
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("model.init_args.backbone", "data.tokenizer")
@@ -65,26 +69,58 @@ class TrainingCLI(LightningCLI):
         """Leave the configuration alone: a run's ``config.yaml`` says all that its checkpoint would."""
 
     def before_instantiate_classes(self) -> None:
-        """Refuse to run into another run's directory."""
+        """Find the run, and refuse what another run's files or settings forbid, before anything is loaded."""
         config = self.config[self.subcommand]
-        if not config.run_dir:
-            raise SettingError("--run_dir is missing: the folder where checkpoints, predictions and results go")
-        self.directory = RunDirectory(Path(config.run_dir))
+        own = run_of(str(path) for path in config.get("config") or [])
+        if not config.run_dir and own is None:
+            raise SettingError(
+                "--run_dir is missing: the folder where checkpoints, predictions and results go; or name a run that exists by"
+                " -c RUN/config.yaml"
+            )
+        self.directory = RunDirectory(Path(config.run_dir)) if config.run_dir else cast("RunDirectory", own)
+        self.source = own or self.directory
         if self.directory.path.exists() and not self.directory.path.is_dir():
             raise SettingError(f"{self.directory.path} is a file; --run_dir names a folder")
-        if config.ckpt_path and not Path(config.ckpt_path).exists():
-            raise SettingError(f"--ckpt_path {config.ckpt_path}: no such checkpoint")
+        self._place(config)
+        make_paths_absolute(config)
         if config.trainer.precision is None:
             config.trainer.precision = "bf16-mixed" if computes_in_bfloat16(config.trainer.accelerator) else "32-true"
-        if (
-            getattr(rank_zero_only, "rank", 0) == 0
-            and self.subcommand == "fit"
-            and not config.ckpt_path
-            and any(self.directory.checkpoints.glob("*.ckpt"))
-        ):
+        if self.subcommand != "fit" and not config.ckpt_path:
+            config.ckpt_path = str(self.source.best())
+        self.settings = flat(yaml.safe_load(self._configuration()))
+        self.changes: list[str] = []
+        occupied = getattr(rank_zero_only, "rank", 0) == 0 and self.directory.holds_checkpoints()
+        if config.ckpt_path:
+            checkpoint = read_checkpoint(config.ckpt_path)
+            if occupied and Path(config.ckpt_path).resolve().parent != self.directory.checkpoints.resolve():
+                raise SettingError(f"{self.directory.path} holds another run than that of {config.ckpt_path}; give another --run_dir")
+            self._look_at(checkpoint)
+        elif occupied:
             raise SettingError(
                 f"{self.directory.path} holds a run already; give another --run_dir, or --ckpt_path {self.directory.last} to go on with it"
             )
+
+    def _place(self, config: Any) -> None:
+        """Send what every part of the command writes into the run's folder."""
+        config.run_dir = config.trainer.default_root_dir = str(self.directory.path)
+        for name in _PLACED:
+            config[name].run_dir = config.run_dir
+
+    def _look_at(self, checkpoint: dict[str, Any]) -> None:
+        """Hold a checkpoint's settings against those given."""
+        if self.subcommand == "fit":
+            saved = checkpoint["run"]["settings"]
+            check_settings_kept(saved, self.settings)
+            check_end(checkpoint, self.settings)
+            self.changes = taken_up(saved, self.settings)
+
+    def _configuration(self) -> str:
+        """The text of ``config.yaml``: all settings but where the run lies, which is where the file lies."""
+        config = self.config[self.subcommand].clone()
+        for name in ("config", "ckpt_path", "run_dir", "weights_only"):
+            config.pop(name, None)
+        text: str = self._parser(self.subcommand).dump(config, skip_unset=False, skip_link_targets=True, skip_validation=True)
+        return text
 
     def after_instantiate_classes(self) -> None:
         """Refuse what could only fail late."""
@@ -99,7 +135,9 @@ class TrainingCLI(LightningCLI):
         kwargs["use_distributed_sampler"] = False  # the batch sampler shards by itself and is the same on every start
         callbacks = list(given.get("callbacks") or [])
         self.throughput = Throughput()
-        callbacks += [self.throughput, RandomState(), SplitRecord(self.directory.path)]
+        self.record = RunRecord(self.settings, versions(), self.changes, self._accept)
+        splits = SplitRecord((self.directory if self.subcommand == "fit" else self.source).path)
+        callbacks += [self.throughput, RandomState(), self.record, splits]
         if kwargs["logger"]:
             callbacks.append(LearningRateMonitor(logging_interval="step"))
         if given.get("enable_progress_bar") is not False and sys.stdout.isatty():
@@ -107,34 +145,24 @@ class TrainingCLI(LightningCLI):
         trainer: pl.Trainer = super().instantiate_trainer(**{**kwargs, "callbacks": callbacks})
         return trainer
 
-    def before_fit(self) -> None:
-        """Write the configuration and the hyper-parameters down."""
-        if self.trainer.is_global_zero:
-            parser = self._parser("fit")
-            config = self.config["fit"].clone()
-            config.pop("config", None)
-            config.pop("ckpt_path", None)
-            text = parser.dump(config, skip_unset=False, skip_link_targets=True)
-            write_text(self.directory.config, text)
-        self.begun = time.monotonic()
+    def _accept(self) -> None:
+        """Write the configuration, now that nothing stands in its way."""
+        write_text(self.directory.config, self._configuration())
 
     def after_fit(self) -> None:
         """Note what the run cost; score the best checkpoint on the test split."""
         if self.trainer.is_global_zero:
             path = self.directory.results
             results = Results.load(path)
-            results.run, results.splits = run_cost(self.trainer, self.model, self.datamodule, self.throughput, self.directory), {}
-            results.run |= {
-                "seed": self._get(self.config, "seed_everything"),
-                "resumed": bool(self._get(self.config, "ckpt_path")),
-                "seconds": round(time.monotonic() - self.begun, 2),
-            }
+            results.run, results.splits = run_cost(self.trainer, self.model, self.throughput, self.record, self.directory), {}
+            results.run["seed"] = self._get(self.config, "seed_everything")
             results.write(path)
             if isinstance(self.trainer.logger, TensorBoardLogger):
                 best = cast("Checkpoints", self.trainer.checkpoint_callback)
                 score = best.best_model_score
                 metrics = {"steps": self.trainer.global_step} | ({} if score is None else {f"best/{best.monitor}": float(score)})
-                self.trainer.logger.log_hyperparams(_flat(yaml.safe_load(self.directory.config.read_text())), metrics)
+                shown = {name.replace(".", "/"): value for name, value in self.settings.items() if value is not None}
+                self.trainer.logger.log_hyperparams(shown, metrics)
         if self._get(self.config, "test_after_fit"):
             self.trainer.test(
                 self.model, datamodule=self.datamodule, ckpt_path=str(self.directory.best()), weights_only=True, verbose=False
@@ -168,8 +196,6 @@ class TrainingCLI(LightningCLI):
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         options: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
-        if subcommand != "fit" and not options.get("ckpt_path"):
-            options["ckpt_path"] = str(self.directory.best())
         if subcommand in ("test", "validate"):
             options["verbose"] = False
         if subcommand == "predict":
@@ -177,16 +203,6 @@ class TrainingCLI(LightningCLI):
         # Our own checkpoints hold tensors and plain values only, so they load without pickle.
         options["weights_only"] = True
         return options
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    rows: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            rows |= _flat(value, f"{prefix}{key}/")
-        elif isinstance(value, str | int | float | bool):
-            rows[f"{prefix}{key}"] = value
-    return rows
 
 
 def _batches_before_shares() -> None:

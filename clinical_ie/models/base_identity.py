@@ -1,15 +1,22 @@
-"""Which base a checkpoint without base weights needs."""
+"""Which base and which tokenizer the weights of a checkpoint were trained with."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from clinical_ie.errors import SettingError
+
+_LONG = 64
+"""Characters of a value, entries of a table, above which a digest stands for it."""
+_STATE = {"truncation", "padding", "version"}
+"""What of a tokenizer's file is not how it cuts a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +58,45 @@ class BaseIdentity:
                 f"the checkpoint holds trained parameters for the base {needed['name']}{revision} (SHA-256 {needed['sha256'][:16]}...),"
                 f" but {self.name} has other weights ({self.sha256[:16]}...); give the base that it was trained on"
             )
+
+
+def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    """How a tokenizer cuts and frames a text: setting -> value, or a digest of what is long.
+
+    Normalizer, pre-tokenizer, model (vocabulary, merges), added tokens and post-processor of the fast tokenizer, the tokens that
+    begin and end a text, and the chat template. Padding and truncation are the caller's and not part of it.
+    """
+    stored = json.loads(tokenizer.backend_tokenizer.to_str())
+    parts = {name: value for name, value in stored.items() if name not in _STATE}
+    parts |= {name: getattr(tokenizer, name) for name in ("bos_token", "eos_token", "chat_template")}
+    return _flat(parts)
+
+
+def check_tokenizer(name: str, found: Mapping[str, str], needed: Mapping[str, str]) -> None:
+    """Compare a tokenizer with the one that a checkpoint was trained with.
+
+    Raises:
+        SettingError: It cuts or frames texts otherwise; names what changed.
+    """
+    if found == needed:
+        return
+    changed = [
+        f"{key} was {needed.get(key, 'not there')}, now it is {found.get(key, 'not there')}"
+        for key in sorted(found.keys() | needed.keys())
+        if found.get(key) != needed.get(key)
+    ]
+    more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+    raise SettingError(
+        f"the tokenizer of {name} is not the one that the checkpoint was trained with: {'; '.join(changed[:4])}{more}; give the files that"
+        " it was trained with"
+    )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested settings in one table; what is unset or off is as good as not there, for versions of a library differ in saying so."""
+    if value is None or value is False:
+        return {}
+    if isinstance(value, dict) and prefix.count(".") < 3 and len(value) <= _LONG:
+        return {key: text for name, inner in value.items() for key, text in _flat(inner, f"{prefix}.{name}" if prefix else name).items()}
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return {prefix: text if len(text) <= _LONG else f"SHA-256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
 from peft import PeftConfig
 
+from clinical_ie.data.tokenization import load_tokenizer
 from clinical_ie.errors import SettingError
+from clinical_ie.models.base_identity import check_tokenizer, tokenizer_identity
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.learning_rates import parameter_groups
@@ -101,6 +104,11 @@ class TunedModule(pl.LightningModule):
             **{name: str(sorted(v) if isinstance(v, set) else v) for name, v in kept.items()},
         }
 
+    @cached_property
+    def _tokenizer(self) -> dict[str, str]:
+        """How the tokenizer cuts texts."""
+        return tokenizer_identity(load_tokenizer(self.backbone_name))
+
     def _untrained(self) -> set[str]:
         """Entries of the state that the base alone determines."""
         if not self.backbone.freeze:
@@ -112,6 +120,7 @@ class TunedModule(pl.LightningModule):
         """Say what the heads mean; leave a frozen base out and say which one is needed."""
         checkpoint["schemas"] = {name: schema.to_dict() for name, schema in self.schemas.items()}
         checkpoint["tuning"] = self._tuning()
+        checkpoint["tokenizer"] = self._tokenizer
         if self.backbone.identity is not None:
             checkpoint["base"] = self.backbone.identity.to_dict()
             left_out = self._untrained()
@@ -126,12 +135,13 @@ class TunedModule(pl.LightningModule):
 
         Raises:
             SettingError: The checkpoint was trained for other corpora or types (or another order of them), on another
-                base, or with another way of tuning.
+                base, with another tokenizer, or with another way of tuning.
         """
         saved = self.meaning({name: Schema.from_dict(schema) for name, schema in checkpoint["schemas"].items()})
         ours = self.meaning(self.schemas)
         if saved != ours:
             raise SettingError(f"the checkpoint was trained for {saved}, but the data has {ours}; use the run's own config.yaml")
+        check_tokenizer(self.backbone_name, self._tokenizer, checkpoint["tokenizer"])
         tuning, needed = self._tuning(), checkpoint["tuning"]
         if tuning != needed:
             keys = sorted(key for key in needed.keys() | tuning.keys() if needed.get(key) != tuning.get(key))
@@ -151,6 +161,14 @@ class TunedModule(pl.LightningModule):
             raise SettingError(
                 f"the checkpoint was trained with other heads, adapters or frozen parts ({len(differing)} names differ, such as"
                 f" {differing[0]}); use the run's own config.yaml"
+            )
+        shapes = [
+            f"{name} {tuple(state[name].shape)} -> {tuple(mine[name].shape)}" for name in mine if state[name].shape != mine[name].shape
+        ]
+        if shapes:
+            raise SettingError(
+                f"the checkpoint was trained with heads or a backbone of another size ({len(shapes)} weights, such as {shapes[0]});"
+                " use the run's own config.yaml"
             )
         if self.quantized is not None:
             for name in self._untrained():

@@ -1,0 +1,130 @@
+"""What a run is, in its checkpoints, so that it goes on as itself or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities import rank_zero_only
+
+from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.errors import SettingError
+
+_LOG = logging.getLogger(__name__)
+
+
+class RunRecord(pl.Callback):
+    """Keeps settings, fingerprints of the data, versions and cost in each checkpoint, and compares them where a run goes on.
+
+    Args:
+        settings: The run's settings as plain values; the command line compares them before anything is loaded.
+        versions: Name -> version of what computes. Another one is warned of and written down.
+        changes: What the command line has accepted as changed since the checkpoint, as ``name: old -> new``.
+        accepted: Called once on the first rank when nothing stands in the way of training any more.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, Any], versions: Mapping[str, Any], changes: list[str], accepted: Callable[[], None] = lambda: None
+    ) -> None:
+        self._settings, self._versions, self._accepted = dict(settings), dict(versions), accepted
+        self._begun = time.monotonic()
+        self._seconds = 0.0
+        self.resumed = 0
+        self.changes: list[str] = []
+        self._new_changes = changes
+        self._fingerprints: dict[str, list[Any]] = {}
+
+    @property
+    def seconds(self) -> float:
+        """Of all parts of the run, each up to the checkpoint that the next went on from."""
+        return self._seconds + time.monotonic() - self._begun
+
+    @property
+    def data(self) -> str:
+        """One digest of all data of the training, for ``results.json``."""
+        return hashlib.sha256(repr(sorted(self._fingerprints.items())).encode()).hexdigest()[:16]
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102
+        if stage == "fit":
+            self._fingerprints = fingerprints(cast("ExtractionDataModule", trainer.datamodule))  # type: ignore[attr-defined]
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: D102
+        checkpoint["run"] = {
+            "settings": self._settings,
+            "versions": self._versions,
+            "data": self._fingerprints,
+            "ranks": trainer.world_size,
+            "seconds": self.seconds,
+            "resumed": self.resumed,
+            "changes": self.changes,
+        }
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuse other data; take up the cost of the parts before.
+
+        Raises:
+            SettingError: The documents, or the examples made of them, are not those of the checkpoint; or an epoch would be shared out
+                over another number of processes.
+        """
+        if trainer.state.fn != "fit":
+            return
+        saved = checkpoint["run"]
+        for name in dict.fromkeys([*saved["data"], *self._fingerprints]):
+            before, after = saved["data"].get(name), self._fingerprints.get(name)
+            if before != after:
+                raise SettingError(
+                    f"the {name} are not those that the run began with ({_described(before)} -> {_described(after)}); give the same files,"
+                    " or begin a new run in another --run_dir without --ckpt_path"
+                )
+        batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        if saved["ranks"] != trainer.world_size and not batches["is_last_batch"]:
+            raise SettingError(
+                f"the checkpoint is of the middle of an epoch that {saved['ranks']} processes shared, now there are {trainer.world_size};"
+                " go on with as many devices as before"
+            )
+        self._seconds, self.resumed = saved["seconds"], saved["resumed"] + 1
+        changes = [*self._new_changes]
+        changes += [
+            f"{name}: {saved['versions'].get(name)} -> {version}"
+            for name, version in self._versions.items()
+            if saved["versions"].get(name) != version
+        ]
+        if saved["ranks"] != trainer.world_size:
+            changes.append(f"processes: {saved['ranks']} -> {trainer.world_size}")
+        self.changes = [*saved["changes"], *(f"from step {checkpoint['global_step']}, {change}" for change in changes)]
+        _warn(changes)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        if trainer.is_global_zero:
+            self._accepted()
+
+
+def fingerprints(data: ExtractionDataModule) -> dict[str, list[Any]]:
+    """What is learned from and chosen by -> how many there are and a digest of their content, none of their text."""
+    found: dict[str, list[Any]] = {}
+    for part in ("train", "dev"):
+        for corpus, documents in data.documents.get(part, {}).items():
+            found[f"{part} documents of {corpus}"] = _digest(documents)
+        found[f"examples made of the {part} documents"] = _digest(data.examples.get(part, []))
+    return found
+
+
+def _digest(things: list[Any]) -> list[Any]:
+    digest = hashlib.sha256()
+    for thing in things:
+        digest.update(repr(thing).encode())
+    return [len(things), digest.hexdigest()[:16]]
+
+
+def _described(found: list[Any] | None) -> str:
+    return "none" if found is None else f"{found[0]}, content {found[1]}"
+
+
+@rank_zero_only
+def _warn(changes: list[str]) -> None:
+    for change in changes:
+        _LOG.warning(f"changed since the run began: {change} (noted in results.json)")
