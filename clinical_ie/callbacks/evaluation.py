@@ -13,10 +13,13 @@ from clinical_ie.callbacks.metrics import SCORED, TypeScore, monitored
 from clinical_ie.callbacks.outputs import OutputCallback, Stage
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.document import Document
+from clinical_ie.errors import SettingError
 from clinical_ie.reports.confusion import confusion_figure
 from clinical_ie.reports.results import Results
 from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import score
+from clinical_ie.scoring.significance import check_samples
+from clinical_ie.scoring.strict_one_to_one import StrictOneToOne
 
 
 class Evaluation(OutputCallback):
@@ -28,13 +31,28 @@ class Evaluation(OutputCallback):
     Args:
         run_dir: Where ``results.json`` goes; nothing is written without it.
         rules: Rule set of the test result; development scores are always strict-one-to-one.
-        interval_samples: Bootstrap samples of the test result's confidence intervals.
+        interval_samples: Bootstrap samples of the test result's confidence intervals, from 2 to a million; 0 for none.
+
+    Raises:
+        SettingError: There are no such rules, or so many samples.
     """
 
     def __init__(self, run_dir: str | None = None, rules: str = "strict-one-to-one", interval_samples: int = 1000) -> None:
         super().__init__()
+        check_samples(interval_samples, "evaluation.interval_samples")
         self.run_dir, self.rules, self.interval_samples = run_dir, rule_set(rules), interval_samples
         self.metrics: dict[str, TypeScore] = {}
+
+    def check(self, data: ExtractionDataModule) -> None:
+        """Make sure that the rules count what the task finds in every corpus.
+
+        Raises:
+            SettingError: They would count nothing, so that a test could only end in zeros.
+        """
+        for name, corpus in data.corpora.items():
+            if reason := self.rules.unfit(corpus.schema, data.task.finds):
+                remedy = f"give {StrictOneToOne.name}, or score the predictions under other rules with clinical-ie score"
+                raise SettingError(f"evaluation.rules is {self.rules.name}, which counts nothing in corpus {name}: {reason}; {remedy}")
 
     def on_validation_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

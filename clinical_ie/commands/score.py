@@ -80,7 +80,10 @@ def read(path: str, findings: Findings, texts: Texts) -> list[Document]:
 def read_literally(path: str, findings: Findings, texts: Texts) -> list[LiteralNote]:
     """The same as the files write it."""
     if _holds_json_lines(path):
-        return [LiteralNote.of(document) for document in jsonl.read(path, findings)]
+        documents = jsonl.read(path, findings)
+        for event in (event for document in documents for event in document.events):
+            findings.warning(path, 0, "event-not-counted", f"{event.id} is an event, which only gives its trigger to relations")
+        return [LiteralNote.of(document) for document in documents]
     return brat_literal.read(path, findings, texts=texts)
 
 

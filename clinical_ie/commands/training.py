@@ -125,6 +125,8 @@ class TrainingCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Refuse what could only fail late."""
         check_settings(self.model, self.datamodule)
+        if self.subcommand != "predict":
+            cast("Evaluation", self._get(self.config_init, "evaluation")).check(self.datamodule)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A trainer with the run directory's logger and callbacks."""

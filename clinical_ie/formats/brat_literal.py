@@ -119,6 +119,7 @@ def parse(name: str, text: str | None, annotation: str, findings: Findings | Non
             relations[match[1]] = (number, match[2], match[3], match[4])
         elif record[0] == "E" and (match := _EVENT(record)):
             triggers[match[1]] = match[2]
+            findings.warning(path, number, "event-not-counted", f"{match[1]} is an event, which only gives its trigger to relations")
         elif "\t" not in record and open_characters > 0:
             open_characters -= len(line) + 1
         elif not record.startswith(_OTHER_RECORDS):

@@ -49,7 +49,7 @@ class Results:
         outcomes: Mapping[str, int] | None = None,
         samples: int = 1000,
     ) -> None:
-        """Put in a score with bootstrap intervals of its micro F1 and the counts of every document.
+        """Put in a score with bootstrap intervals of its micro F1 (none from 0 samples) and the counts of every document.
 
         `finds` is what the model is there for: a tagger's results say nothing of relations. `outcomes` counts what became of
         what the model said.
@@ -60,8 +60,9 @@ class Results:
         for kind in KINDS if score.macro_over != "rows" else ():
             for mode in MODES:
                 rows = score.per_document(kind, mode)
-                low, high = bootstrap_f1(rows, samples=samples)
-                entry["intervals"][f"{kind}/{mode}"] = {"level": 0.95, "low": low, "high": high, "samples": samples}
+                if samples:
+                    low, high = bootstrap_f1(rows, samples=samples)
+                    entry["intervals"][f"{kind}/{mode}"] = {"level": 0.95, "low": low, "high": high, "samples": samples}
                 names = [document.id for document in score.documents]
                 entry["per_document"][f"{kind}/{mode}"] = {name: [row.tp, row.fp, row.fn] for name, row in zip(names, rows, strict=True)}
         self.splits.setdefault(split, {})[corpus] = entry

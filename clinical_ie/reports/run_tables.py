@@ -57,8 +57,9 @@ def _table(title: str, entry: dict[str, Any], kind: str) -> Table:
     micro = strict["micro"]
     scores = [f"{micro[name]:.3f}" for name in ("precision", "recall", "f1")]
     table.add_row("micro", *scores, f"{lenient['micro']['f1']:.3f}", f"{micro['tp'] + micro['fn']:,}")
-    ends = [entry["intervals"][f"{kind}/{mode}"] for mode in ("strict", "lenient")]
-    table.add_row("95 % interval", "", "", *(f"{interval['low']:.3f}-{interval['high']:.3f}" for interval in ends), "")
+    if entry["intervals"]:
+        ends = [entry["intervals"][f"{kind}/{mode}"] for mode in ("strict", "lenient")]
+        table.add_row("95 % interval", "", "", *(f"{interval['low']:.3f}-{interval['high']:.3f}" for interval in ends), "")
     macro = strict["macro"]
     cells = (f"{macro['precision']:.3f}", f"{macro['recall']:.3f}", f"{macro['f1']:.3f}", f"{lenient['macro']['f1']:.3f}", "")
     table.add_row("macro", *cells)

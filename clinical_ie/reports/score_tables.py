@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clinical_ie.formats.findings import Findings
-from clinical_ie.scoring.counts import KINDS, MODES, Counts, Kind, Mode
+from clinical_ie.scoring.counts import KINDS, MODES, Counts, Kind, Mode, total
 from clinical_ie.scoring.score import Score
 
 
@@ -33,6 +33,7 @@ def show(
     for side, found in (findings or {}).items():
         for code, count in sorted(found.counts().items()):
             console.print(f"[yellow]{count} x {code}[/] while reading {side}", highlight=False)
+    _show_empty_sides(score, console)
     if score.macro_over == "rows":
         console.print(_event_table(score))
         return
@@ -51,6 +52,18 @@ def _show_files(score: Score, console: Console) -> None:
     if score.extra:
         what = "all they hold counted as wrong" if counted else "not scored"
         console.print(f"[bold yellow]{len(score.extra)} predicted documents have no gold: {what}[/] (first: {escape(score.extra[0])})")
+
+
+def _show_empty_sides(score: Score, console: Console) -> None:
+    """Say where zeros come from: a side without anything that the rules count."""
+    if score.macro_over == "rows":
+        counts, what = score.events_overall(), f"events, all that {score.rules} counts (strict-one-to-one counts mentions and relations)"
+    else:
+        counts = total(score.micro(kind, "strict") for kind in KINDS)
+        what = "mentions and no relations" + (" (it does not count arguments of events)" if score.rules == "n2c2-2018" else "")
+    for side, number in (("gold", counts.tp + counts.fn), ("predicted", counts.tp + counts.fp)):
+        if score.documents and not number:
+            console.print(f"[bold yellow]the {side} documents have no {what}[/]")
 
 
 def _table(score: Score, kind: Kind, samples: int) -> Table:

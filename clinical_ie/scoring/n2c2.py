@@ -32,7 +32,7 @@ class N2c22018(RuleSet):
     def unfit(cls, schema: Schema, finds: Kind) -> str:
         """Why these rules count nothing: all links are arguments of events."""
         if finds == "relations" and schema.relations and all(relation.argument for relation in schema.relations):
-            return "its schema links by arguments of events only, which these rules do not count"
+            return "all its links are arguments of events, and these rules count relations"
         return ""
 
     def count(self, gold: Document, predicted: Document) -> DocumentCounts:

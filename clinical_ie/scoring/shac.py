@@ -78,8 +78,10 @@ class Shac2022(RuleSet):
 
     @classmethod
     def unfit(cls, schema: Schema, finds: Kind) -> str:
-        """Why these rules count nothing: there are no events."""
-        return "" if schema.events else "its schema has no events, and these rules count nothing else"
+        """Why these rules count nothing: nobody finds events."""
+        if finds == "entities":
+            return "the task finds mentions, and these rules count events"
+        return "" if schema.events else "its schema has no events"
 
     def count(self, gold: Document, predicted: Document) -> DocumentCounts:
         """The counts of one document."""

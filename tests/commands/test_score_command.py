@@ -239,6 +239,26 @@ def test_a_mention_over_a_line_end_is_one_mention(tmp_path: Path) -> None:
         assert data["relation_setting"] == "gold entities"
 
 
+def test_zeros_are_explained(tmp_path: Path, pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Rules that count events on notes without events, and a system that finds nothing."""
+
+    def shown(gold: str, predicted: str, rules: str) -> str:
+        assert main(["score", "--gold", gold, "--predicted", predicted, "--rules", rules]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    nothing = folder(tmp_path / "nothing", {"a": [], "b": []})
+    events = folder(tmp_path / "events", {"a": EVENTS, "b": DRUGS})
+    assert "the gold documents have no events, all that shac-2022 counts (strict-one-to-one counts mentions" in shown(*pair, "shac-2022")
+    said = shown(events, pair[1], "shac-2022")
+    assert "the predicted documents have no events" in said
+    assert "the gold documents" not in said
+    for rules in ("strict-one-to-one", "n2c2-2018"):
+        assert "the predicted documents have no mentions and no relations" in shown(pair[0], nothing, rules)
+        assert "documents have no" not in shown(*pair, rules)
+    assert "1 x event-not-counted while reading gold" in shown(events, pair[1], "n2c2-2018")
+    assert "1 x event-not-counted while reading gold" in shown(as_json_lines(events), pair[1], "n2c2-2018")
+
+
 def test_unknown_rules_are_answered_with_the_nearest(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", "--gold", pair[0], "--predicted", pair[1], "--rules", "shac2022"]) == 2
     assert "did you mean 'shac-2022'?" in capsys.readouterr().err

@@ -21,7 +21,10 @@ Arguments = Callable[..., list[str]]
         (["--ckpt_path=nowhere/last.ckpt"], "no such checkpoint"),
         (["--model.init_args.backbone=./nowhere"], "no such folder"),
         (["--data.corpora.init_args.root=/nowhere"], "no such folder"),
-        (["--evaluation.rules=nonsense"], "no rule set"),
+        (["--evaluation.rules=n2c2-2022"], "did you mean 'n2c2-2018'?"),
+        (["--evaluation.rules=shac-2022"], "counts nothing in corpus demo: the task finds mentions"),
+        (["--evaluation.interval_samples=1"], "evaluation.interval_samples is 1; expected a number"),
+        (["--evaluation.interval_samples=-5"], "or 0 for none"),
         (["--trainer.limit_test_batches=1", "--trainer.max_epochs=1", "--data.eval_batch_budget=100"], "half annotated"),
     ],
 )

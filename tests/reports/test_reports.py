@@ -65,6 +65,19 @@ def test_results_there_and_back(tmp_path: Path) -> None:
     assert Results.load(tmp_path / "absent.json") == Results()
 
 
+def test_results_without_intervals() -> None:
+    results = Results()
+    result = score([document(("Drug", 0, 7))], [document(("Drug", 0, 7))], StrictOneToOne())
+    results.add("test", "c", result, finds="entities", coverage=None, left_out={}, samples=0)
+    entry = results.splits["test"]["c"]
+    assert (entry["intervals"], entry["per_document"]["entities/strict"]) == ({}, {"d": [1, 0, 0]})
+    console = Console(width=200, record=True, file=io.StringIO())
+    show_run(results, console)
+    shown = console.export_text()
+    assert "interval" not in shown
+    assert "1.000" in shown
+
+
 def test_another_file_is_no_results_file(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("[]", encoding="utf-8")
     with pytest.raises(FileFormatError, match="not a results file"):

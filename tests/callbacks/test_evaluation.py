@@ -1,0 +1,53 @@
+"""What can only end in zeros or late is refused before training; scores themselves are tested where runs are."""
+
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import pytest
+
+from clinical_ie.callbacks.evaluation import Evaluation
+from clinical_ie.errors import SettingError
+from clinical_ie.schema import EntityType, RelationType, Schema, arguments
+
+TYPES = (EntityType("Tobacco"), EntityType("Amount"))
+AMOUNT = RelationType("Amount", heads=("Tobacco",))
+EVENTS = Schema(TYPES, arguments(AMOUNT), events=("Tobacco",))
+RELATIONS = Schema(TYPES, (AMOUNT,))
+BOTH = Schema(TYPES, (RelationType("Of"), *arguments(AMOUNT)), events=("Tobacco",))
+
+
+def data(finds: Literal["entities", "relations"], **schemas: Schema) -> Any:
+    corpora = {name: SimpleNamespace(schema=schema) for name, schema in schemas.items()}
+    return SimpleNamespace(corpora=corpora, task=SimpleNamespace(finds=finds))
+
+
+@pytest.mark.parametrize(
+    ("rules", "finds", "schema", "reason"),
+    [
+        ("shac-2022", "relations", EVENTS, None),
+        ("shac-2022", "relations", RELATIONS, "its schema has no events"),
+        ("shac-2022", "entities", EVENTS, "the task finds mentions"),
+        ("n2c2-2018", "relations", EVENTS, "all its links are arguments of events"),
+        ("n2c2-2018", "relations", RELATIONS, None),
+        ("n2c2-2018", "relations", BOTH, None),
+        ("n2c2-2018", "entities", EVENTS, None),
+        ("strict-one-to-one", "relations", EVENTS, None),
+        ("strict-one-to-one", "entities", RELATIONS, None),
+    ],
+)
+def test_rules_that_count_nothing_of_a_corpus(
+    rules: str, finds: Literal["entities", "relations"], schema: Schema, reason: str | None
+) -> None:
+    evaluation = Evaluation(rules=rules)
+    if reason is None:
+        evaluation.check(data(finds, ward=schema))
+        return
+    with pytest.raises(SettingError, match=rf"evaluation\.rules is {rules}, .* corpus ward: {reason}.*; give strict-one-to-one"):
+        evaluation.check(data(finds, other=BOTH, ward=schema) if finds == "relations" else data(finds, ward=schema))
+
+
+@pytest.mark.parametrize("samples", [-1, 1, 1_000_001])
+def test_numbers_of_samples_that_give_no_interval(samples: int) -> None:
+    with pytest.raises(SettingError, match=r"evaluation\.interval_samples"):
+        Evaluation(interval_samples=samples)
+    assert [Evaluation(interval_samples=fine).interval_samples for fine in (0, 2, 1_000_000)] == [0, 2, 1_000_000]
