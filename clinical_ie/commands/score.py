@@ -46,9 +46,9 @@ def _score(options: argparse.Namespace) -> int:
     rules = _rules(options)
     sides = {name: Findings(strict=not options.lenient) for name in ("gold", "predicted", "compare")}
     if isinstance(rules, N2c22018):
-        result, other = _scores(options, sides, read_literally, lambda gold, predicted: score_literally(gold, predicted, rules))
+        result, other = _scores(options, sides, read_literally, lambda gold, predicted, _: score_literally(gold, predicted, rules))
     else:
-        result, other = _scores(options, sides, read, lambda gold, predicted: score(gold, predicted, rules))
+        result, other = _scores(options, sides, read, lambda gold, predicted, written: score(gold, predicted, rules, written=written))
     if options.json:
         write_text(options.json, json.dumps(result.to_dict(), indent=1, ensure_ascii=False) + "\n")
 
@@ -59,7 +59,10 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _scores(
-    options: argparse.Namespace, sides: Mapping[str, Findings], reader: Reader[N], judge: Callable[[list[N], list[N]], Score]
+    options: argparse.Namespace,
+    sides: Mapping[str, Findings],
+    reader: Reader[N],
+    judge: Callable[[list[N], list[N], Mapping[str, LiteralNote] | None], Score],
 ) -> tuple[Score, Score | None]:
     """The scores of the system and of the second one, if there is one, both on gold's texts."""
     gold = reader(options.gold, sides["gold"], None)
@@ -67,7 +70,7 @@ def _scores(
 
     def scored(path: str, side: str) -> Score:
         notes = reader(path, sides[side], texts)
-        return judge(gold, on_texts(notes, texts, path, sides[side]))
+        return judge(gold, on_texts(notes, texts, path, sides[side]), _written(path) if sides[side].errors else None)
 
     return scored(options.predicted, "predicted"), scored(options.compare, "compare") if options.compare else None
 
@@ -85,6 +88,11 @@ def read_literally(path: str, findings: Findings, texts: Texts) -> list[LiteralN
             findings.warning(path, 0, "event-not-counted", f"{event.id} is an event, which only gives its trigger to relations")
         return [LiteralNote.of(document) for document in documents]
     return brat_literal.read(path, findings, texts=texts)
+
+
+def _written(path: str) -> dict[str, LiteralNote] | None:
+    """What BRAT files state, readable or not; None for JSON lines, of which a line is read or not."""
+    return None if _holds_json_lines(path) else {note.id: note for note in brat_literal.read(path, Findings(strict=False))}
 
 
 def _holds_json_lines(path: str) -> bool:

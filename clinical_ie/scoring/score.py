@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -91,8 +92,17 @@ class Score:
         return {**head, **body, "relation_setting": self.setting, **said}
 
 
-def score(gold: Iterable[Document], predicted: Iterable[Document], rules: RuleSet) -> Score:
+def score(
+    gold: Iterable[Document], predicted: Iterable[Document], rules: RuleSet, *, written: Mapping[str, LiteralNote] | None = None
+) -> Score:
     """Predicted documents held against gold documents of the same id.
+
+    Args:
+        gold: The truth.
+        predicted: What a system found.
+        rules: How documents are compared.
+        written: What the files of the predicted documents state, where a lenient reader left something out of them: mentions and
+            relations that a document cannot hold, such as those behind the end of its text, are wrong answers.
 
     Raises:
         InputError: A document id twice on one side; different sets of documents under rules that forbid it.
@@ -105,8 +115,22 @@ def score(gold: Iterable[Document], predicted: Iterable[Document], rules: RuleSe
         one = ours.get(name) or Document(name, theirs[name].text)
         other = theirs.get(name) or Document(name, one.text)
         counted.append(rules.count(one, other))
+        if written and name in written:
+            _add_unreadable(counted[-1], other, written[name])
         on_gold = on_gold and (one.entities == other.entities or _mentions(one) == _mentions(other))
     return Score(rules.name, rules.macro, counted, missing, extra, _setting(on_gold, names))
+
+
+def _add_unreadable(counts: DocumentCounts, document: Document, written: LiteralNote) -> None:
+    """Count what is written and not in the document as false positives."""
+    pairs: tuple[tuple[dict[Mode, TypeCounts], Iterable[str], Iterable[str]], ...] = (
+        (counts.entities, [mention[0] for mention in written.mentions], [entity.type for entity in document.entities]),
+        (counts.relations, [link[0] for link in written.links], [relation.type for relation in document.relations]),
+    )
+    for modes, all_types, kept in pairs:
+        for name, number in (Counter(all_types) - Counter(kept)).items():
+            for types in modes.values():
+                types.setdefault(name, Counts()).fp += number
 
 
 def score_literally(gold: Iterable[LiteralNote], predicted: Iterable[LiteralNote], rules: N2c22018) -> Score:

@@ -217,6 +217,20 @@ def test_the_script_of_2018_counts_what_is_written(
         assert tuple(data[kind]["strict"]["micro"][name] for name in ("tp", "fp", "fn")) == expected
 
 
+def test_predictions_that_no_document_can_hold_are_wrong_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A lenient reader leaves them out, which must not make the system look better."""
+    more = ["T8\tDrug 100 107\taspirin", "T9\tDrug 7 0\taspirin", "R2\tStrength-Drug Arg1:T2 Arg2:T8", "R3\tSame Arg1:T1 Arg2:T77"]
+    sides = folder(tmp_path / "gold", {"a": GOLD, "b": GOLD}), folder(tmp_path / "system", {"a": [*GOLD, *more], "b": GOLD}, texts=False)
+    assert main(["score", "--gold", sides[0], "--predicted", sides[1]]) == 2
+    capsys.readouterr()
+    data = result(tmp_path, *sides, "--lenient")
+    for mode in ("strict", "lenient"):
+        # Two mentions, and a relation of one of them; the relation of a mention that is not written at all is only counted.
+        assert [data["entities"][mode]["micro"][name] for name in ("tp", "fp", "fn")] == [6, 2, 0]
+        assert [data["relations"][mode]["micro"][name] for name in ("tp", "fp", "fn")] == [2, 1, 0]
+    assert "2 x offsets-outside-text while reading predicted" in capsys.readouterr().out
+
+
 def test_the_script_of_2018_needs_no_texts(tmp_path: Path) -> None:
     sides = [folder(tmp_path / side, {"a": GOLD}, texts=False) for side in ("gold", "system")]
     assert result(tmp_path, *sides, "--rules", "n2c2-2018")["entities"]["strict"]["micro"]["tp"] == 3
