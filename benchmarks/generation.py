@@ -50,7 +50,7 @@ def plain(model: Any, language_model: Any, batch: int, requests: list[Generation
     end = model.subwords.end_id
     for start in range(0, len(requests), batch):
         some = requests[start : start + batch]
-        rows = [[*request.opening, *request.question] for request in some]
+        rows = [[*request.prefix_ids, *request.suffix_ids] for request in some]
         width = max(map(len, rows))
         ids = torch.tensor([[end] * (width - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
@@ -89,7 +89,9 @@ class Run:
         source = Source(corpus.name, corpus.schema, self.model.subwords)
         self.examples = [example for document in notes for example in self.task.examples(document, source)]
         base, ratio = self.model.max_new_tokens_base, self.model.max_new_tokens_ratio
-        self.requests = [GenerationRequest(e.opening, e.input_ids, base + int(ratio * len(e.input_ids)), e.grammar) for e in self.examples]
+        self.requests = [
+            GenerationRequest(e.prefix_ids, e.input_ids, base + int(ratio * len(e.input_ids)), e.grammar) for e in self.examples
+        ]
         self.free = [GenerationRequest(r.prefix_ids, r.suffix_ids, r.max_new_tokens) for r in self.requests]
 
     @property

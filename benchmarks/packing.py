@@ -46,7 +46,7 @@ def measured(corpora: str, way: str, steps: int, budget: int, chunk: int) -> dic
         batches.append(batch)
         if len(batches) > steps:
             break
-    own = {example.id: example.length - len(example.opening) for example in data.examples["train"]}
+    own = {example.id: example.length - len(example.prefix_ids) for example in data.examples["train"]}
     real = slots = 0
     seconds = 0.0
     for number, batch in enumerate(batches):
@@ -65,7 +65,7 @@ def measured(corpora: str, way: str, steps: int, budget: int, chunk: int) -> dic
 
 def loss_alone(tokens: int, chunk: int) -> dict[str, float]:
     """Seconds and added memory of the loss of so many response tokens over SmolLM2's vocabulary, forward and backward."""
-    from clinical_ie.models.cross_entropy import summed_cross_entropy
+    from clinical_ie.models.cross_entropy import chunked_cross_entropy
 
     torch.manual_seed(0)
     head = torch.nn.Linear(576, 49152, bias=False)
@@ -73,7 +73,7 @@ def loss_alone(tokens: int, chunk: int) -> dict[str, float]:
     targets = torch.randint(49152, (tokens,))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.perf_counter()
-    summed_cross_entropy(hidden, targets, head, chunk).backward()
+    chunked_cross_entropy(hidden, targets, head, chunk).backward()
     seconds = time.perf_counter() - begun
     return {"seconds": seconds, "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6}
 

@@ -19,7 +19,7 @@ from clinical_ie.commands.precision import computes_in_bfloat16
 from clinical_ie.commands.quiet import quieten
 from clinical_ie.corpora import Maccrobat, UWSocialHistory
 from clinical_ie.corpora.corpus import Corpus
-from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.decoding import generation
 from clinical_ie.decoding.generation import GenerationRequest, generate
 from clinical_ie.decoding.token_trie import token_trie
@@ -39,7 +39,7 @@ def examples_of(syntax: str, corpus: Corpus, notes: list[Any], encoder: Any, cov
     return [example for note in notes for example in task.examples(note, source, coverage)]
 
 
-def sayable(example: Any, encoder: ConversationSubwords) -> bool:
+def sayable(example: Any, encoder: ChatTokenizer) -> bool:
     """Whether its gold answer keeps to its grammar; mentions that begin inside of words do not."""
     if example.grammar is None:
         return True
@@ -49,7 +49,7 @@ def sayable(example: Any, encoder: ConversationSubwords) -> bool:
     return state is not None and automaton.may_end(state)
 
 
-def seconds(backbone: Decoder, encoder: ConversationSubwords, examples: list[Any]) -> float:
+def seconds(backbone: Decoder, encoder: ChatTokenizer, examples: list[Any]) -> float:
     """Of saying the gold answers."""
     real = generation._PrefixBatch._verify
 
@@ -63,7 +63,7 @@ def seconds(backbone: Decoder, encoder: ConversationSubwords, examples: list[Any
             place += 1 + len(draft)
         real(self, gold, drafts)
 
-    requests = [GenerationRequest(e.opening, e.input_ids, 4 * len(e.response), e.grammar) for e in examples]
+    requests = [GenerationRequest(e.prefix_ids, e.input_ids, 4 * len(e.response), e.grammar) for e in examples]
     repeats = examples[0].grammar is not None and examples[0].grammar.copies_text
     precision = torch.bfloat16 if computes_in_bfloat16("cpu") else torch.float32
     generation._PrefixBatch._verify = verify  # type: ignore[method-assign]
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--seconds", action="store_true")
     options = parser.parse_args()
     quieten()
-    encoder = ConversationSubwords(BACKBONE)
+    encoder = ChatTokenizer(BACKBONE)
     uw = UWSocialHistory(str(options.corpora / "uw_social_history_mtsamples"))
     corpora: dict[str, Corpus] = {"UW": uw, "MACCROBAT": Maccrobat(str(options.corpora / "maccrobat2020"), dev_share=0.0, test_share=0.2)}
     print("| syntax | " + " | ".join(f"{name}, tokens a note | of lines | sayable" for name in corpora) + " |")

@@ -105,7 +105,7 @@ def write_whole(model: Any, folder: Path, dtype: str) -> None:
         )
     found = model.backbone.model
     if isinstance(found, PeftModel):
-        if model.backbone.virtual:
+        if model.backbone.num_virtual_tokens:
             raise SettingError("virtual tokens cannot be merged into weights; export the adapter without --merge")
         found = found.merge_and_unload()
     found = found.to(getattr(torch, dtype))

@@ -1,4 +1,7 @@
-"""Batches by a budget of sub-words: examples of like length together, so that little is padding."""
+"""Token-budget batches of examples of similar length (length bucketing), and packed rows behind shared prefixes (sequence packing).
+
+Reference: Krell et al., Efficient sequence packing without cross-contamination (2021), for packing.
+"""
 
 from __future__ import annotations
 
@@ -40,33 +43,35 @@ def budget_batches(lengths: Sequence[int], budget: int, *, noise: float = 0.0, s
     return batches
 
 
-def packed_batches(own: Sequence[int], shared: Sequence[int], sizes: Sequence[int], budget: int, *, seed: int | str = 0) -> list[list[int]]:
-    """Indices in batches that fit into one row: what examples share is there once for all of them.
+def packed_batches(
+    suffix_lengths: Sequence[int], prefixes: Sequence[int], prefix_lengths: Sequence[int], budget: int, *, seed: int | str = 0
+) -> list[list[int]]:
+    """Indices in batches that fit into one row, which holds each shared prefix once (first-fit packing).
 
     Args:
-        own: Sub-words of each example without what it shares.
-        shared: For each example, which shared part it has.
-        sizes: Sub-words of each shared part.
+        suffix_lengths: Sub-words of each example without its prefix.
+        prefixes: For each example, the index of its prefix.
+        prefix_lengths: Sub-words of each prefix.
         budget: Most sub-words of a row; an example longer than that is a row of its own.
         seed: Of the order in which examples are packed.
     """
-    order = list(range(len(own)))
+    order = list(range(len(suffix_lengths)))
     random.Random(seed).shuffle(order)
     batches: list[list[int]] = []
-    rooms: list[int] = []
-    open_of: dict[int, list[int]] = {}
+    free: list[int] = []
+    open_rows: dict[int, list[int]] = {}
     for index in order:
-        # the first of the last few open rows with the same shared part that has room
-        rows = open_of.setdefault(shared[index], [])
-        found = next((row for row in rows if rooms[row] >= own[index]), None)
+        # the first of the last few open rows with the same prefix and enough free tokens
+        rows = open_rows.setdefault(prefixes[index], [])
+        found = next((row for row in rows if free[row] >= suffix_lengths[index]), None)
         if found is None:
             batches.append([])
-            rooms.append(budget - sizes[shared[index]])
+            free.append(budget - prefix_lengths[prefixes[index]])
             found = len(batches) - 1
             rows.append(found)
             del rows[:-_OPEN_ROWS]
         batches[found].append(index)
-        rooms[found] -= own[index]
+        free[found] -= suffix_lengths[index]
     return batches
 
 
@@ -84,12 +89,12 @@ class BudgetBatchSampler(Sampler[list[Any]]):
         seed: Of that.
         rank: Which share.
         ranks: How many shares.
-        progress: Tells, when a pass begins, the epoch and how many of its batches are done already.
+        progress: Gives, when an epoch begins, its number and how many of its batches are done already.
         batches: Makes batches of a budget, noise and a seed; by default `budget_batches` of the lengths.
-        targets: What each example has to teach, in tokens. With it, indices come with the sum over the whole optimizer step: all ranks
+        targets: Target tokens of each example. With it, indices come with the sum over the whole optimizer step: all ranks
             and all batches whose gradients are accumulated.
-        accumulated: Number of those.
-        limit: Tells, when a pass begins, after how many batches it will be left.
+        accumulated: Number of accumulated batches.
+        limit: Gives, when an epoch begins, after how many batches it will end (``limit_train_batches``).
     """
 
     def __init__(

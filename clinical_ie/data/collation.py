@@ -1,4 +1,6 @@
-"""Examples to tensors.
+"""Collation: examples to padded or packed tensors.
+
+Training rows of instructions are packed (sequence packing): examples behind a shared prefix, kept apart by segment ids and a block mask.
 
 Shape legend: ``B`` rows, ``L`` sub-words, ``W`` units, ``M`` mentions, ``P`` pairs,
 ``K`` labels, ``Q`` queries, ``G`` gold spans.
@@ -206,8 +208,8 @@ class ReadingCollator:
         }
 
 
-class Untouched:
-    """Examples that no transfer to a device looks into."""
+class HostExamples:
+    """Examples that a transfer of the batch to a device leaves alone."""
 
     def __init__(self, examples: Sequence[Any]) -> None:
         self.examples = list(examples)
@@ -218,7 +220,7 @@ class InstructionCollator:
 
     Args:
         pad_id: Fills up ``input_ids``.
-        packed: All examples in one row, each opening once; else a row for each.
+        packed: All examples in one row, each shared prefix once; else a row for each.
     """
 
     def __init__(self, pad_id: int, *, packed: bool) -> None:
@@ -227,24 +229,25 @@ class InstructionCollator:
     def __call__(self, items: Sequence[Any]) -> Batch:
         """One batch.
 
-        In training, with what teaches it: each piece of a row sees what is before it in itself and the opening that is its `above`.
+        For training, with targets: each segment of a row attends causally to itself and to its shared prefix, whose segment id is in
+        `prefix_segment_ids`.
 
         Shape:
-            - input_ids, position_ids, pieces, above: ``(B, L)``; pieces count from 1, 0 is padding.
-            - predicting, targets: ``(N,)``: places in the flattened rows, and the tokens that follow there.
+            - input_ids, position_ids, segment_ids, prefix_segment_ids: ``(B, L)``; segments count from 1, 0 is padding or no prefix.
+            - loss_positions, targets: ``(N,)``: positions in the flattened rows, and the tokens to predict there.
         """
         if not isinstance(items[0], tuple):
-            return {"examples": Untouched(items), "example_ids": [example.id for example in items], "corpora": [e.corpus for e in items]}
+            return {"examples": HostExamples(items), "example_ids": [example.id for example in items], "corpora": [e.corpus for e in items]}
         examples: list[InstructionExample] = [example for example, _ in items]
         rows = [_Row(examples)] if self.packed else [_Row([example]) for example in examples]
         width = max(len(row.ids) for row in rows)
         return {
             "input_ids": padded([row.ids for row in rows], self.pad_id),
             "position_ids": padded([row.positions for row in rows], 0),
-            "pieces": padded([row.pieces for row in rows], 0),
-            "above": padded([row.above for row in rows], 0),
+            "segment_ids": padded([row.segment_ids for row in rows], 0),
+            "prefix_segment_ids": padded([row.prefix_segment_ids for row in rows], 0),
             "attention_mask": padded([[1] * len(row.ids) for row in rows], 0),
-            "predicting": torch.tensor([number * width + place for number, row in enumerate(rows) for place in row.predicting]),
+            "loss_positions": torch.tensor([number * width + place for number, row in enumerate(rows) for place in row.loss_positions]),
             "targets": torch.tensor([token for row in rows for token in row.targets]),
             "step_targets": items[0][1],
             "example_ids": [example.id for example in examples],
@@ -253,35 +256,35 @@ class InstructionCollator:
 
 
 class _Row:
-    """Examples one behind the other, those with the same opening behind that."""
+    """Packed examples, those with the same prefix behind one copy of it."""
 
     def __init__(self, examples: Sequence[InstructionExample]) -> None:
         self.ids: list[int] = []
         self.positions: list[int] = []
-        self.pieces: list[int] = []
-        self.above: list[int] = []
-        self.predicting: list[int] = []
+        self.segment_ids: list[int] = []
+        self.prefix_segment_ids: list[int] = []
+        self.loss_positions: list[int] = []
         self.targets: list[int] = []
         groups: dict[tuple[int, ...], list[InstructionExample]] = {}
         for example in examples:
-            groups.setdefault(example.opening, []).append(example)
-        piece = 0
-        for opening, members in groups.items():
-            piece += 1
-            parent = piece
-            self._add(opening, 0, piece, 0)
+            groups.setdefault(example.prefix_ids, []).append(example)
+        segment = 0
+        for prefix_ids, members in groups.items():
+            segment += 1
+            prefix_segment = segment
+            self._add(prefix_ids, 0, segment, 0)
             for example in members:
-                piece += 1
+                segment += 1
                 first = len(self.ids) + len(example.input_ids) - 1
-                self._add((*example.input_ids, *example.response[:-1]), len(opening), piece, parent)
-                self.predicting += range(first, first + len(example.response))
+                self._add((*example.input_ids, *example.response[:-1]), len(prefix_ids), segment, prefix_segment)
+                self.loss_positions += range(first, first + len(example.response))
                 self.targets += example.response
 
-    def _add(self, ids: Sequence[int], first: int, piece: int, above: int) -> None:
+    def _add(self, ids: Sequence[int], first_position: int, segment: int, prefix_segment: int) -> None:
         self.ids += ids
-        self.positions += range(first, first + len(ids))
-        self.pieces += [piece] * len(ids)
-        self.above += [above] * len(ids)
+        self.positions += range(first_position, first_position + len(ids))
+        self.segment_ids += [segment] * len(ids)
+        self.prefix_segment_ids += [prefix_segment] * len(ids)
 
 
 def collator_for(

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.views import keep
 from clinical_ie.data.batching import BudgetBatchSampler, packed_batches
+from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch, collator_for
-from clinical_ie.data.conversation import ConversationSubwords
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
@@ -43,13 +43,13 @@ class ExtractionDataModule(pl.LightningDataModule):
         tokenizer: Hub name or folder; the command line links it to the model's backbone.
         batch_budget: Sub-words of a training batch, padding included; batches of a shuffled epoch may exceed it by a few per
             cent, so that every epoch has the same number of steps.
-        eval_batch_budget: Most sub-words of a batch elsewhere; of an instruction, those behind the shared opening.
+        eval_batch_budget: Most sub-words of a batch elsewhere; of an instruction, those behind the shared prefix.
         seed: Order of training batches.
         texts: A folder of ``.txt`` files for ``predict``, or one such file; without it, predictions are made for the test split.
         mentions: Where a task needs mentions, those that another model found, for ``test`` and ``predict``: a folder of its
             predictions, with ``CORPUS.jsonl`` or BRAT files in ``CORPUS``. Without it gold mentions are taken.
         workers: Processes that make batches; 0 makes them in the main process, which is fastest for short notes.
-        packing: Training instructions share a row with others of the same opening, which is there once; else a row each.
+        packing: Sequence packing: training instructions share a row with others of the same prefix, which is there once; else a row each.
         dev_documents: Most documents of each corpus that a validation during training looks at, a fixed random choice; all when None.
         lenient: Mend and count broken records instead of stopping at the first.
     """
@@ -99,7 +99,7 @@ class ExtractionDataModule(pl.LightningDataModule):
     def encoder(self) -> Subwords:
         """The tokenizer, loaded when it is first needed."""
         if self._encoder is None:
-            self._encoder = (ConversationSubwords if isinstance(self.task, Instruction) else Subwords)(self.tokenizer)
+            self._encoder = (ChatTokenizer if isinstance(self.task, Instruction) else Subwords)(self.tokenizer)
         return self._encoder
 
     def setup(self, stage: str) -> None:
@@ -242,7 +242,7 @@ class ExtractionDataModule(pl.LightningDataModule):
                 targets = [len(example.response) for example in instructed]
                 batches = _packing(instructed) if self.packing else None
             else:
-                lengths = [len(example.input_ids) for example in instructed]  # openings are shared
+                lengths = [len(example.input_ids) for example in instructed]  # prefixes are shared
         sampler = BudgetBatchSampler(
             lengths,
             budget,
@@ -283,11 +283,11 @@ class ExtractionDataModule(pl.LightningDataModule):
 
 
 def _packing(examples: Sequence[InstructionExample]) -> Callable[[int, float, int | str], list[list[int]]]:
-    """What packs examples into rows that hold their common openings once."""
-    openings = {opening: rank for rank, opening in enumerate(dict.fromkeys(example.opening for example in examples))}
-    own = [example.length - len(example.opening) for example in examples]
-    shared = [openings[example.opening] for example in examples]
-    return lambda budget, _, seed: packed_batches(own, shared, [len(opening) for opening in openings], budget, seed=seed)
+    """What packs examples into rows that hold their shared prefixes once."""
+    prefixes = {prefix_ids: rank for rank, prefix_ids in enumerate(dict.fromkeys(example.prefix_ids for example in examples))}
+    own = [example.length - len(example.prefix_ids) for example in examples]
+    shared = [prefixes[example.prefix_ids] for example in examples]
+    return lambda budget, _, seed: packed_batches(own, shared, [len(prefix_ids) for prefix_ids in prefixes], budget, seed=seed)
 
 
 class _Listed(torch.utils.data.Dataset[Any]):

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.decoding.adapter_merging import merged_for_inference
 from clinical_ie.decoding.constraint import Constraint
 from clinical_ie.decoding.kv_cache import KVCache
@@ -73,7 +73,7 @@ class _RunningSequence:
 @torch.no_grad()
 def generate(
     backbone: Decoder,
-    subwords: ConversationSubwords,
+    subwords: ChatTokenizer,
     requests: Sequence[GenerationRequest],
     *,
     batch_size: int = 8,
@@ -117,7 +117,7 @@ def _dummy_forward(backbone: Decoder, token: int, *, is_prefix: bool) -> None:
     """A forward pass of one token whose result nobody needs; see `RankSynchronizer`."""
     device = next(backbone.parameters()).device
     ids = torch.tensor([[token]], device=device)
-    hidden = backbone(ids, torch.zeros_like(ids), torch.ones(1, 1, 1, dtype=torch.bool, device=device), begin=is_prefix)
+    hidden = backbone(ids, torch.zeros_like(ids), torch.ones(1, 1, 1, dtype=torch.bool, device=device), with_virtual_tokens=is_prefix)
     if not is_prefix:
         backbone.logits(hidden[0])
 
@@ -128,7 +128,7 @@ class _PrefixBatch:
     def __init__(
         self,
         backbone: Decoder,
-        subwords: ConversationSubwords,
+        subwords: ChatTokenizer,
         prefix_ids: tuple[int, ...],
         requests: Sequence[GenerationRequest],
         sequences: list[GeneratedSequence],
@@ -174,7 +174,7 @@ class _PrefixBatch:
             constraint = None
             if request.grammar is not None and self.vocabulary is not None:
                 constraint = Constraint(
-                    request.grammar, self.vocabulary, self.end, self.subwords.continued, self.backtrack_threshold, self.ngrams
+                    request.grammar, self.vocabulary, self.end, self.subwords.encode_continuation, self.backtrack_threshold, self.ngrams
                 )
             self.cache.admit(len(self.rows) + len(admitted))
             prompt_length = self.prefix_length + len(request.suffix_ids)
@@ -206,15 +206,15 @@ class _PrefixBatch:
         ids = torch.tensor([[token for _, span_ids in spans for token in span_ids]], device=self.device)
         token_positions = [position for first, span_ids in spans for position in range(first, first + len(span_ids))]
         positions = torch.tensor([token_positions], device=self.device)
-        key_positions = torch.arange(-self.backbone.virtual, max(token_positions) + 1, device=self.device).unsqueeze(0)
+        key_positions = torch.arange(-self.backbone.num_virtual_tokens, max(token_positions) + 1, device=self.device).unsqueeze(0)
         lengths = [len(span_ids) for _, span_ids in spans]
-        cache_positions = [position + self.backbone.virtual for position in token_positions]
+        cache_positions = [position + self.backbone.num_virtual_tokens for position in token_positions]
         layout = VarlenLayout.of((lengths[:running], lengths[running:]), cache_positions, self.device)
         self.cache.prepare(layout, len(spans), key_positions.shape[1])
         self.synchronizer.before_forward(is_prefix=False)
         with use_layout(layout) if self.is_varlen else nullcontext():
             causal = key_positions.unsqueeze(1) <= positions.unsqueeze(2)
-            hidden: Tensor = self.backbone(ids, positions, causal, cache=self.cache, key_positions=key_positions, begin=False)
+            hidden: Tensor = self.backbone(ids, positions, causal, cache=self.cache, key_positions=key_positions, with_virtual_tokens=False)
         return hidden
 
     def _draft(self, row: _RunningSequence) -> tuple[int, ...]:

@@ -1,9 +1,12 @@
-"""A pretrained decoder as modules use it: with adapters where asked, and told for every token which others it sees.
+"""A pretrained decoder (causal language model) with parameter-efficient adapters, explicit attention masks and positions.
 
-Attention is always given as what each token may see, with explicit positions: rows may hold several examples and padding may
-stand anywhere, and no architecture can misread that.
+The attention mask always says for each token which keys it attends to, beside explicit position ids: rows may be packed with several
+examples (block-diagonal attention behind a shared prefix) and padding may stand anywhere, and no architecture can misread that.
 
-Shape legend: ``B`` rows, ``L`` tokens, ``T`` tokens in the cache and new ones, ``H`` hidden, ``V`` virtual tokens.
+References: Krell et al., Efficient sequence packing without cross-contamination (2021); Hu et al., LoRA (ICLR 2022); Lester et al., Prompt
+tuning (EMNLP 2021); Li & Liang, Prefix-tuning (ACL 2021).
+
+Shape legend: ``B`` rows, ``L`` tokens, ``T`` keys (tokens in the cache and new ones), ``H`` hidden, ``V`` virtual tokens.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ def load_decoder(name: str, *, dropout: float | None = None, quantized: Quantize
             for key in ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout"):
                 if hasattr(config, key):
                     setattr(config, key, dropout)
-        config.use_cache = False  # what reads a cache is told so; with one by default, packed examples leak into each other
+        config.use_cache = False  # generation asks for a cache; with one by default, packed examples leak into each other
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=torch.float32, trust_remote_code=False, weights_only=True, output_loading_info=True,
             **({} if quantized is None else settings_of(quantized)),
@@ -58,14 +61,14 @@ def load_decoder(name: str, *, dropout: float | None = None, quantized: Quantize
 
 
 class Decoder(nn.Module):
-    """Hidden states of tokens that see what they are told to see, and the vocabulary's scores.
+    """Hidden states of tokens under any attention mask, and the logits of the vocabulary.
 
     Args:
         name: Hub name, local folder, GGUF file, or ``package:NAME/FOLDER``.
-        peft: How the backbone is adapted; not at all when None.
-        freeze: Keep the backbone's own weights as they are; by default where there is an adapter.
+        peft: Parameter-efficient tuning; None for none.
+        freeze: Freeze the backbone's own weights; by default where there is an adapter.
         dropout: Replaces the backbone's own.
-        gradient_checkpointing: Recompute activations in the backward pass; less memory, more time.
+        gradient_checkpointing: Recompute activations in the backward pass: less memory, more time.
         quantized: How few bits a weight of a frozen linear layer has; None for full precision.
     """
 
@@ -108,10 +111,10 @@ class Decoder(nn.Module):
         self.adapters = {key for key, parameter in self.named_parameters() if parameter.requires_grad and parameter not in own}
         self.model.train()
         config = base.config.get_text_config()
-        self._window = config.sliding_window if "sliding_attention" in (getattr(config, "layer_types", None) or ()) else None
-        if self._window is None and getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
-            self._window = config.sliding_window
-        self._by_kind = bool(getattr(config, "layer_types", None)) and "sliding_attention" in config.layer_types
+        self._sliding_window = config.sliding_window if "sliding_attention" in (getattr(config, "layer_types", None) or ()) else None
+        if self._sliding_window is None and getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
+            self._sliding_window = config.sliding_window
+        self._masks_by_layer_type = bool(getattr(config, "layer_types", None)) and "sliding_attention" in config.layer_types
         self._softcap = getattr(config, "final_logit_softcapping", None)
         self.hidden = int(config.hidden_size)
 
@@ -121,8 +124,8 @@ class Decoder(nn.Module):
         return cast("PreTrainedModel", cast("Any", self.model).get_base_model() if isinstance(self.model, PeftModel) else self.model)
 
     @property
-    def virtual(self) -> int:
-        """Virtual tokens in front of every example."""
+    def num_virtual_tokens(self) -> int:
+        """Virtual tokens (soft prompt or prefix) in front of every example."""
         prompt = self._prompt
         return 0 if prompt is None else int(prompt.num_virtual_tokens)
 
@@ -135,24 +138,24 @@ class Decoder(nn.Module):
         self,
         input_ids: Tensor,
         position_ids: Tensor,
-        visible: Tensor,
+        attention_mask: Tensor,
         *,
         cache: Cache | None = None,
         key_positions: Tensor | None = None,
-        begin: bool = True,
+        with_virtual_tokens: bool = True,
     ) -> Tensor:
         """Hidden states of the tokens given.
 
         Args:
             input_ids: Tokens.
             position_ids: Their positions, from 0, virtual tokens not counted.
-            visible: For each token, which keys it sees: those of the cache with the new ones.
-            cache: Keys and values of tokens before; new ones are added to it. Empty where `begin` is set.
+            attention_mask: For each token, the keys that it attends to: those of the cache, then the new ones.
+            cache: KV cache of earlier tokens; new ones are added to it. Empty where `with_virtual_tokens` is set.
             key_positions: Positions of these keys; by default those of the tokens.
-            begin: Put virtual tokens in front; not where the cache holds them already.
+            with_virtual_tokens: Put virtual tokens in front; false where the cache holds them already.
 
         Shape:
-            - input_ids, position_ids: ``(B, L)``; visible: ``(B, L, T)``, bool; key_positions: ``(B, T)``
+            - input_ids, position_ids: ``(B, L)``; attention_mask: ``(B, L, T)``, bool; key_positions: ``(B, T)``
             - result: ``(B, L, H)``
         """
         prompt = self._prompt
@@ -162,11 +165,11 @@ class Decoder(nn.Module):
             virtual = int(prompt.num_virtual_tokens)
             prefix = prompt.peft_type == "PREFIX_TUNING"
             shift = virtual  # as PEFT counts, so that adapters mean the same there
-            if begin:
+            if with_virtual_tokens:
                 rows, width = input_ids.shape
                 found: Any = cast("Any", self.model).get_prompt(batch_size=rows)
-                in_front = visible.new_ones(rows, width, virtual)
-                visible = torch.cat([in_front & visible.any(2, keepdim=True), visible], 2)
+                in_front = attention_mask.new_ones(rows, width, virtual)
+                attention_mask = torch.cat([in_front & attention_mask.any(2, keepdim=True), attention_mask], 2)
                 own = torch.arange(virtual, device=input_ids.device).expand(rows, virtual)
                 if prefix:
                     if cache is None:
@@ -179,10 +182,10 @@ class Decoder(nn.Module):
                     embeds = cast("Tensor", self.base.get_input_embeddings()(input_ids))
                     inputs = {"inputs_embeds": torch.cat([found.to(embeds.dtype), embeds], 1)}
                     triangle = torch.ones(virtual, virtual, dtype=torch.bool, device=input_ids.device).tril()
-                    above = torch.cat([triangle, triangle.new_zeros(virtual, width)], 1).expand(rows, -1, -1)
-                    visible = torch.cat([above, visible], 1)
+                    virtual_rows = torch.cat([triangle, triangle.new_zeros(virtual, width)], 1).expand(rows, -1, -1)
+                    attention_mask = torch.cat([virtual_rows, attention_mask], 1)
                     position_ids = torch.cat([own - virtual, position_ids], 1)
-        mask = self._masks(visible, position_ids, position_ids if key_positions is None else key_positions)
+        mask = self._masks(attention_mask, position_ids, position_ids if key_positions is None else key_positions)
         body = cast("Any", self.base).get_decoder()
         states: Tensor = body(
             **inputs,
@@ -194,37 +197,37 @@ class Decoder(nn.Module):
         return states[:, states.shape[1] - input_ids.shape[1] :]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of the vocabulary.
+        """Logits of the vocabulary.
 
         Shape:
             - hidden: ``(..., H)``; result: ``(..., vocabulary)``
         """
-        found = cast("Tensor", cast("Any", self.base).get_output_embeddings()(hidden))
-        return found if self._softcap is None else self._softcap * torch.tanh(found / self._softcap)
+        logits = cast("Tensor", cast("Any", self.base).get_output_embeddings()(hidden))
+        return logits if self._softcap is None else self._softcap * torch.tanh(logits / self._softcap)
 
-    def _masks(self, visible: Tensor, positions: Tensor, keys: Tensor) -> Any:
-        """Scores to add, as the architecture takes them: one for all layers, or one for each kind of layer."""
-        full = _added(visible)
-        if self._window is None:
+    def _masks(self, attention_mask: Tensor, positions: Tensor, keys: Tensor) -> Any:
+        """Additive masks as the architecture takes them: one for all layers, or one for each type of layer (sliding-window attention)."""
+        full = _additive_mask(attention_mask)
+        if self._sliding_window is None:
             return full
-        near = (positions.unsqueeze(2) - keys.unsqueeze(1)) < self._window
-        sliding = _added(visible & near)
-        return {"full_attention": full, "sliding_attention": sliding} if self._by_kind else sliding
+        near = (positions.unsqueeze(2) - keys.unsqueeze(1)) < self._sliding_window
+        sliding = _additive_mask(attention_mask & near)
+        return {"full_attention": full, "sliding_attention": sliding} if self._masks_by_layer_type else sliding
 
 
-def _added(visible: Tensor) -> Tensor:
-    """Zero where a token sees another, and as good as minus infinity elsewhere; tokens that see nothing (padding) see all."""
-    seen = visible | ~visible.any(2, keepdim=True)
-    scores = torch.zeros(seen.shape, device=seen.device)
-    return scores.masked_fill(~seen, torch.finfo(scores.dtype).min).unsqueeze(1)
+def _additive_mask(attention_mask: Tensor) -> Tensor:
+    """Zero where a token attends, and as good as minus infinity elsewhere; tokens that attend to nothing (padding) attend to all."""
+    attended = attention_mask | ~attention_mask.any(2, keepdim=True)
+    scores = torch.zeros(attended.shape, device=attended.device)
+    return scores.masked_fill(~attended, torch.finfo(scores.dtype).min).unsqueeze(1)
 
 
-def seen_in_pieces(pieces: Tensor, above: Tensor) -> Tensor:
-    """What each token sees where rows are made of pieces: what is before it in its own, and the piece above that.
+def block_mask(segment_ids: Tensor, prefix_segment_ids: Tensor) -> Tensor:
+    """The attention mask of packed rows: block-diagonal and causal, and each segment attends to its shared prefix.
 
     Shape:
-        - pieces, above: ``(B, L)``, 0 for padding and for no piece above; result: ``(B, L, L)``
+        - segment_ids, prefix_segment_ids: ``(B, L)``, 0 for padding and for segments without a prefix; result: ``(B, L, L)``
     """
-    one, other = pieces.unsqueeze(2), pieces.unsqueeze(1)
-    before = torch.ones(pieces.shape[1], pieces.shape[1], dtype=torch.bool, device=pieces.device).tril()
-    return before & (one > 0) & ((one == other) | (above.unsqueeze(2) == other) & (other > 0))
+    query, key = segment_ids.unsqueeze(2), segment_ids.unsqueeze(1)
+    causal = torch.ones(segment_ids.shape[1], segment_ids.shape[1], dtype=torch.bool, device=segment_ids.device).tril()
+    return causal & (query > 0) & ((query == key) | (prefix_segment_ids.unsqueeze(2) == key) & (key > 0))

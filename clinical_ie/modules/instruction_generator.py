@@ -1,4 +1,4 @@
-"""A decoder that answers instructions.
+"""Instruction tuning of a decoder (supervised fine-tuning: loss on response tokens only) and constrained generation.
 
 Shape legend: ``B`` rows, ``L`` tokens, ``N`` tokens to be predicted.
 """
@@ -11,11 +11,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch
-from clinical_ie.data.conversation import ConversationSubwords
 from clinical_ie.decoding.generation import GenerationRequest, generate
-from clinical_ie.models.cross_entropy import summed_cross_entropy
-from clinical_ie.models.decoder import Decoder, seen_in_pieces
+from clinical_ie.models.cross_entropy import chunked_cross_entropy
+from clinical_ie.models.decoder import Decoder, block_mask
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.instruction import Completion, Instruction, InstructionExample
@@ -82,18 +82,18 @@ class InstructionGenerator(TunedModule):
         if self.compiled:
             cast("Any", self.backbone.base).get_decoder().compile(dynamic=True)  # in place, so weights keep their names
         self.heads = torch.nn.Module()  # the vocabulary's scores are the backbone's own
-        self.subwords = ConversationSubwords(self.backbone_name)
+        self.subwords = ChatTokenizer(self.backbone_name)
 
     def meaning(self, schemas: dict[str, Schema]) -> Any:
         """Nothing: what is asked stands in the question, so weights fit any schema."""
         return "instructions"
 
     def _loss(self, batch: Batch) -> Tensor:
-        """The sum over the tokens of all responses."""
-        visible = seen_in_pieces(batch["pieces"], batch["above"])
-        hidden = self.backbone(batch["input_ids"], batch["position_ids"], visible)
-        states = hidden.flatten(0, 1)[batch["predicting"]]
-        return summed_cross_entropy(states, batch["targets"], self.backbone.logits, self.chunk)
+        """The sum over the tokens of all responses, which attend to their own prompts only (packed rows)."""
+        attention_mask = block_mask(batch["segment_ids"], batch["prefix_segment_ids"])
+        hidden = self.backbone(batch["input_ids"], batch["position_ids"], attention_mask)
+        states = hidden.flatten(0, 1)[batch["loss_positions"]]
+        return chunked_cross_entropy(states, batch["targets"], self.backbone.logits, self.chunk)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss, as its share of the mean over all response tokens of the optimizer step."""
@@ -120,7 +120,7 @@ class InstructionGenerator(TunedModule):
         examples: list[InstructionExample] = batch["examples"].examples
         requests = [
             GenerationRequest(
-                example.opening,
+                example.prefix_ids,
                 example.input_ids,
                 self.max_new_tokens_base + int(self.max_new_tokens_ratio * len(example.input_ids)),
                 example.grammar if self.constrained else None,

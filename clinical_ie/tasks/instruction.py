@@ -26,7 +26,7 @@ from clinical_ie.schema import Schema
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
 from clinical_ie.tasks.questions import Asked, Variation, question_of
 from clinical_ie.tasks.segments import segment_of, segments_of
-from clinical_ie.tasks.task import Conversation, Coverage, Example, Source, Task
+from clinical_ie.tasks.task import ChatEncoder, Coverage, Example, Source, Task
 
 ResponseName = Literal["lines", "grouped", "json", "inline", "markup", "bio"]
 
@@ -49,13 +49,13 @@ class Completion:
 class InstructionExample(Example):
     """A segment with its question and response.
 
-    `opening` are the ids that many examples share, `input_ids` those of the segment up to the answer, `response` the gold
+    `prefix_ids` are those of the shared prefix, `input_ids` those of the segment up to the answer, `response` the gold
     answer with its end. `segment` are the characters of the text, `given` the ids of mentions that the question numbers, `types`
     and `labels` the names that the answer uses, in the order of the question, each with what it stands for. `grammar` is what an
     answer can say without being wrong, where its syntax allows for one.
     """
 
-    opening: tuple[int, ...]
+    prefix_ids: tuple[int, ...]
     response: tuple[int, ...]
     segment: Fragment
     given: tuple[str, ...]
@@ -65,8 +65,8 @@ class InstructionExample(Example):
 
     @property
     def length(self) -> int:
-        """Sub-words of opening, question and response."""
-        return len(self.opening) + len(self.input_ids) + len(self.response)
+        """Sub-words of prefix, suffix and response."""
+        return len(self.prefix_ids) + len(self.input_ids) + len(self.response)
 
 
 class Instruction(Task[InstructionExample]):
@@ -112,7 +112,7 @@ class Instruction(Task[InstructionExample]):
     ) -> list[InstructionExample]:
         """The segments of a document with their questions and gold answers."""
         encoder = source.encoder
-        if not isinstance(encoder, Conversation):
+        if not isinstance(encoder, ChatEncoder):
             raise SettingError(f"{type(self).__name__} needs a decoder; give a configs/model file of a generator")
         coverage = Coverage() if coverage is None else coverage
         coverage.of = "mentions" if self.kind == "entities" else "links"
@@ -121,7 +121,7 @@ class Instruction(Task[InstructionExample]):
         links = self._links(document, source.schema, owner, coverage) if self.kind != "entities" else []
         found = []
         for number, segment in enumerate(segments):
-            what, opening = self._question(source, encoder, f"{document.id}#{number}" if training else None)
+            what, prefix_ids = self._question(source, encoder, f"{document.id}#{number}" if training else None)
             mentions = _in_text_order([e for e in document.entities if owner[e.id] == number], what)
             places = {entity.id: place for place, entity in enumerate(mentions)}
             flat = Flat.of(document.text[slice(*segment)])
@@ -133,12 +133,12 @@ class Instruction(Task[InstructionExample]):
             if self.kind != "relations":
                 answer, mentions = self._sayable(answer, mentions, flat.text, coverage)
             example = self._example(
-                f"{source.corpus}/{document.id}#{number}", document, source, segment, flat, what, opening, answer, mentions
+                f"{source.corpus}/{document.id}#{number}", document, source, segment, flat, what, prefix_ids, answer, mentions
             )
             if example.length > self.window:
-                if len(opening) + len(example.input_ids) >= self.window:
+                if len(prefix_ids) + len(example.input_ids) >= self.window:
                     raise SettingError(
-                        f"a question of {len(opening)} + {len(example.input_ids)} sub-words leaves no room for an answer in a window of"
+                        f"a question of {len(prefix_ids)} + {len(example.input_ids)} sub-words leaves no room for an answer in a window of"
                         f" {self.window} ({document.id}, characters {segment[0]} to {segment[1]}); lower data.task.segment or raise window"
                     )
                 coverage.unrepresentable["the answer is longer than the window"] += len(
@@ -151,7 +151,7 @@ class Instruction(Task[InstructionExample]):
             self._count_mentions(document, source.schema, owner, coverage)
         return found
 
-    def _question(self, source: Source, encoder: Conversation, training: str | None) -> tuple[Asked, tuple[int, ...]]:
+    def _question(self, source: Source, encoder: ChatEncoder, training: str | None) -> tuple[Asked, tuple[int, ...]]:
         """What is asked, and the ids of the shared part; the same few variants for all examples of a corpus."""
         variant = -1
         if training is not None and self.variation is not None:
@@ -161,7 +161,7 @@ class Instruction(Task[InstructionExample]):
             what = question_of(source.schema, self.kind, self.response, self.definitions, self.variation, variant, self.seed)
             if self.demonstrations is not None:
                 what = self._demonstrated(what, source.schema)
-            self._asked[key] = what, tuple(encoder.opening(self.wording.system, instruction(self.wording, what.question)))
+            self._asked[key] = what, tuple(encoder.prompt_prefix(self.wording.system, instruction(self.wording, what.question)))
         return self._asked[key]
 
     def _demonstrated(self, what: Asked, schema: Schema) -> Asked:
@@ -223,19 +223,19 @@ class Instruction(Task[InstructionExample]):
         segment: Fragment,
         flat: Flat,
         what: Asked,
-        opening: tuple[int, ...],
+        prefix_ids: tuple[int, ...],
         answer: Answer,
         mentions: Sequence[Entity],
     ) -> InstructionExample:
         encoder = source.encoder
-        assert isinstance(encoder, Conversation)
+        assert isinstance(encoder, ChatEncoder)
         given = [(mention.type, mention.text) for mention in answer.mentions] if self.kind == "relations" else []
         return InstructionExample(
             name,
             document.id,
             source.corpus,
-            tuple(encoder.question(asked(self.wording, document.text[slice(*segment)], given), self.wording.answer)),
-            opening,
+            tuple(encoder.prompt_suffix(asked(self.wording, document.text[slice(*segment)], given), self.wording.answer)),
+            prefix_ids,
             tuple(encoder.response(self._said(answer, flat, what))),
             segment,
             tuple(entity.id for entity in mentions) if self.kind == "relations" else (),

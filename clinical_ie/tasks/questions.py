@@ -19,7 +19,7 @@ from clinical_ie.tasks.links import LinkLabels
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """How the instructions of training differ. Examples of one variant share its opening.
+    """How the instructions of training differ. Examples of one variant share its prefix.
 
     Args:
         variants: How many different instructions a corpus has.

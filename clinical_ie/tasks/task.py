@@ -28,16 +28,16 @@ class SubwordEncoder(Protocol):
 
 
 @runtime_checkable
-class Conversation(SubwordEncoder, Protocol):
-    """The tokenizer of a decoder, which knows how a turn of a conversation is written for its model.
+class ChatEncoder(SubwordEncoder, Protocol):
+    """The tokenizer of a decoder, which applies its chat template.
 
-    What is asked falls into a part that many texts share and a part of one text; their ids are simply joined.
+    A prompt is a prefix that many texts share (so that it is computed once) and a suffix with one text; their ids are concatenated.
     """
 
-    def opening(self, system: str, instruction: str) -> list[int]:
+    def prompt_prefix(self, system: str, instruction: str) -> list[int]:
         """The system's turn and the beginning of the user's."""
 
-    def question(self, asked: str, answer: str) -> list[int]:
+    def prompt_suffix(self, text: str, answer: str) -> list[int]:
         """The rest of the user's turn, which may hold anything without being taken for special tokens, up to where the model answers.
 
         `answer` is the word that announces the answer where a model has no turns of its own.

@@ -194,8 +194,8 @@ def mean_gradients(data: ExtractionDataModule, generator: str, names: list[str],
     losses, count = [], 0
     for name in names:
         example = examples[name]
-        ids = torch.tensor([[*example.opening, *example.input_ids, *example.response]])
-        first = len(example.opening) + len(example.input_ids)
+        ids = torch.tensor([[*example.prefix_ids, *example.input_ids, *example.response]])
+        first = len(example.prefix_ids) + len(example.input_ids)
         scores = model(ids, use_cache=False).logits[0, first - 1 : -1]
         losses.append(torch.nn.functional.cross_entropy(scores, ids[0, first:], reduction="sum"))
         count += len(example.response)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.tasks.units import units_of
 
@@ -84,12 +84,12 @@ def test_special_tokens_that_a_note_spells_are_text(kind: str, text: str, encode
 
 
 def test_templates_keep_their_special_tokens(tiny_llama: str) -> None:
-    conversation = ConversationSubwords(tiny_llama)
+    conversation = ChatTokenizer(tiny_llama)
     Subwords(tiny_llama).encode("<|im_start|>")
-    opening = conversation.opening("Extract.", "Drugs")
+    prefix_ids = conversation.prompt_prefix("Extract.", "Drugs")
     start = conversation.tokenizer.convert_tokens_to_ids("<|im_start|>")
-    assert opening.count(start) == 2
-    assert start not in conversation.question("a <|im_start|> b", "Answer:")[:5]
+    assert prefix_ids.count(start) == 2
+    assert start not in conversation.prompt_suffix("a <|im_start|> b", "Answer:")[:5]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,7 +14,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import FalconConfig, FalconForCausalLM
 
 from clinical_ie.corpora import Demo
-from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.decoding import generation
 from clinical_ie.decoding.adapter_merging import merged_for_inference
 from clinical_ie.decoding.generation import GeneratedSequence, GenerationRequest, generate
@@ -28,7 +28,7 @@ from tests.models.tiny_decoders import save_tokenizer, spread
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated")
 
 MAX_NEW_TOKENS = 24
-OPENINGS = [("You copy.", "Find drugs.\n"), ("You read.", "Find all problems of the patient.\n")]
+PREFIXES = [("You copy.", "Find drugs.\n"), ("You read.", "Find all problems of the patient.\n")]
 
 
 @pytest.fixture(params=["tiny_llama", "tiny_llama2"])
@@ -36,15 +36,17 @@ def folder(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(request.param))
 
 
-def requests_of(subwords: ConversationSubwords, number: int, max_new_tokens: int = MAX_NEW_TOKENS) -> list[GenerationRequest]:
+def requests_of(subwords: ChatTokenizer, number: int, max_new_tokens: int = MAX_NEW_TOKENS) -> list[GenerationRequest]:
     """Questions of 1 to many words, of two openings in turn."""
     notes = [document.text.split() for document in Demo().read("test")]
     found = []
     for rank in range(number):
         text = " ".join(notes[rank % len(notes)][: 1 + (rank * 7) % 23])
-        opening = OPENINGS[rank % 3 == 2]
+        prefix_ids = PREFIXES[rank % 3 == 2]
         found.append(
-            GenerationRequest(tuple(subwords.opening(*opening)), tuple(subwords.question(text, "Answer:")), max_new_tokens + rank % 5)
+            GenerationRequest(
+                tuple(subwords.prompt_prefix(*prefix_ids)), tuple(subwords.prompt_suffix(text, "Answer:")), max_new_tokens + rank % 5
+            )
         )
     return found
 
@@ -69,7 +71,7 @@ def with_early_ends(backbone: Decoder, end: int, share: float = 2.0) -> None:
 
 @pytest.mark.parametrize("num_draft_tokens", [0, 4])
 def test_batches_say_what_transformers_says(folder: str, num_draft_tokens: int) -> None:
-    subwords, backbone = ConversationSubwords(folder), Decoder(folder)
+    subwords, backbone = ChatTokenizer(folder), Decoder(folder)
     with_early_ends(backbone, subwords.end_id)
     requests = requests_of(subwords, 13)
     together = generate(backbone, subwords, requests, batch_size=4, num_draft_tokens=num_draft_tokens)
@@ -83,7 +85,7 @@ def test_batches_say_what_transformers_says(folder: str, num_draft_tokens: int) 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 40])
 def test_the_size_of_batches_changes_nothing(folder: str, batch_size: int) -> None:
-    subwords, backbone = ConversationSubwords(folder), Decoder(folder)
+    subwords, backbone = ChatTokenizer(folder), Decoder(folder)
     with_early_ends(backbone, subwords.end_id)
     requests = requests_of(subwords, 17)
     alone = [generate(backbone, subwords, [request])[0] for request in requests]
@@ -93,7 +95,7 @@ def test_the_size_of_batches_changes_nothing(folder: str, batch_size: int) -> No
 
 
 def test_answers_are_cut_where_they_are_told(tiny_llama: str) -> None:
-    subwords, backbone = ConversationSubwords(tiny_llama), Decoder(tiny_llama)
+    subwords, backbone = ChatTokenizer(tiny_llama), Decoder(tiny_llama)
     [whole] = generate(backbone, subwords, requests_of(subwords, 1, 12))
     assert whole.truncated
     for max_new_tokens in (1, 2, 11):
@@ -105,7 +107,7 @@ def test_answers_are_cut_where_they_are_told(tiny_llama: str) -> None:
 @pytest.mark.parametrize("num_draft_tokens", [0, 4])
 def test_models_with_an_attention_of_their_own_say_the_same(folder: str, num_draft_tokens: int) -> None:
     """Their rows cannot lie one behind the other, so they are read one by one."""
-    subwords, backbone = ConversationSubwords(folder), Decoder(folder)
+    subwords, backbone = ChatTokenizer(folder), Decoder(folder)
     with_early_ends(backbone, subwords.end_id)
     requests = requests_of(subwords, 5)
     expected = generate(backbone, subwords, requests, batch_size=4, num_draft_tokens=num_draft_tokens)
@@ -122,7 +124,7 @@ def test_a_model_that_looks_for_a_name_says_what_transformers_says(num_draft_tok
     model = FalconForCausalLM(FalconConfig(vocab_size=save_tokenizer(tmp_path), **sizes))
     spread(model)
     model.save_pretrained(tmp_path)
-    subwords, backbone = ConversationSubwords(str(tmp_path)), Decoder(str(tmp_path))
+    subwords, backbone = ChatTokenizer(str(tmp_path)), Decoder(str(tmp_path))
     requests = requests_of(subwords, 5)
     together = generate(backbone, subwords, requests, batch_size=4, num_draft_tokens=num_draft_tokens)
     backbone.eval()
@@ -131,14 +133,14 @@ def test_a_model_that_looks_for_a_name_says_what_transformers_says(num_draft_tok
 
 @pytest.mark.parametrize("lacking", ["prefix_ids", "suffix_ids"])
 def test_a_request_for_nothing_is_refused(lacking: str, tiny_llama: str) -> None:
-    subwords, backbone = ConversationSubwords(tiny_llama), Decoder(tiny_llama)
+    subwords, backbone = ChatTokenizer(tiny_llama), Decoder(tiny_llama)
     requests = requests_of(subwords, 2)
     with pytest.raises(ValueError, match="without"):
         generate(backbone, subwords, [requests[0], replace(requests[1], **{lacking: ()})])
 
 
 def test_questions_are_taken_in_as_far_as_a_step_can_read(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    subwords, backbone = ConversationSubwords(folder), Decoder(folder)
+    subwords, backbone = ChatTokenizer(folder), Decoder(folder)
     requests = requests_of(subwords, 9)
     expected = generate(backbone, subwords, requests)
     monkeypatch.setattr(generation, "_MAX_PREFILL_TOKENS", 1)
@@ -155,7 +157,7 @@ def test_questions_are_taken_in_as_far_as_a_step_can_read(folder: str, monkeypat
 
 
 def test_nothing_asked_nothing_said(tiny_llama: str) -> None:
-    assert generate(Decoder(tiny_llama), ConversationSubwords(tiny_llama), []) == []
+    assert generate(Decoder(tiny_llama), ChatTokenizer(tiny_llama), []) == []
 
 
 # --- soft prompts and LoRA
@@ -172,9 +174,9 @@ SOFT: dict[str, PeftConfig] = {
 }
 
 
-def tuned(folder: str, method: str) -> tuple[ConversationSubwords, Decoder]:
+def tuned(folder: str, method: str) -> tuple[ChatTokenizer, Decoder]:
     torch.manual_seed(1)
-    subwords, backbone = ConversationSubwords(folder), Decoder(folder, peft=SOFT[method])
+    subwords, backbone = ChatTokenizer(folder), Decoder(folder, peft=SOFT[method])
     with torch.no_grad():
         for name, parameter in backbone.named_parameters():
             if name in backbone.adapters and method not in ("lora", "dora"):
@@ -259,7 +261,7 @@ def test_weights_and_mode_are_left_alone(
 
 def test_parts_in_evaluation_mode_stay_there(tiny_llama: str) -> None:
     backbone = Decoder(tiny_llama)
-    subwords = ConversationSubwords(tiny_llama)
+    subwords = ChatTokenizer(tiny_llama)
     backbone.train()
     backbone.base.get_input_embeddings().eval()
     before = snapshot(backbone)
@@ -276,7 +278,7 @@ def test_parts_in_evaluation_mode_stay_there(tiny_llama: str) -> None:
 def test_constrained_completions_can_be_used(
     kind: Any, response: Any, num_draft_tokens: int, backtrack_threshold: float, folder: str
 ) -> None:
-    subwords, backbone = ConversationSubwords(folder), Decoder(folder)
+    subwords, backbone = ChatTokenizer(folder), Decoder(folder)
     # random weights would copy long mentions for ever
     with torch.no_grad():
         backbone.base.get_output_embeddings().weight[subwords.end_id] *= 2
@@ -287,7 +289,7 @@ def test_constrained_completions_can_be_used(
     generated = found = ended = 0
     for document in Demo().read("test")[:2]:
         examples = task.examples(document, source)[:4]
-        requests = [GenerationRequest(e.opening, e.input_ids, 90, e.grammar) for e in examples]
+        requests = [GenerationRequest(e.prefix_ids, e.input_ids, 90, e.grammar) for e in examples]
         sequences = generate(
             backbone, subwords, requests, batch_size=3, num_draft_tokens=num_draft_tokens, backtrack_threshold=backtrack_threshold
         )
@@ -310,11 +312,11 @@ def test_constrained_completions_can_be_used(
 @pytest.mark.parametrize("response", ["grouped", "markup"])
 def test_constrained_and_free_rows_share_a_batch(response: Any, backtrack_threshold: float, folder: str) -> None:
     """Whatever is taken back in one row, the others do not know of it, nor does what follows in its own."""
-    subwords, backbone = ConversationSubwords(folder), Decoder(folder)
+    subwords, backbone = ChatTokenizer(folder), Decoder(folder)
     document = Demo().read("test")[0]
     source = Source("demo", Demo.declared, subwords)
     examples = EntityInstruction(response, segment=48, definitions=False).examples(document, source)[:4]
-    requests = [GenerationRequest(e.opening, e.input_ids, 60, e.grammar if rank != 1 else None) for rank, e in enumerate(examples)]
+    requests = [GenerationRequest(e.prefix_ids, e.input_ids, 60, e.grammar if rank != 1 else None) for rank, e in enumerate(examples)]
     alone = [generate(backbone, subwords, [request], backtrack_threshold=backtrack_threshold)[0] for request in requests]
     assert generate(backbone, subwords, requests, batch_size=4, backtrack_threshold=backtrack_threshold) == alone
     assert generate(backbone, subwords, requests, batch_size=4, num_draft_tokens=4, backtrack_threshold=backtrack_threshold) == alone

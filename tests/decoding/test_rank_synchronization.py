@@ -12,7 +12,7 @@ from peft import PromptTuningConfig
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 
-from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.decoding.generation import generate
 from clinical_ie.decoding.rank_synchronization import RankSynchronizer
 from clinical_ie.models.decoder import Decoder
@@ -27,7 +27,7 @@ def _rank(rank: int, folder: str, meeting: str, soft: bool) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     torch.manual_seed(0)
     peft = PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM") if soft else None
-    subwords, backbone = ConversationSubwords(folder), Decoder(folder, peft=peft)
+    subwords, backbone = ChatTokenizer(folder), Decoder(folder, peft=peft)
     with_early_ends(backbone, subwords.end_id)
     expected = {name: generate(backbone, subwords, requests_of(subwords, work[rank])) for name, work in WORK.items()}
     body: Any = backbone.base.get_decoder()

@@ -64,8 +64,8 @@ def test_the_adapter_and_the_merged_model_say_the_same(run: Path, tiny_llama: st
     ids = torch.arange(5, 25).unsqueeze(0)
     ours = load_run(run)
     with torch.no_grad():
-        visible = torch.ones(1, 20, 20, dtype=torch.bool).tril()
-        expected = ours.backbone.logits(ours.backbone(ids, torch.arange(20).unsqueeze(0), visible))
+        causal = torch.ones(1, 20, 20, dtype=torch.bool).tril()
+        expected = ours.backbone.logits(ours.backbone(ids, torch.arange(20).unsqueeze(0), causal))
         adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_llama), str(run / "checkpoints" / "adapter"))
         torch.testing.assert_close(adapted(ids).logits, expected, atol=1e-5, rtol=1e-4)
         assert main(["export", str(run), "--output", str(tmp_path / "whole"), "--merge"]) == 0
@@ -119,7 +119,7 @@ def test_every_way_of_tuning_trains_and_comes_back(peft: str, given: Arguments, 
     one = load_run(folder)
     adapter = folder / "checkpoints" / "adapter"
     assert adapter.exists() == (peft != "full")
-    if one.backbone.virtual:
+    if one.backbone.num_virtual_tokens:
         assert main(["export", str(folder), "--output", str(tmp_path / "out"), "--merge"]) == 2
 
 

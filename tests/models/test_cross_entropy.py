@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clinical_ie.models.cross_entropy import summed_cross_entropy
+from clinical_ie.models.cross_entropy import chunked_cross_entropy
 
 
 def setting(count: int) -> tuple[Tensor, Tensor, torch.nn.Linear]:
@@ -21,7 +21,7 @@ def test_chunked_equals_full(count: int, chunk: int) -> None:
     hidden, targets, head = setting(count)
     full = torch.nn.functional.cross_entropy(head(hidden), targets, reduction="sum")
     wanted = (full, *torch.autograd.grad(3 * full, (hidden, *head.parameters())))
-    loss = summed_cross_entropy(hidden, targets, head, chunk)
+    loss = chunked_cross_entropy(hidden, targets, head, chunk)
     found = (loss, *torch.autograd.grad(3 * loss, (hidden, *head.parameters())))
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
@@ -35,20 +35,20 @@ def test_scores_are_held_chunk_by_chunk() -> None:
         seen.append(len(states))
         return head(states)  # type: ignore[no-any-return]
 
-    summed_cross_entropy(hidden, targets, logits, 5).backward()
+    chunked_cross_entropy(hidden, targets, logits, 5).backward()
     assert sorted(seen) == [3, 3, 5, 5, 5, 5], "once forward, once in the backward pass"
 
 
 def test_nothing_to_predict_is_zero() -> None:
     hidden, targets, head = setting(4)
-    loss = summed_cross_entropy(hidden[:0], targets[:0], head, 2)
+    loss = chunked_cross_entropy(hidden[:0], targets[:0], head, 2)
     loss.backward()
     assert loss == 0
 
 
 def test_low_precision_scores_are_summed_in_full_precision() -> None:
     hidden, targets, head = setting(600)
-    loss = summed_cross_entropy(hidden, targets, lambda states: head(states).bfloat16(), 64)
+    loss = chunked_cross_entropy(hidden, targets, lambda states: head(states).bfloat16(), 64)
     assert loss.dtype == torch.float32
     full = torch.nn.functional.cross_entropy(head(hidden).bfloat16().float(), targets, reduction="sum")
     torch.testing.assert_close(loss, full, rtol=1e-5, atol=1e-3)
@@ -57,5 +57,5 @@ def test_low_precision_scores_are_summed_in_full_precision() -> None:
 def test_without_gradients() -> None:
     hidden, targets, head = setting(9)
     with torch.no_grad():
-        one, other = (summed_cross_entropy(hidden, targets, head, chunk) for chunk in (0, 4))
+        one, other = (chunked_cross_entropy(hidden, targets, head, chunk) for chunk in (0, 4))
     torch.testing.assert_close(one, other)

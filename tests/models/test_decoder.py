@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM
 
 from clinical_ie.data.collation import InstructionCollator
 from clinical_ie.errors import SettingError
-from clinical_ie.models.decoder import Decoder, load_decoder, seen_in_pieces
+from clinical_ie.models.decoder import Decoder, block_mask, load_decoder
 from clinical_ie.tasks.instruction import InstructionExample
 from tests.models.tiny_decoders import ARCHITECTURES, WINDOW, WINDOWED, save_decoder, spread
 
@@ -54,9 +54,9 @@ def numbers(count: int, seed: int) -> tuple[int, ...]:
     return tuple(torch.randint(1, 96, (count,), generator=torch.Generator().manual_seed(seed)).tolist())
 
 
-def example(name: int, opening: tuple[int, ...], question: int, response: int) -> InstructionExample:
+def example(name: int, prefix_ids: tuple[int, ...], question: int, response: int) -> InstructionExample:
     ids, said = numbers(question, 100 + name), numbers(response, 200 + name)
-    return InstructionExample(f"e{name}", "d", "c", ids, opening, said, (0, 1), (), (), (), None)
+    return InstructionExample(f"e{name}", "d", "c", ids, prefix_ids, said, (0, 1), (), (), (), None)
 
 
 EXAMPLES = [
@@ -68,21 +68,21 @@ EXAMPLES = [
 def packed_scores(decoder: Decoder, examples: list[InstructionExample], packed: bool) -> tuple[Tensor, Tensor]:
     batch = InstructionCollator(0, packed=packed)([(example, 1) for example in examples])
     assert len(batch["input_ids"]) == (1 if packed else len(examples))
-    hidden = decoder(batch["input_ids"], batch["position_ids"], seen_in_pieces(batch["pieces"], batch["above"]))
-    return decoder.logits(hidden.flatten(0, 1)[batch["predicting"]]), batch["targets"]
+    hidden = decoder(batch["input_ids"], batch["position_ids"], block_mask(batch["segment_ids"], batch["prefix_segment_ids"]))
+    return decoder.logits(hidden.flatten(0, 1)[batch["loss_positions"]]), batch["targets"]
 
 
 def in_row_order(examples: list[InstructionExample]) -> list[InstructionExample]:
     """Openings in the order in which they come, each with its examples."""
-    openings = list(dict.fromkeys(example.opening for example in examples))
-    return sorted(examples, key=lambda example: openings.index(example.opening))
+    prefixes = list(dict.fromkeys(example.prefix_ids for example in examples))
+    return sorted(examples, key=lambda example: prefixes.index(example.prefix_ids))
 
 
 def alone(model: Any, example: InstructionExample) -> Tensor:
     """Scores of the tokens before those of the response, by the model itself."""
-    ids = torch.tensor([[*example.opening, *example.input_ids, *example.response]])
+    ids = torch.tensor([[*example.prefix_ids, *example.input_ids, *example.response]])
     scores = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0]
-    first = len(example.opening) + len(example.input_ids) - 1
+    first = len(example.prefix_ids) + len(example.input_ids) - 1
     return cast("Tensor", scores[first : first + len(example.response)])
 
 
@@ -124,24 +124,24 @@ def test_no_example_of_a_row_changes_when_another_does(kind: str, bases: dict[st
     embeddings = decoder.base.get_input_embeddings()
     given: list[Tensor] = []
     embeddings.register_forward_hook(lambda _, __, output: given.append(output) or output)  # type: ignore[func-returns-value]
-    hidden = decoder(batch["input_ids"], batch["position_ids"], seen_in_pieces(batch["pieces"], batch["above"]))
-    pieces, above = batch["pieces"][0], batch["above"][0]
-    for piece in pieces.unique().tolist():
-        (gradient,) = torch.autograd.grad(hidden[0, pieces == piece].square().sum(), given[0], retain_graph=True)
+    hidden = decoder(batch["input_ids"], batch["position_ids"], block_mask(batch["segment_ids"], batch["prefix_segment_ids"]))
+    segment_ids, prefix_segment_ids = batch["segment_ids"][0], batch["prefix_segment_ids"][0]
+    for segment in segment_ids.unique().tolist():
+        (gradient,) = torch.autograd.grad(hidden[0, segment_ids == segment].square().sum(), given[0], retain_graph=True)
         moved = gradient[0].abs().sum(1) > 0
-        may = (pieces == piece) | (pieces == above[pieces == piece][0])
+        may = (segment_ids == segment) | (segment_ids == prefix_segment_ids[segment_ids == segment][0])
         assert not (moved & ~may).any()
-        assert moved[pieces == piece].all()
+        assert moved[segment_ids == segment].all()
 
 
-def test_a_row_of_pieces_by_hand() -> None:
-    """Opening of two tokens (piece 1), two examples under it (2 and 3), an opening of its own (4), padding."""
-    pieces, above = torch.tensor([[1, 1, 2, 2, 3, 4, 0]]), torch.tensor([[0, 0, 1, 1, 1, 0, 0]])
+def test_block_mask_of_a_packed_row_by_hand() -> None:
+    """Shared prefix of two tokens (segment 1), two examples behind it (2 and 3), another prefix (4), padding."""
+    segment_ids, prefix_segment_ids = torch.tensor([[1, 1, 2, 2, 3, 4, 0]]), torch.tensor([[0, 0, 1, 1, 1, 0, 0]])
     wanted = [
         [1, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0, 0], [1, 1, 0, 0, 1, 0, 0],
         [0, 0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0, 0],
     ]  # fmt: skip
-    assert seen_in_pieces(pieces, above)[0].int().tolist() == wanted
+    assert block_mask(segment_ids, prefix_segment_ids)[0].int().tolist() == wanted
 
 
 # adapters
@@ -166,9 +166,9 @@ def test_adapters_give_what_peft_gives(method: str, kind: str, training: bool, b
     assert isinstance(decoder.model, PeftModel)
     ids = torch.tensor([numbers(14, 5)])
     places = torch.arange(14).unsqueeze(0)
-    visible = torch.ones(1, 14, 14, dtype=torch.bool).tril()
+    causal = torch.ones(1, 14, 14, dtype=torch.bool).tril()
     with torch.no_grad():
-        ours = decoder.logits(decoder(ids, places, visible))
+        ours = decoder.logits(decoder(ids, places, causal))
         theirs = decoder.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[:, -14:]
     torch.testing.assert_close(ours, theirs, **CLOSE)
     plainly = plain(bases[kind])(ids).logits

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clinical_ie.data.conversation import ConversationSubwords
+from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.decoding.generation import GenerationRequest, generate
 from clinical_ie.errors import SettingError
 from clinical_ie.models.decoder import Decoder
@@ -38,11 +38,11 @@ def test_a_packaged_model_is_converted_once(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", lambda *_, **__: pytest.fail("converted again"))
     assert locate(NAME) == folder
     monkeypatch.undo()
-    subwords = ConversationSubwords(folder)
+    subwords = ChatTokenizer(folder)
     text = "Smokes one pack daily."
-    opening = subwords.opening("You extract information.", "List the mentions. ")
+    prefix = subwords.prompt_prefix("You extract information.", "List the mentions. ")
     request = GenerationRequest(
-        tuple(opening), tuple(subwords.question(f"Text: {text}", "")), 40, Grammar("lines", text, ("Tobacco", "Amount"))
+        tuple(prefix), tuple(subwords.prompt_suffix(f"Text: {text}", "")), 40, Grammar("lines", text, ("Tobacco", "Amount"))
     )
     (answer,) = generate(Decoder(folder), subwords, [request])
     parsed = Lines().parse(subwords.decode(answer.ids), Vocabulary(("Tobacco", "Amount")))

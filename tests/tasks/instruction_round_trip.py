@@ -38,10 +38,10 @@ class Characters:
         words = [word.span() for word in re.finditer(r"\w+|[^\w\s]", text)]
         return [1] * len(words), words
 
-    def opening(self, system: str, instruction: str) -> list[int]:
+    def prompt_prefix(self, system: str, instruction: str) -> list[int]:
         return [*map(ord, f"{system}\n\n{instruction}")]
 
-    def question(self, asked: str, answer: str) -> list[int]:
+    def prompt_suffix(self, asked: str, answer: str) -> list[int]:
         return [*map(ord, f"{asked}\n{answer}\n")]
 
     def response(self, text: str) -> list[int]:

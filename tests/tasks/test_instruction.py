@@ -197,12 +197,12 @@ def test_varied_questions_give_back_the_schemas_types(name: str, kind: str, resp
     documents, source = demo
     task = task_of(kind, response, variation=VARIATIONS[name])
     count = len(source.schema.entity_names)
-    openings = set()
+    prefixes = set()
     for document in documents:
         predicted, _, examples, _ = there_and_back(task, document, source, training=True)
         mentions, links = Counter[Any](), Counter[Any]()
         for example in examples:
-            openings.add(example.opening)
+            prefixes.add(example.prefix_ids)
             asked = {kind for _, kind in example.types}
             assert asked <= set(source.schema.entity_names)
             assert len(asked) == (count if VARIATIONS[name].types == 1 else max(1, round(VARIATIONS[name].types * count)))
@@ -221,7 +221,7 @@ def test_varied_questions_give_back_the_schemas_types(name: str, kind: str, resp
         if kind != "entities":
             assert links_of(predicted, source.schema) == links
     variants = VARIATIONS[name].variants
-    assert 1 < len(openings) <= variants or (name == "paraphrased" and kind == "relations")
+    assert 1 < len(prefixes) <= variants or (name == "paraphrased" and kind == "relations")
 
 
 def test_variants_are_for_training_only_and_always_the_same(demo: Corpus) -> None:
@@ -231,7 +231,7 @@ def test_variants_are_for_training_only_and_always_the_same(demo: Corpus) -> Non
     other = task_of("entities", "grouped", variation=VARIATIONS["everything"], seed=1)
     one, two, three = ([e for d in documents for e in task.examples(d, source, training=True)] for task in (varied, again, other))
     assert one == two
-    assert [e.opening for e in one] != [e.opening for e in three]
+    assert [e.prefix_ids for e in one] != [e.prefix_ids for e in three]
     random.Random(3).shuffle(documents := list(documents))
     assert {e.id: e for d in documents for e in again.examples(d, source, training=True)} == {e.id: e for e in one}
     for document in documents:
@@ -286,12 +286,12 @@ def test_demonstrations_stand_before_the_text(kind: str, response: str, tmp_path
     jsonl.write([SHOWN], tmp_path / "shown.jsonl")
     task = task_of(kind, response, demonstrations=str(tmp_path / "shown.jsonl"))
     (example,) = task.examples(NOTE, HERE)
-    opening = spelled(example.opening)
+    prefix = spelled(example.prefix_ids)
     answer = ANSWERS[kind, response]
-    assert "one aspirin" in opening
-    assert opening.count(answer) == 1
-    assert opening.index("one aspirin") < opening.index(answer)
-    assert "heparin" not in opening
+    assert "one aspirin" in prefix
+    assert prefix.count(answer) == 1
+    assert prefix.index("one aspirin") < prefix.index(answer)
+    assert "heparin" not in prefix
     (shown,) = task_of(kind, response).examples(SHOWN, HERE)
     assert said(shown) == answer
 
@@ -302,7 +302,7 @@ def test_demonstrations_of_links_number_the_mentions_they_refer_to(response: str
     jsonl.write([SHOWN], tmp_path / "shown.jsonl")
     (example,) = task_of("relations", response, demonstrations=str(tmp_path / "shown.jsonl")).examples(NOTE, HERE)
     (question,) = task_of("relations", response).examples(SHOWN, HERE)
-    assert spelled(question.input_ids).strip() in spelled(example.opening)
+    assert spelled(question.input_ids).strip() in spelled(example.prefix_ids)
 
 
 @pytest.mark.parametrize("response", ["lines", "grouped", "json", "inline", "markup"])
@@ -445,7 +445,7 @@ def test_answers_longer_than_the_window_are_counted_and_not_learned_from(demo: C
     documents, source = demo
     document = max(documents, key=lambda document: len(document.entities))
     whole = task_of("entities", "lines", segment=64).examples(document, source)
-    window = max(len(example.opening) + len(example.input_ids) for example in whole) + 20
+    window = max(len(example.prefix_ids) + len(example.input_ids) for example in whole) + 20
     coverage = Coverage()
     task = task_of("entities", "lines", segment=64, window=window)
     learned = task.examples(document, source, coverage, training=True)

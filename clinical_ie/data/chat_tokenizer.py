@@ -1,4 +1,4 @@
-"""The tokenizer of a decoder: turns of a conversation as its own template writes them, or plain text where it has none."""
+"""The tokenizer of a decoder with its chat template, or plain text where it has none; prompts fall into a shared prefix and a suffix."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ _MARK = "\x1a\x1atext\x1a\x1a"
 """Stands for what is not known yet while a template is rendered."""
 
 
-class ConversationSubwords(Subwords):
-    """Ids of the parts of a conversation (implements `clinical_ie.tasks.task.Conversation`).
+class ChatTokenizer(Subwords):
+    """Ids of the parts of a conversation (implements `clinical_ie.tasks.task.ChatEncoder`).
 
-    The parts are tokenised one by one, so that an opening is the same for all texts and a response the same in training and
-    generation. Only the template's own words may be special tokens: a note that holds ``<|im_end|>`` is a note that holds these
-    characters.
+    The parts are tokenised one by one, so that the prefix is the same for all texts and a response the same in training and
+    generation. Only the template itself can hold special tokens: ``<|im_end|>`` in a note is text.
 
     Raises:
         SettingError: No fast tokenizer, or a template that moves or changes what it is given.
@@ -35,7 +34,7 @@ class ConversationSubwords(Subwords):
         if ends:  # what ends a turn, which need not be what ends a text
             self.end_id = ends[0]
 
-    def opening(self, system: str, instruction: str) -> list[int]:
+    def prompt_prefix(self, system: str, instruction: str) -> list[int]:
         """The system's turn and the beginning of the user's."""
         if not self.has_turns:
             start = [self.tokenizer.bos_token_id] if self.prefix and self.prefix[0] == self.tokenizer.bos_token_id else []
@@ -46,17 +45,17 @@ class ConversationSubwords(Subwords):
             return self._special(before) + self._inner(f"{system}\n\n{instruction}")
         return self._special(before) + self._inner(system) + self._special(after) + self._inner(instruction)
 
-    def question(self, asked: str, answer: str) -> list[int]:
+    def prompt_suffix(self, text: str, answer: str) -> list[int]:
         """The rest of the user's turn, up to where the model answers."""
         if not self.has_turns:
-            return self._inner(f"{asked}\n{answer}\n")
-        return self._inner(asked) + self._special(self._tail)
+            return self._inner(f"{text}\n{answer}\n")
+        return self._inner(text) + self._special(self._tail)
 
     def response(self, text: str) -> list[int]:
         """The model's turn with what ends it."""
         return [*self._inner(text), self.end_id]
 
-    def continued(self, text: str) -> list[int]:
+    def encode_continuation(self, text: str) -> list[int]:
         """The ids of a text in the middle of a response."""
         return self._inner(text)
 
