@@ -278,5 +278,6 @@ def next_id(prefix: str, taken: Iterable[str]) -> str:
         >>> next_id("T", ["T1", "T7", "R9"])
         'T8'
     """
-    numbers = [int(name[len(prefix) :]) for name in taken if name.startswith(prefix) and name[len(prefix) :].isdecimal()]
+    digits = [name[len(prefix) :] for name in taken if name.startswith(prefix)]
+    numbers = [int(number) for number in digits if number.isdecimal() and len(number) <= 18]  # longer ones are in nobody's way
     return f"{prefix}{max(numbers, default=0) + 1}"

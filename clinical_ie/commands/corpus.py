@@ -115,7 +115,7 @@ def _reader(name: str) -> Callable[[Path, Findings], list[Document]]:
 def _write(name: str, documents: Iterable[Document], target: Path, split: str, findings: Findings) -> None:
     """A folder, or a file where the format holds all documents in one; one of either for each split."""
     if name == "brat":
-        brat.write(documents, target / split)
+        brat.write(documents, target / split, findings)
     elif name == "i2b2":
         i2b2.write(documents, target / split, findings)
     else:
@@ -160,6 +160,10 @@ def _parser() -> argparse.ArgumentParser:
     three.add_argument("--from", dest="source", choices=(*_FOLDERS, *_FILES), help="the format of INPUT, without --corpus")
     three.add_argument("--to", required=True, choices=(*_FOLDERS, *_FILES))
     three.add_argument("--output", required=True, metavar="PATH", help="a folder or file that does not exist yet")
-    three.add_argument("--lenient", action="store_true", help="leave out what the format cannot say, and count it, instead of stopping")
+    three.add_argument(
+        "--lenient",
+        action="store_true",
+        help="leave out or replace what a format cannot hold, mend broken records, and count them, instead of stopping",
+    )
     three.set_defaults(command=convert)
     return parser

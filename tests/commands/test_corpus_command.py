@@ -130,6 +130,20 @@ def test_strict_stops_at_what_a_format_cannot_say_and_lenient_counts(tmp_path: P
     assert [document.text for document in phee.read(tmp_path / "p.json")] == ["a bc"]
 
 
+def test_names_that_brat_cannot_hold_stop_or_are_replaced_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mention = '{"id": "T1", "type": "Adverse Event", "fragments": [[0, 4]]}'
+    (tmp_path / "odd.jsonl").write_text(f'{{"id": "n1", "text": "Rash.", "entities": [{mention}]}}\n')
+    arguments = ["convert", tmp_path / "odd.jsonl", "--from", "jsonl", "--to", "brat", "--output", tmp_path / "odd"]
+    assert corpus(*arguments) == 2
+    message = capsys.readouterr().err
+    assert "document n1: the type of T1 holds white space" in message
+    assert "--lenient" in message
+    assert not (tmp_path / "odd").exists()
+    assert corpus(*arguments, "--lenient") == 0
+    assert "1 x not-in-brat" in capsys.readouterr().out
+    assert [entity.type for document in brat.read(tmp_path / "odd") for entity in document.entities] == ["Adverse_Event"]
+
+
 def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out.jsonl").write_text("precious")
     assert corpus("convert", NOTES, "--from", "brat", "--to", "jsonl", "--output", tmp_path / "out.jsonl") == 2

@@ -1,0 +1,125 @@
+"""Files whose offsets do not count characters: what they count, and how that is found out.
+
+Java and JavaScript programs count UTF-16 code units, so that everything behind an emoji is off by one; programs that
+translate line ends count a CRLF as one; programs that drop a byte order mark do not count it. The covered text of
+the mentions bears witness: where it disagrees with the text under one rule and agrees under another for every mention of
+a file, the other rule is the one that the file was written by.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import combinations
+
+from clinical_ie.document import Fragment
+from clinical_ie.errors import SettingError
+from clinical_ie.formats.brat.covered_text import last_line
+
+CHARACTERS = "characters"
+_PARTS = {
+    "utf-16": "count UTF-16 code units",
+    "crlf-as-one": "count CR and LF as one character",
+    "without-bom": "do not count the byte order mark",
+}
+RULES = (CHARACTERS, *_PARTS)
+"""What offsets may count; rules but the first can be joined by ``+``."""
+_MENTION = re.compile(r"T\S+\t\S+ ([0-9]+ [0-9]+(?:;[0-9]+ [0-9]+)*)\t(.*)", re.DOTALL).fullmatch
+_DIGITS = 18
+"""Of the longest number that may be an offset."""
+
+
+def check_rule(rule: str) -> str:
+    """The rule itself.
+
+    Raises:
+        SettingError: There is no such rule.
+    """
+    if rule != CHARACTERS and not set(rule.split("+")) <= set(_PARTS):
+        raise SettingError(f"offsets {rule!r}: expected one of {', '.join(RULES)}, or some of the last three joined by +")
+    return rule
+
+
+def described(rule: str) -> str:
+    """What offsets of a rule do."""
+    return "count characters" if rule == CHARACTERS else " and ".join(_PARTS[part] for part in rule.split("+"))
+
+
+def numbers(ranges: str) -> list[Fragment] | None:
+    """Pairs of numbers from ``start end;start end``; None where one is too long to be an offset."""
+    pairs = [part.split(" ") for part in ranges.split(";")]
+    if any(len(start) > _DIGITS or len(end) > _DIGITS for start, end in pairs):
+        return None
+    return [(int(start), int(end)) for start, end in pairs]
+
+
+class Positions:
+    """From the offsets of a file to characters of its text."""
+
+    def __init__(self, text: str, rule: str) -> None:
+        self.length = len(text)
+        self.table = None if rule == CHARACTERS else _table(text, frozenset(rule.split("+")))
+
+    def fragments(self, ranges: Sequence[Fragment]) -> list[Fragment] | None:
+        """Ranges of characters; None where one is empty, leaves the text, or begins or ends inside a character."""
+        if self.table is not None:
+            places, last = self.table, len(self.table) - 1
+            ranges = [(places[start], places[end]) if max(start, end) <= last else (-1, -1) for start, end in ranges]
+        return list(ranges) if all(0 <= start < end <= self.length for start, end in ranges) else None
+
+
+def _table(text: str, parts: frozenset[str]) -> list[int]:
+    """Offset of the file -> character; -1 in the middle of one."""
+    utf_16, crlf = "utf-16" in parts, "crlf-as-one" in parts
+    places: list[int] = []
+    for index, sign in enumerate(text):
+        if crlf and sign == "\n" and index and text[index - 1] == "\r":
+            continue  # the CR before it stands for both
+        places.append(index)
+        if utf_16 and sign > "\uffff":
+            places.append(-1)
+    if "without-bom" in parts and text.startswith("\ufeff"):
+        places.pop(0)
+    return [*places, len(text)]
+
+
+def better_rule(text: str, lines: Sequence[str], rule: str) -> tuple[str, int] | None:
+    """The rule under which every mention of a file agrees with its covered text, where one does not under the given rule.
+
+    Returns:
+        That rule and the line of the first mention that disagrees; None where there is no such rule or no need of one.
+    """
+    parts = [
+        part
+        for part, present in (("utf-16", _has_pairs(text)), ("crlf-as-one", "\r\n" in text), ("without-bom", text[:1] == "\ufeff"))
+        if present
+    ]
+    if not parts:
+        return None
+    failing = _first_disagreement(text, lines, rule)
+    if not failing:
+        return None
+    others = [CHARACTERS, *("+".join(chosen) for size in range(1, len(parts) + 1) for chosen in combinations(parts, size))]
+    for other in others:
+        if other != rule and not _first_disagreement(text, lines, other):
+            return other, failing
+    return None
+
+
+def _has_pairs(text: str) -> bool:
+    """Whether there is a character that UTF-16 writes as two code units."""
+    return not text.isascii() and max(text) > "\uffff"
+
+
+def _first_disagreement(text: str, lines: Sequence[str], rule: str) -> int:
+    """The line of the first mention that disagrees with its covered text under a rule; 0 where all agree."""
+    positions, last = Positions(text, rule), 0
+    for number, line in enumerate(lines, 1):
+        if number <= last or not line.startswith("T") or not (match := _MENTION(line)):
+            continue
+        given = numbers(match[1])
+        fragments = positions.fragments(given) if given else None
+        last = last_line(text, fragments, match[2], lines, number) if fragments else 0
+        if not last:
+            return number
+    return 0
