@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clinical_ie.document import Document, Entity
+from clinical_ie.document import Document
 from clinical_ie.errors import InputError, printable
 from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.folders import find_files, text_of
@@ -49,13 +49,10 @@ class LiteralNote:
     @classmethod
     def of(cls, document: Document) -> LiteralNote:
         """The mentions and relations of a document."""
-
-        def mention(entity: Entity) -> Mention:
-            return entity.type, entity.span.fragments[0][0], entity.span.fragments[-1][1]
-
-        anchors = document.anchors() if document.relations else {}
-        links = tuple([(link.type, mention(anchors[link.head]), mention(anchors[link.tail])) for link in document.relations])
-        return cls(document.id, document.text, tuple([mention(entity) for entity in document.entities]), links)
+        mentions = {one.id: (one.type, one.span.fragments[0][0], one.span.fragments[-1][1]) for one in document.entities}
+        nodes = mentions | {event.id: mentions[event.trigger] for event in document.events}
+        links = tuple([(link.type, nodes[link.head], nodes[link.tail]) for link in document.relations])
+        return cls(document.id, document.text, tuple(mentions.values()), links)
 
 
 def read(folder: Path | str, findings: Findings | None = None, *, texts: Mapping[str, str] | None = None) -> list[LiteralNote]:

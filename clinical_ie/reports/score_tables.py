@@ -45,7 +45,7 @@ def show(
 
 
 def _show_files(score: Score, console: Console) -> None:
-    counted = score.rules != "n2c2-2018"
+    counted = score.files != "intersection"
     if score.missing:
         what = "counted as missed" if counted else "NOT SCORED, as the official script does, which flatters the system"
         console.print(f"[bold yellow]{len(score.missing)} gold documents have no prediction: {what}[/] (first: {escape(score.missing[0])})")
@@ -106,16 +106,19 @@ def _compare(score: Score, other: Score, kind: Kind, names: tuple[str, str | Non
     table = Table(title=Text(f"{kind}: {names[0]} against {names[1]}"), title_justify="left")
     for name in ("mode", "F1", "other F1", "difference", "p"):
         table.add_column(name, justify="left" if name == "mode" else "right")
-    ours = {document.id: place for place, document in enumerate(score.documents)}
-    theirs = {document.id: place for place, document in enumerate(other.documents)}
-    shared = [name for name in ours if name in theirs]
+    compared = 0
     for mode in MODES:
-        rows, others = score.per_document(kind, mode), other.per_document(kind, mode)
-        p = approximate_randomisation([rows[ours[name]] for name in shared], [others[theirs[name]] for name in shared])
-        one, two = score.micro(kind, mode).f1, other.micro(kind, mode).f1
+        pairs = score.pairs(other, kind, mode)
+        compared = len(pairs)
+        rows, others = [row for row, _ in pairs], [row for _, row in pairs]
+        one, two = total(rows).f1, total(others).f1
+        p = approximate_randomisation(rows, others)
         table.add_row(mode, f"{one:.4f}", f"{two:.4f}", f"{one - two:+.4f}", f"{p:.4f}")
     console.print(table)
-    console.print(f"p: paired approximate randomisation over {len(shared)} documents, 10,000 exchanges")
+    console.print(f"p: paired approximate randomisation over {compared} documents, 10,000 exchanges")
+    scored = {document.id for each in (score, other) for document in each.documents}
+    if left := len(scored) - compared:
+        console.print(f"[bold yellow]{left} documents that only one of the systems is scored on are not compared[/]")
 
 
 def _event_table(score: Score) -> Table:

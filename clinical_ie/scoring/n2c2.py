@@ -41,8 +41,8 @@ class N2c22018(RuleSet):
 
     def count_literally(self, gold: LiteralNote, predicted: LiteralNote) -> DocumentCounts:
         """The counts of one note by what is written about it, offsets that no text has included."""
-        ours, theirs = [_key(mention) for mention in gold.mentions], [_key(mention) for mention in predicted.mentions]
-        our_links, their_links = _link_keys(gold), _link_keys(predicted)
+        ours, our_links = _keys(gold)
+        theirs, their_links = _keys(predicted)
         overlaps = overlapping_keys(theirs, ours)
         entities: dict[Mode, TypeCounts] = {
             "strict": _first_come(ours, theirs, _themselves(ours)),
@@ -55,13 +55,10 @@ class N2c22018(RuleSet):
         return DocumentCounts(gold.id, entities, relations)
 
 
-def _key(mention: Mention) -> MentionKey:
-    kind, start, end = mention
-    return kind, ((start, end),)
-
-
-def _link_keys(note: LiteralNote) -> list[LinkKey]:
-    return [(kind, _key(head), _key(tail)) for kind, head, tail in note.links]
+def _keys(note: LiteralNote) -> tuple[list[MentionKey], list[LinkKey]]:
+    """Mentions and relations in the order of the file."""
+    keys: dict[Mention, MentionKey] = {mention: (mention[0], (mention[1:],)) for mention in note.mentions}
+    return [keys[mention] for mention in note.mentions], [(kind, keys[head], keys[tail]) for kind, head, tail in note.links]
 
 
 def _first_come(gold: Sequence[K], predicted: Sequence[K], partners: Mapping[K, Sequence[K]]) -> TypeCounts:

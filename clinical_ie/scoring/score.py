@@ -21,8 +21,8 @@ N = TypeVar("N", Document, LiteralNote)
 class Score:
     """Counts of every document under one rule set, and the figures that follow.
 
-    `missing` are gold documents without a prediction, `extra` predictions without gold; the rule
-    set says whether they count. `setting` tells whether relations stand on gold or predicted entities.
+    `missing` are gold documents without a prediction, `extra` predictions without gold; `files` says, as in the rule set, whether
+    they count. `setting` tells whether relations stand on gold or predicted entities.
     """
 
     rules: str
@@ -31,6 +31,7 @@ class Score:
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     setting: Literal["gold entities", "end to end"] = "end to end"
+    files: str = "union"
 
     def types(self, kind: Kind, mode: Mode) -> TypeCounts:
         """Counts per type, over all documents."""
@@ -43,6 +44,19 @@ class Score:
     def per_document(self, kind: Kind, mode: Mode) -> list[Counts]:
         """Counts over all types, document by document."""
         return [total(getattr(document, kind).get(mode, {}).values()) for document in self.documents]
+
+    def pairs(self, other: Score, kind: Kind, mode: Mode) -> list[tuple[Counts, Counts]]:
+        """Counts of each document by this system and by another one under the same rules.
+
+        Where every document counts, one that a single system has, and that has no gold, is nothing for the other. Where only those
+        on both sides count, only documents that both systems are scored on can be compared.
+        """
+        ours, theirs = (
+            dict(zip([document.id for document in score.documents], score.per_document(kind, mode), strict=True)) for score in (self, other)
+        )
+        if self.files == "union":
+            return [(ours.get(name, Counts()), theirs.get(name, Counts())) for name in ours | theirs]
+        return [(ours[name], theirs[name]) for name in ours if name in theirs]
 
     def macro(self, kind: Kind, mode: Mode) -> dict[str, float]:
         """Mean precision, recall and F1 over types or documents, as the rule set has it; 0 without any."""
@@ -118,7 +132,7 @@ def score(
         if written and name in written:
             _add_unreadable(counted[-1], other, written[name])
         on_gold = on_gold and (one.entities == other.entities or _mentions(one) == _mentions(other))
-    return Score(rules.name, rules.macro, counted, missing, extra, _setting(on_gold, names))
+    return Score(rules.name, rules.macro, counted, missing, extra, _setting(on_gold, names), rules.files)
 
 
 def _add_unreadable(counts: DocumentCounts, document: Document, written: LiteralNote) -> None:
@@ -143,7 +157,7 @@ def score_literally(gold: Iterable[LiteralNote], predicted: Iterable[LiteralNote
     names, missing, extra = _paired(ours, theirs, rules)
     counted = [rules.count_literally(ours[name], theirs[name]) for name in names]
     on_gold = all(set(ours[name].mentions) == set(theirs[name].mentions) for name in names)
-    return Score(rules.name, rules.macro, counted, missing, extra, _setting(on_gold, names))
+    return Score(rules.name, rules.macro, counted, missing, extra, _setting(on_gold, names), rules.files)
 
 
 def _paired(ours: Collection[str], theirs: Collection[str], rules: RuleSet) -> tuple[list[str], list[str], list[str]]:

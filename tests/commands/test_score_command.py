@@ -298,6 +298,26 @@ def test_compare_and_intervals(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main([*common, "--rules", "shac-2022", "--intervals", "50"]) == 2
 
 
+def test_systems_are_compared_on_the_same_documents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gold = folder(tmp_path / "gold", {"a": DRUGS, "b": DRUGS})
+    one = folder(tmp_path / "one", {"a": DRUGS[:1]})
+    two = folder(tmp_path / "two", {"a": DRUGS[:1], "b": DRUGS, "c": DRUGS})
+
+    def shown(*more: str) -> str:
+        assert main(["score", "--gold", gold, "--predicted", one, "--compare", two, *more]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    # a, b and c: the first finds 1 of 6, the second 4 of 6 and 3 wrong ones in c, for which there is no gold: 2/7 and 8/13.
+    said = shown()
+    assert "0.2857 \u2502 0.6154 \u2502 -0.3297" in said
+    assert "over 3 documents" in said
+    # The script of 2018 scores a alone for the first system and a and b for the second; on a both find 1 of 3.
+    said = shown("--rules", "n2c2-2018")
+    assert "0.5000 \u2502 0.5000 \u2502 +0.0000" in said
+    assert "over 1 documents" in said
+    assert "1 documents that only one of the systems is scored on are not compared" in said
+
+
 @pytest.mark.parametrize("number", ["-5", "1", "1000001", "9" * 30, "0.5", "many"])
 def test_impossible_numbers_of_samples_are_bad_usage(pair: tuple[str, str], number: str) -> None:
     try:
