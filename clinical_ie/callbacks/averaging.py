@@ -1,4 +1,7 @@
-"""Averaged weights, for evaluation and for the checkpoint that is kept."""
+"""Weight averaging: an exponential moving average (EMA), for evaluation and for the checkpoint that is kept.
+
+References: Izmailov et al., Averaging weights leads to wider optima (UAI 2018); Polyak & Juditsky (1992).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ class MovingAverage(EMAWeightAveraging):
     rounds weights that never change; this one leaves both alone.
 
     Args:
-        decay: How much of the average an update keeps.
+        decay: Share of the average that an update keeps.
         update_every_n_steps: Steps between two updates; each walks over all weights, which costs as much as a short step.
         update_starting_at_step: The first step that counts.
     """
@@ -32,7 +35,7 @@ class MovingAverage(EMAWeightAveraging):
         options["multi_avg_fn"] = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Refuse weights that are packed in few bits, whose average means nothing.
+        """Refuse quantised weights, whose average means nothing.
 
         Raises:
             SettingError: The model is quantised.

@@ -15,8 +15,8 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule) -> Non
     Raises:
         SettingError: They do not fit.
     """
-    takes = getattr(model, "takes", None)
-    if takes is not None and not isinstance(data.task, takes):
+    supported_tasks = getattr(model, "supported_tasks", None)
+    if supported_tasks is not None and not isinstance(data.task, supported_tasks):
         raise SettingError(f"{type(model).__name__} does not do {type(data.task).__name__}; give model and task from one configs/task file")
     decision = getattr(data.task, "decision", None)
     if decision != getattr(model, "decision", None):

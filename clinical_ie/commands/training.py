@@ -41,7 +41,7 @@ from clinical_ie.files import write_text
 from clinical_ie.modules import InstructionGenerator
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
-from clinical_ie.strategies.checkpoint_files import WholeCheckpoints
+from clinical_ie.strategies.atomic_checkpoint import AtomicCheckpointIO
 
 _PLACED = ("evaluation", "predictions", "checkpoints", "interruption")
 """Callbacks that write into the run's folder."""
@@ -133,7 +133,7 @@ class TrainingCLI(LightningCLI):
         logger = TensorBoardLogger(save_dir=str(self.directory.path), name="tensorboard", version="", default_hp_metric=False)
         given = self._get(self.config_init, "trainer")
         kwargs["logger"] = logger if given.get("logger") is None else given["logger"]
-        kwargs["plugins"] = [*(given.get("plugins") or []), WholeCheckpoints()]
+        kwargs["plugins"] = [*(given.get("plugins") or []), AtomicCheckpointIO()]
         kwargs["use_distributed_sampler"] = False  # the batch sampler shards by itself and is the same on every start
         callbacks = list(given.get("callbacks") or [])
         self.throughput = Throughput()

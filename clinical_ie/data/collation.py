@@ -102,13 +102,13 @@ class PairCollator:
 
         Shape:
             - input_ids, attention_mask, position_ids: ``(B, L)``
-            - marks: ``(M, 2)``, places of markers; mention_rows, types: ``(M,)``
+            - marker_positions: ``(M, 2)``, start and end markers; mention_rows, types: ``(M,)``
             - pairs: ``(P, 2)``, head and tail among the mentions; distances: ``(P, 2)``
-            - pairs_of: corpus -> places of its pairs; labels: corpus -> ``(its pairs, K)``
+            - pairs_by_corpus: corpus -> places of its pairs; labels: corpus -> ``(its pairs, K)``
         """
         rows: list[int] = []
         types: list[int] = []
-        marks: list[tuple[int, int]] = []
+        marker_positions: list[tuple[int, int]] = []
         pairs: list[tuple[int, int]] = []
         distances: list[tuple[int, int]] = []
         keys: list[tuple[int, int]] = []
@@ -117,7 +117,7 @@ class PairCollator:
         for row, example in enumerate(examples):
             base = len(rows)
             rows += [row] * len(example.mentions)
-            marks += example.marks
+            marker_positions += example.marker_positions
             types += example.types
             places.setdefault(example.corpus, []).extend(range(len(pairs), len(pairs) + len(example.pairs)))
             gold.setdefault(example.corpus, []).extend(example.labels)
@@ -130,11 +130,11 @@ class PairCollator:
             "position_ids": padded([example.position_ids for example in examples], 0),
             "levitated": any(example.position_ids[-1] != example.length - 1 for example in examples),
             "mention_rows": torch.tensor(rows, dtype=torch.long),
-            "marks": torch.tensor(marks, dtype=torch.long).reshape(-1, 2),
+            "marker_positions": torch.tensor(marker_positions, dtype=torch.long).reshape(-1, 2),
             "types": torch.tensor(types, dtype=torch.long),
             "pairs": torch.tensor(pairs, dtype=torch.long).reshape(-1, 2),
             "distances": torch.tensor(distances, dtype=torch.long).reshape(-1, 2),
-            "pairs_of": {corpus: torch.tensor(found, dtype=torch.long) for corpus, found in places.items()},
+            "pairs_by_corpus": {corpus: torch.tensor(found, dtype=torch.long) for corpus, found in places.items()},
             "labels": {corpus: _multi_hot(found, self.counts[corpus]) for corpus, found in gold.items()},
             "pair_keys": keys,
             "corpora": [example.corpus for example in examples],
@@ -170,8 +170,8 @@ class ReadingCollator:
             - input_ids, attention_mask, position_ids: ``(B, L)``
             - unit_positions, unit_mask: ``(B, W)``; query_positions, query_mask: ``(B, Q)``
             - spans: ``(G, 4)``: row, query, first word, last word (included)
-            - asked_ids, asked_mask: ``(U, L)``, the different queries of the batch; query_asked: ``(B, Q)``, which of
-              them; filled_ids, filled_mask: ``(B, Q, F)``; these where queries are packed.
+            - query_ids, query_ids_mask: ``(U, L)``, the distinct queries of the batch; query_indices: ``(B, Q)``, which of
+              them; slot_ids, slot_mask: ``(B, Q, F)``, words that fill a slot of the query; these where queries are packed.
         """
         spans = [
             (row, query, first, last - 1)
@@ -200,11 +200,11 @@ class ReadingCollator:
         filled = [ids for example in examples for ids in (*example.filled, *([()] * (widest - len(example.filled))))]
         shape = (len(examples), widest, -1)
         return {
-            "asked_ids": padded(list(different), self.pad_id),
-            "asked_mask": padded([[1] * len(asked) for asked in different], 0),
-            "query_asked": padded([[different[asked] for asked in example.asked] for example in examples], 0),
-            "filled_ids": padded(filled, 0).reshape(shape) if any(filled) else None,
-            "filled_mask": padded([[1] * len(ids) for ids in filled], 0).reshape(shape) if any(filled) else None,
+            "query_ids": padded(list(different), self.pad_id),
+            "query_ids_mask": padded([[1] * len(asked) for asked in different], 0),
+            "query_indices": padded([[different[asked] for asked in example.asked] for example in examples], 0),
+            "slot_ids": padded(filled, 0).reshape(shape) if any(filled) else None,
+            "slot_mask": padded([[1] * len(ids) for ids in filled], 0).reshape(shape) if any(filled) else None,
         }
 
 

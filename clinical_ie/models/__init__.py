@@ -1,1 +1,1 @@
-"""Networks: tensors in, tensors out."""
+"""Networks (torch modules): encoders, decoders, heads, CRF, losses. They never see documents."""

@@ -1,4 +1,4 @@
-"""Pretrained encoders."""
+"""Loading of pretrained encoders (BERT, GatorTron, SpanBERT and kin) from the hub, a folder or a package."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A linear-chain conditional random field over tags, with illegal transitions ruled out.
+"""A linear-chain conditional random field (CRF) over tags, with masked invalid transitions; Viterbi decoding.
 
-Shape legend: ``B`` rows, ``W`` units, ``T`` tags.
+Shape legend: ``B`` rows, ``W`` units (what gets a tag), ``T`` tags.
 
 Reference: Lafferty, McCallum & Pereira, Conditional random fields (ICML 2001); the recursion is the forward
 algorithm in log space, decoding is Viterbi's.
@@ -17,13 +17,12 @@ _FORBIDDEN = -1e4
 
 
 class LinearChainCRF(nn.Module):
-    """Scores whole rows of tags.
+    """Scores tag sequences.
 
     Args:
         allowed: ``allowed[i][j]`` says whether tag ``j`` may follow tag ``i``.
-        learned: Learn transition scores; without it only the rules of `allowed` act, so that training is
-            plain cross-entropy on each unit and decoding the best legal row (a softmax tagger that cannot
-            contradict itself).
+        learned: Learn transition scores; without them training is plain cross-entropy on each unit, and decoding
+            finds the best valid tag sequence (a softmax tagger with constrained Viterbi decoding).
     """
 
     def __init__(self, allowed: Sequence[Sequence[bool]], *, learned: bool = True) -> None:
@@ -41,7 +40,7 @@ class LinearChainCRF(nn.Module):
         return self.transitions.float().masked_fill(self.forbidden, _FORBIDDEN)
 
     def forward(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
-        """Negative log-likelihood of gold tags, summed over rows.
+        """Negative log-likelihood of gold tags, summed over sequences.
 
         Shape:
             - emissions: ``(B, W, T)``, any floating type; computed in float32.
@@ -53,9 +52,9 @@ class LinearChainCRF(nn.Module):
         if not self.learned:
             losses = nn.functional.cross_entropy(emissions.transpose(1, 2), tags, reduction="none")
             return (losses * mask).sum()
-        return (self._log_partition(emissions, mask) - self._row_score(emissions, tags, mask)).sum()
+        return (self._log_partition(emissions, mask) - self._sequence_score(emissions, tags, mask)).sum()
 
-    def _row_score(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
+    def _sequence_score(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         on = mask.float()
         emitted = emissions.gather(2, tags.unsqueeze(2)).squeeze(2)
         moved = self._scores()[tags[:, :-1], tags[:, 1:]]
@@ -76,7 +75,7 @@ class LinearChainCRF(nn.Module):
 
     @torch.no_grad()
     def decode(self, emissions: Tensor, mask: Tensor) -> Tensor:
-        """The best legal row of tags; 0 where the mask is off.
+        """The best valid tag sequence; 0 where the mask is off.
 
         Shape:
             - emissions: ``(B, W, T)``; mask: ``(B, W)``; result: ``(B, W)``.

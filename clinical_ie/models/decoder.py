@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM, Cache, PreTrainedModel
 from clinical_ie.errors import SettingError
 from clinical_ie.models.base_identity import BaseIdentity
 from clinical_ie.models.folders import load_config, locate
-from clinical_ie.models.quantization import Quantized, settings_of
+from clinical_ie.models.quantization import Quantized, loading_options
 
 
 def load_decoder(name: str, *, dropout: float | None = None, quantized: Quantized | None = None) -> PreTrainedModel:
@@ -48,7 +48,7 @@ def load_decoder(name: str, *, dropout: float | None = None, quantized: Quantize
         config.use_cache = False  # generation asks for a cache; with one by default, packed examples leak into each other
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=torch.float32, trust_remote_code=False, weights_only=True, output_loading_info=True,
-            **({} if quantized is None else settings_of(quantized)),
+            **({} if quantized is None else loading_options(quantized)),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         raise SettingError(f"{name}: cannot be loaded as a decoder ({str(error).partition(chr(10))[0]})") from error

@@ -1,4 +1,7 @@
-"""A pretrained encoder as modules use it: with adapters where asked, and with marker tokens of our own.
+"""A pretrained encoder (BERT and kin) with parameter-efficient adapters, soft prompts, and marker tokens outside its vocabulary.
+
+References: Hu et al., LoRA (ICLR 2022); Lester et al., Prompt tuning (EMNLP 2021); Li & Liang, Prefix-tuning (ACL 2021); Ye et al., Packed
+levitated marker for entity and relation extraction (ACL 2022), for markers that only see and are not attended to.
 
 Shape legend: ``B`` rows, ``L`` sub-words, ``H`` hidden, ``V`` virtual tokens.
 """
@@ -22,16 +25,16 @@ from clinical_ie.models.base_identity import BaseIdentity
 class Encoder(nn.Module):
     """Hidden states of sub-words, of marker tokens, and of both with virtual tokens in front.
 
-    Ids below zero are markers: ``-1 - rank`` looks up a vector that belongs to us and not to the backbone, so that no
-    vocabulary is resized and a frozen base stays what it is.
+    Ids below zero are markers: ``-1 - rank`` looks up an embedding outside the backbone's vocabulary, which is not resized, so
+    that a frozen base stays unchanged.
 
     Args:
         name: Hub name, local folder, or ``package:NAME/FOLDER``.
-        peft: How the backbone is adapted; not at all when None.
-        freeze: Keep the backbone's own weights as they are; by default where there is an adapter.
+        peft: Parameter-efficient tuning; None for none.
+        freeze: Freeze the backbone's own weights; by default where there is an adapter.
         dropout: Replaces the backbone's own.
-        gradient_checkpointing: Recompute activations in the backward pass; less memory, more time.
-        markers: For each marker the sub-words whose mean vector it starts from.
+        gradient_checkpointing: Recompute activations in the backward pass: less memory, more time.
+        markers: For each marker the sub-words whose mean embedding it is initialised with.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class Encoder(nn.Module):
         self.freeze = peft is not None if freeze is None else freeze
         self.identity = BaseIdentity.of(name, base) if self.freeze else None
         self.hidden = int(base.config.hidden_size)
-        self._first_position = _first_position(base)
+        self._position_offset = _position_offset(base)
         own = set(base.parameters())
         if gradient_checkpointing:
             if isinstance(peft, PromptLearningConfig) and peft.peft_type == "PREFIX_TUNING":
@@ -60,7 +63,7 @@ class Encoder(nn.Module):
             base.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
                 gradient_checkpointing_kwargs={"use_reentrant": False}
             )
-        self.model: PreTrainedModel | PeftModel = base if peft is None else _adapted(base, peft, name)
+        self.model: PreTrainedModel | PeftModel = base if peft is None else _with_adapter(base, peft, name)
         for parameter in own:
             parameter.requires_grad_(not self.freeze)
         self.adapters = {key for key, parameter in self.named_parameters() if parameter.requires_grad and parameter not in own}
@@ -77,8 +80,8 @@ class Encoder(nn.Module):
         """The backbone inside the adapters."""
         return cast("PreTrainedModel", cast("Any", self.model).get_base_model() if isinstance(self.model, PeftModel) else self.model)
 
-    def words(self, input_ids: Tensor) -> Tensor:
-        """Vectors of the vocabulary, before any context.
+    def embed_tokens(self, input_ids: Tensor) -> Tensor:
+        """Input embeddings of the vocabulary.
 
         Shape:
             - input_ids: any; result: the same with the width of embeddings behind.
@@ -90,45 +93,45 @@ class Encoder(nn.Module):
         input_ids: Tensor,
         attention_mask: Tensor,
         position_ids: Tensor | None = None,
-        added: tuple[Tensor, Tensor, Tensor] | None = None,
-        aside: Tensor | None = None,
+        added_embeddings: tuple[Tensor, Tensor, Tensor] | None = None,
+        unattended: Tensor | None = None,
     ) -> Tensor:
         """Hidden states of all sub-words and markers.
 
         Args:
             input_ids: Ids below zero are markers.
-            attention_mask: 1 for what is there.
-            position_ids: As by default when None.
-            added: Rows, places and vectors that are added to what enters there.
-            aside: True for what sees the others but is seen by itself alone.
+            attention_mask: 0 for padding.
+            position_ids: The architecture's default when None.
+            added_embeddings: Rows, places and vectors that are added to the input embeddings there.
+            unattended: True for tokens that attend to all others and to which only they themselves attend (directed attention).
 
         Shape:
-            - input_ids, attention_mask, position_ids, aside: ``(B, L)``; positions count from 0 in every architecture.
+            - input_ids, attention_mask, position_ids, unattended: ``(B, L)``; positions count from 0 in every architecture.
             - result: ``(B, L, H)``
         """
         if position_ids is not None:
-            position_ids = position_ids + self._first_position
-        visible = attention_mask if aside is None else _visible(attention_mask, aside)
+            position_ids = position_ids + self._position_offset
+        visible = attention_mask if unattended is None else _unattended_mask(attention_mask, unattended)
         prompt = self.model.active_peft_config if isinstance(self.model, PeftModel) else None
         if not isinstance(prompt, PromptLearningConfig):
-            if self.markers is None and added is None:
-                return cast("Tensor", self.model(input_ids=input_ids, attention_mask=_added(visible), position_ids=position_ids)[0])
-            embeds = self._embeds(input_ids, added)
-            return cast("Tensor", self.model(inputs_embeds=embeds, attention_mask=_added(visible), position_ids=position_ids)[0])
-        return self._prompted(self._embeds(input_ids, added), visible, position_ids, prompt)
+            if self.markers is None and added_embeddings is None:
+                return cast("Tensor", self.model(input_ids=input_ids, attention_mask=_additive_mask(visible), position_ids=position_ids)[0])
+            embeds = self._embeds(input_ids, added_embeddings)
+            return cast("Tensor", self.model(inputs_embeds=embeds, attention_mask=_additive_mask(visible), position_ids=position_ids)[0])
+        return self._with_virtual_tokens(self._embeds(input_ids, added_embeddings), visible, position_ids, prompt)
 
-    def _embeds(self, input_ids: Tensor, added: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
-        embeds = self.words(input_ids.clamp_min(0))
+    def _embeds(self, input_ids: Tensor, added_embeddings: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
+        embeds = self.embed_tokens(input_ids.clamp_min(0))
         if self.markers is not None:
             marked = self.markers((-1 - input_ids).clamp_min(0)).to(embeds.dtype)
             embeds = torch.where((input_ids < 0).unsqueeze(2), marked, embeds)
-        if added is not None:
-            rows, places, vectors = added
+        if added_embeddings is not None:
+            rows, places, vectors = added_embeddings
             embeds = embeds.index_put((rows, places), vectors.to(embeds.dtype), accumulate=True)
         return embeds
 
-    def _prompted(self, embeds: Tensor, visible: Tensor, position_ids: Tensor | None, prompt: PromptLearningConfig) -> Tensor:
-        """Virtual tokens in front, whose positions are their own: those of the text stay what the backbone knows.
+    def _with_virtual_tokens(self, embeds: Tensor, visible: Tensor, position_ids: Tensor | None, prompt: PromptLearningConfig) -> Tensor:
+        """Hidden states with virtual tokens (soft prompt or prefix) in front, which leave the positions of the text unchanged.
 
         PEFT's own forward drops position ids and leaves the virtual tokens in the output.
         """
@@ -136,54 +139,55 @@ class Encoder(nn.Module):
         rows, width, _ = embeds.shape
         count = int(prompt.num_virtual_tokens)
         if position_ids is None:
-            position_ids = (torch.arange(width, device=embeds.device) + self._first_position).expand(rows, width)
-        # whatever sees the first sub-word sees the virtual tokens, and they see what it sees
+            position_ids = (torch.arange(width, device=embeds.device) + self._position_offset).expand(rows, width)
+        # whatever attends to the first sub-word attends to the virtual tokens, and they attend to what it attends to
         mask = torch.cat([visible[..., :1].expand(*visible.shape[:-1], count), visible], -1)
         found: Any = cast("Any", model).get_prompt(batch_size=rows)
         if prompt.peft_type == "PREFIX_TUNING":
             return cast(
-                "Tensor", self.base(inputs_embeds=embeds, attention_mask=_added(mask), position_ids=position_ids, past_key_values=found)[0]
+                "Tensor",
+                self.base(inputs_embeds=embeds, attention_mask=_additive_mask(mask), position_ids=position_ids, past_key_values=found)[0],
             )
-        virtual = torch.arange(count, device=embeds.device) + self._first_position
+        virtual = torch.arange(count, device=embeds.device) + self._position_offset
         positions = torch.cat([virtual.expand(rows, count), position_ids], 1)
         if mask.dim() == 3:
             mask = torch.cat([mask[:, :1].expand(rows, count, -1), mask], 1)
         both = torch.cat([found.to(embeds.dtype), embeds], 1)
-        return cast("Tensor", self.base(inputs_embeds=both, attention_mask=_added(mask), position_ids=positions)[0][:, count:])
+        return cast("Tensor", self.base(inputs_embeds=both, attention_mask=_additive_mask(mask), position_ids=positions)[0][:, count:])
 
 
-def _visible(attention_mask: Tensor, aside: Tensor) -> Tensor:
-    """What each place sees: all that is there and not aside, and itself.
+def _unattended_mask(attention_mask: Tensor, unattended: Tensor) -> Tensor:
+    """The attention mask where some tokens are not attended to: each token attends to all others and to itself.
 
     Shape:
-        - attention_mask, aside: ``(B, L)``; result: ``(B, L, L)``
+        - attention_mask, unattended: ``(B, L)``; result: ``(B, L, L)``
     """
-    seen = (attention_mask.bool() & ~aside).unsqueeze(1)
-    return seen | torch.eye(aside.shape[1], dtype=torch.bool, device=aside.device)
+    attended = (attention_mask.bool() & ~unattended).unsqueeze(1)
+    return attended | torch.eye(unattended.shape[1], dtype=torch.bool, device=unattended.device)
 
 
-def _added(visible: Tensor) -> Tensor:
-    """A mask as every architecture takes it: as it is for whole rows, added to the scores where places differ."""
+def _additive_mask(visible: Tensor) -> Tensor:
+    """A mask as every architecture takes it: 2-D for whole rows, additive (4-D) where tokens attend to different keys."""
     if visible.dim() == 2:
         return visible
     scores = torch.zeros(visible.shape, device=visible.device)
     return scores.masked_fill(~visible, torch.finfo(scores.dtype).min).unsqueeze(1)
 
 
-def _adapted(base: PreTrainedModel, peft: PeftConfig, name: str) -> PeftModel:
+def _with_adapter(base: PreTrainedModel, peft: PeftConfig, name: str) -> PeftModel:
     try:
         return cast("PeftModel", get_peft_model(base, copy.deepcopy(peft)))
     except (ValueError, TypeError) as error:
         raise SettingError(f"{type(peft).__name__} does not fit {name}: {str(error).partition(chr(10))[0]}") from error
 
 
-def _first_position(base: PreTrainedModel) -> int:
-    """What the architecture calls the position of the first sub-word: RoBERTa counts from behind the padding id."""
+def _position_offset(base: PreTrainedModel) -> int:
+    """The architecture's position id of the first sub-word: RoBERTa counts from behind the padding id."""
     table = getattr(getattr(base, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
     return 0 if padding is None else int(padding) + 1
 
 
-def ties_positions(base: PreTrainedModel) -> bool:
-    """Whether a sub-word can be told that it stands where another stands: absolute positions, looked up in a table."""
+def has_absolute_positions(base: PreTrainedModel) -> bool:
+    """Whether positions are absolute and looked up in a table, so that two tokens can share one (levitated markers)."""
     return isinstance(getattr(getattr(base, "embeddings", None), "position_embeddings", None), nn.Embedding)

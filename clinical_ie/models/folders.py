@@ -1,4 +1,4 @@
-"""Where a model lies: a hub name, a local folder, a folder inside an installed package, or a GGUF file.
+"""Resolving model names: a hub name, a local folder, a folder inside an installed package, or a GGUF file.
 
 ``package:NAME/FOLDER`` names a folder inside an installed Python package without importing it, so that
 a model that was installed by pip is found offline.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinical_ie.errors import SettingError
-from clinical_ie.models.gguf import converted
+from clinical_ie.models.gguf import convert_gguf
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -22,7 +22,7 @@ _BERT_KEYS = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_h
 
 
 def locate(name: str) -> str:
-    """What ``from_pretrained`` takes.
+    """The folder or hub name for ``from_pretrained``.
 
     Raises:
         SettingError: The package or folder does not exist.
@@ -34,7 +34,7 @@ def locate(name: str) -> str:
             raise SettingError(f"{name}: the package {module} is not installed; `make demo` installs the demo's models")
         folder = Path(next(iter(spec.submodule_search_locations))) / inside
         if folder.suffix == ".gguf" and folder.is_file():
-            return converted(folder)
+            return convert_gguf(folder)
         if not folder.is_dir():
             raise SettingError(f"{name}: the package {module} has no folder {inside}")
         return str(folder)
@@ -42,7 +42,7 @@ def locate(name: str) -> str:
     if os.path.isdir(expanded):
         return expanded
     if expanded.endswith(".gguf") and Path(expanded).is_file():
-        return converted(Path(expanded))
+        return convert_gguf(Path(expanded))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise SettingError(f"{name}: no such folder; expected a local folder, a hub name or package:NAME/FOLDER")
     return name

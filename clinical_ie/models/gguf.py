@@ -1,4 +1,4 @@
-"""Quantised GGUF files as ordinary folders: converted once, kept in the user's cache."""
+"""Dequantised GGUF files (llama.cpp) as Hugging Face folders: converted once, kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def converted(file: Path) -> str:
+def convert_gguf(file: Path) -> str:
     """A Hugging Face folder with the weights of a GGUF file in full precision, and its tokenizer.
 
     Conversion takes some seconds and happens once for each file; results lie in ``$XDG_CACHE_HOME/clinical_ie`` (``~/.cache``).

@@ -1,4 +1,7 @@
-"""Learning rates by depth and by kind of parameter."""
+"""Layer-wise learning rate decay (discriminative fine-tuning), and separate rates for heads and adapters.
+
+Reference: Howard & Ruder, Universal language model fine-tuning (ACL 2018).
+"""
 
 from __future__ import annotations
 
@@ -31,10 +34,7 @@ def parameter_groups(
     layer_decay: float,
     weight_decay: float,
 ) -> Iterator[dict[str, object]]:
-    """Optimizer groups: each layer's rate is its upper neighbour's times `layer_decay`; biases and norms do not decay.
-
-    Reference: layer-wise decay as in Howard & Ruder, Universal language model fine-tuning (ACL 2018).
-    """
+    """Optimizer groups: each layer's rate is its upper neighbour's times `layer_decay`; biases and norms do not decay."""
     layers = int(getattr(backbone.base.config, "num_hidden_layers", 0))
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in backbone.named_parameters():

@@ -1,6 +1,6 @@
-"""Fused attention for GatorTron's architecture, which transformers computes step by step only.
+"""Fused scaled dot-product attention (SDPA, FlashAttention where there is a kernel) for GatorTron's Megatron-BERT architecture.
 
-The same sums in another order: results are equal up to rounding. It costs no change of weights or configuration.
+transformers has eager attention only for it. Results are equal up to rounding; weights and configuration stay unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from transformers.models.megatron_bert.modeling_megatron_bert import MegatronBer
 
 
 class FusedMegatronSelfAttention(MegatronBertSelfAttention):
-    """Self-attention through torch's ``scaled_dot_product_attention``; attention weights or a second input take the old road."""
+    """Self-attention through torch's ``scaled_dot_product_attention``; attention weights or a second input take the eager path."""
 
     def forward(  # type: ignore[override]  # their annotation counts one result, their code gives two
         self,

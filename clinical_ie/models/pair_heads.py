@@ -1,4 +1,7 @@
-"""Labels of ordered pairs of mentions, from the hidden states of their markers.
+"""Relation classification heads: labels of ordered pairs of mentions, from the hidden states of their entity markers.
+
+References: Baldini Soares et al., Matching the blanks (ACL 2019), for entity markers; Ye et al., Packed levitated marker (ACL 2022), for
+markers that share positions with the text; Lin et al., Focal loss for dense object detection (ICCV 2017).
 
 Shape legend: ``B`` rows, ``L`` sub-words and markers, ``H`` hidden, ``M`` mentions of the batch, ``P`` pairs, ``K`` labels,
 ``D`` width of the head.
@@ -27,7 +30,7 @@ class PairHead(nn.Module):
     Args:
         hidden: Width of the encoder.
         labels: Labels of the corpus; column 0 of the result is "unrelated".
-        legal: ``legal[i][j]`` are the ranks of the labels that a pair of entity types ``i``, ``j`` may have.
+        legal: ``legal[i][j]`` are the ranks of the labels that the schema allows for a pair of entity types ``i``, ``j``.
         pooling: ``[CLS]`` alone, with the start markers, or with the end markers too.
         width: Of the hidden layer; none when 0.
         dropout: On the encoder's vectors and on the hidden layer.
@@ -53,8 +56,8 @@ class PairHead(nn.Module):
         self.cls = nn.Linear(hidden, wide)
         self.head = nn.Linear(hidden * self.parts, wide, bias=False) if self.parts else None
         self.tail = nn.Linear(hidden * self.parts, wide, bias=False) if self.parts else None
-        self.subwords = nn.Embedding(2 * _BUCKETS + 1, wide)
-        self.between = nn.Embedding(2 * _BUCKETS + 1, wide)
+        self.subword_distance = nn.Embedding(2 * _BUCKETS + 1, wide)
+        self.mention_distance = nn.Embedding(2 * _BUCKETS + 1, wide)
         self.output = nn.Linear(wide, columns) if width else None
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -63,8 +66,8 @@ class PairHead(nn.Module):
             if linear is not None:
                 nn.init.zeros_(linear.bias)
 
-    def forward(self, hidden: Tensor, marks: Tensor, rows: Tensor, types: Tensor, pairs: Tensor, distances: Tensor) -> Tensor:
-        """Scores, very low for labels that the types rule out.
+    def forward(self, hidden: Tensor, marker_positions: Tensor, rows: Tensor, types: Tensor, pairs: Tensor, distances: Tensor) -> Tensor:
+        """Logits, very low for labels that the types rule out.
 
         Shape:
             - hidden: ``(B, L, H)``; rows: ``(M,)``, the row of each mention; marks: ``(M, 2)``, its two markers.
@@ -73,9 +76,9 @@ class PairHead(nn.Module):
         """
         head, tail = pairs.unbind(1)
         total = self.cls(self.dropout(hidden[:, 0]))[rows[head]]
-        total = total + self.subwords(bucket(distances[:, 0])) + self.between(bucket(distances[:, 1]))
+        total = total + self.subword_distance(bucket(distances[:, 0])) + self.mention_distance(bucket(distances[:, 1]))
         if self.head is not None and self.tail is not None:
-            mentions = self.dropout(hidden[rows.unsqueeze(1), marks[:, : self.parts]].flatten(1))
+            mentions = self.dropout(hidden[rows.unsqueeze(1), marker_positions[:, : self.parts]].flatten(1))
             total = total + self.head(mentions)[head] + self.tail(mentions)[tail]
         if self.output is not None:
             total = self.output(self.dropout(nn.functional.gelu(total)))
@@ -84,7 +87,7 @@ class PairHead(nn.Module):
 
 
 def bucket(distance: Tensor) -> Tensor:
-    """Signed distances in powers of two: 0, 1, 2-3, 4-7, ... and the same to the left.
+    """Signed log-scale distance buckets: 0, 1, 2-3, 4-7, ... and the same to the left.
 
     Example:
         >>> bucket(torch.tensor([0, 1, 2, 3, 4, -1, -500])).tolist()
@@ -102,11 +105,11 @@ def pair_loss(
     Args:
         scores: From `PairHead`.
         labels: Gold, without column 0.
-        legal: What the types allow, column 0 included.
+        legal: Mask of labels that the types allow, column 0 included.
         decision: ``multi_class`` is cross-entropy over all columns, ``multi_label`` binary cross-entropy over each legal label,
-            ``binary`` that of being related at all, told by column 0 alone.
-        weights: Of each column.
-        focal_gamma: How much the loss of what is easy is turned down; 0 is plain cross-entropy.
+            ``binary`` that of being related at all, from column 0 alone.
+        weights: Class weights, one for each column.
+        focal_gamma: Focusing parameter of focal loss; 0 is plain cross-entropy.
 
     Shape:
         - scores, legal: ``(P, K + 1)``; labels: ``(P, K)``; result: ``(P,)``
@@ -134,7 +137,7 @@ def _focused(loss: Tensor, gamma: float) -> Tensor:
 
 
 def pair_labels(scores: Tensor, legal: Tensor, decision: str) -> list[list[tuple[int, float]]]:
-    """Ranks of the labels that stand, with their scores.
+    """Ranks of the predicted labels, with their scores.
 
     Under ``binary`` it is the first label that the types allow.
     """

@@ -1,4 +1,4 @@
-"""Frozen weights in few bits, so that a large decoder is tuned on a small device (QLoRA).
+"""Quantised frozen weights (4-bit NF4 or 8-bit, bitsandbytes), so that a large decoder is tuned with adapters on a small device: QLoRA.
 
 Reference: Dettmers et al., QLoRA (NeurIPS 2023).
 """
@@ -15,8 +15,8 @@ from clinical_ie.errors import SettingError
 Quantized = Literal["nf4", "int8"]
 
 
-def settings_of(quantized: Quantized) -> dict[str, Any]:
-    """What `from_pretrained` is told, so that linear layers are quantised while they are loaded, on the device that is to hold them.
+def loading_options(quantized: Quantized) -> dict[str, Any]:
+    """Arguments of `from_pretrained` that quantise linear layers while they are loaded, on the current default device.
 
     Raises:
         SettingError: The package ``bitsandbytes`` is not installed.

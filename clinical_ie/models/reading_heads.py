@@ -1,4 +1,4 @@
-"""Answers to queries: where they start, where they end, and which start belongs to which end.
+"""Heads of machine reading comprehension (MRC, extractive question answering): start, end and span-match scores of each query.
 
 Shape legend: ``B`` rows, ``Q`` queries, ``W`` words, ``H`` hidden, ``C`` candidate spans.
 
@@ -13,8 +13,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-_RARE = -3.0
-"""First guess of any answer: most words neither start nor end one."""
+_BIAS_OF_RARE = -3.0
+"""Initial logit of starts and ends, which few words are."""
 
 
 class ReadingHeads(nn.Module):
@@ -22,30 +22,30 @@ class ReadingHeads(nn.Module):
 
     Args:
         hidden: Width of the encoder.
-        embedding: Width of what enters the encoder.
-        width: Of the space in which queries and words meet.
+        embedding: Width of the encoder's input embeddings.
+        width: Dimension of the space in which queries and words are compared.
         dropout: On the encoder's vectors.
-        longest: Most words of an answer.
+        max_answer_length: In words.
     """
 
-    def __init__(self, hidden: int, embedding: int, width: int, dropout: float, longest: int) -> None:
+    def __init__(self, hidden: int, embedding: int, width: int, dropout: float, max_answer_length: int) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.longest = longest
+        self.max_answer_length = max_answer_length
         self.query = nn.Linear(hidden, 3 * width)
-        self.marker = nn.Linear(hidden, embedding)
-        nn.init.zeros_(self.marker.weight)  # markers begin as the words of their queries
-        nn.init.zeros_(self.marker.bias)
-        self.asked = nn.Linear(hidden, hidden)
+        self.query_marker = nn.Linear(hidden, embedding)
+        nn.init.zeros_(self.query_marker.weight)  # markers are initialised with the words of their queries
+        nn.init.zeros_(self.query_marker.bias)
+        self.query_residual = nn.Linear(hidden, hidden)
         self.starts = nn.Linear(hidden, width)
         self.ends = nn.Linear(hidden, width)
         self.first = nn.Linear(hidden, width)
         self.last = nn.Linear(hidden, width, bias=False)
-        self.bias = nn.Parameter(torch.tensor([_RARE, _RARE, 0.0]))
+        self.bias = nn.Parameter(torch.tensor([_BIAS_OF_RARE, _BIAS_OF_RARE, 0.0]))
         self.scale = 1 / math.sqrt(width)
 
     def edges(self, queries: Tensor, words: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores of every word as a start and as an end, and the queries as the match head wants them.
+        """Logits of every word as a start and as an end, and the query vectors of the match head.
 
         Shape:
             - queries: ``(B, Q, H)``; words: ``(B, W, H)``; results: twice ``(B, Q, W)``, ``(B, Q, width)``
@@ -57,7 +57,7 @@ class ReadingHeads(nn.Module):
         return starts.float(), ends.float(), match_query
 
     def matches(self, match_query: Tensor, words: Tensor, candidates: Tensor) -> Tensor:
-        """Scores of candidate spans.
+        """Logits of candidate spans.
 
         Shape:
             - candidates: ``(C, 4)``: row, query, first word, last word (included); result: ``(C,)``
@@ -74,7 +74,7 @@ class ReadingHeads(nn.Module):
             - starts, ends: ``(B, Q, W)``, true where one is; result: ``(C, 4)``, last word included.
         """
         row, query, first = starts.nonzero(as_tuple=True)
-        last = first.unsqueeze(1) + torch.arange(self.longest, device=first.device)
+        last = first.unsqueeze(1) + torch.arange(self.max_answer_length, device=first.device)
         inside = last < ends.shape[2]
         there = ends[row.unsqueeze(1), query.unsqueeze(1), last.clamp_max(ends.shape[2] - 1)] & inside
         which, length = there.nonzero(as_tuple=True)

@@ -1,4 +1,6 @@
-"""One row of tags for each layer of each corpus, on top of one encoder.
+"""Sequence-labelling (BIO tagging) heads on one shared encoder: one for each layer of each corpus (multi-task learning).
+
+A *unit* is what gets a tag: a word, or a part of one (see `clinical_ie.tasks.units`). A *layer* is a set of types with one tag sequence.
 
 Shape legend: ``B`` rows, ``W`` units, ``H`` hidden.
 """
@@ -13,13 +15,13 @@ from torch import Tensor, nn
 
 from clinical_ie.models.crf import LinearChainCRF
 
-Decoder = Literal["crf", "softmax"]
+TagDecoder = Literal["crf", "softmax"]
 
 
 class TaggingHead(nn.Module):
-    """Tags of one layer."""
+    """The tagging head of one layer: emission scores and a linear-chain CRF."""
 
-    def __init__(self, hidden: int, labels: Sequence[str], legal: Callable[[str, str], bool], decoder: Decoder) -> None:
+    def __init__(self, hidden: int, labels: Sequence[str], legal: Callable[[str, str], bool], decoder: TagDecoder) -> None:
         super().__init__()
         self.labels = list(labels)
         self.linear = nn.Linear(hidden, len(self.labels))
@@ -30,14 +32,14 @@ class TaggingHead(nn.Module):
 
 
 class TaggingHeads(nn.Module):
-    """Heads of all layers of all corpora, known by ``corpus/layer``.
+    """Heads of all layers of all corpora, by ``corpus/layer``.
 
     Args:
         hidden: Width of the encoder.
         labels: Corpus -> layer -> tags.
-        legal: Whether a tag may follow another.
-        decoder: Linear-chain CRF, or softmax with the best legal row.
-        dropout: On the units' vectors.
+        legal: Whether a transition between two tags is valid.
+        decoder: Linear-chain CRF, or softmax with the best valid tag sequence (constrained Viterbi).
+        dropout: On the hidden states of units.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class TaggingHeads(nn.Module):
         hidden: int,
         labels: Mapping[str, Mapping[str, Sequence[str]]],
         legal: Callable[[str, str], bool],
-        decoder: Decoder,
+        decoder: TagDecoder,
         dropout: float,
     ) -> None:
         super().__init__()
@@ -64,7 +66,7 @@ class TaggingHeads(nn.Module):
         return cast("TaggingHead", self.heads[tag_key(corpus, layer)])
 
     def loss(self, units: Tensor, mask: Tensor, corpora: Sequence[str], tags: Mapping[str, Tensor]) -> Tensor:
-        """Negative log-likelihood of all rows of tags, summed.
+        """Negative log-likelihood of all tag sequences, summed.
 
         Shape:
             - units: ``(B, W, H)``; mask: ``(B, W)``; corpora: ``B`` names.
@@ -96,7 +98,7 @@ class TaggingHeads(nn.Module):
 
 
 def tag_key(corpus: str, layer: str) -> str:
-    """What a head and its tags are called in modules and batches."""
+    """The key of a head and its tags in modules and batches."""
     return f"{corpus}/{layer}".replace(".", "_")
 
 

@@ -1,4 +1,4 @@
-"""What encoder modules share: an encoder with marker tokens, and heads on top of it."""
+"""The base of encoder modules: a pretrained encoder with marker tokens, and task heads on top of it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class EncoderModule(TunedModule):
         self.heads = self.make_heads(self.backbone.hidden)
 
     def markers(self) -> list[list[int]]:
-        """For each marker token the sub-words it starts from."""
+        """For each marker token the sub-words that initialise its embedding."""
         return []
 
     def make_heads(self, hidden: int) -> torch.nn.Module:
-        """What stands on top of an encoder of this width."""
+        """The heads on an encoder of this width."""
         raise NotImplementedError

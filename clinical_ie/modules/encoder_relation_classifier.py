@@ -1,4 +1,7 @@
-"""An encoder with heads for pairs of mentions.
+"""Relation classification with entity markers: labels of pairs of mentions, levitated or in the text.
+
+References: Zhong & Chen, A frustratingly easy approach for entity and relation extraction (NAACL 2021); Ye et al., Packed levitated marker
+(ACL 2022).
 
 Shape legend: ``B`` rows, ``L`` sub-words and markers, ``P`` pairs, ``K`` labels.
 """
@@ -14,7 +17,7 @@ from torch import Tensor, nn
 from clinical_ie.data.collation import Batch
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.errors import SettingError
-from clinical_ie.models.encoder import ties_positions
+from clinical_ie.models.encoder import has_absolute_positions
 from clinical_ie.models.pair_heads import PairHead, Pooling, pair_labels, pair_loss
 from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.schema import Schema
@@ -33,13 +36,13 @@ class EncoderRelationClassifier(EncoderModule):
         schemas: Corpus -> schema as plain data; the command line links it to the data.
         decision: The task's: one label of all, any number, or related or not.
         pooling: Vectors of a pair: ``[CLS]`` alone, with the start markers, or with the end markers too.
-        width: Of a hidden layer above them; a linear head (the study's) when 0.
-        class_weights: Label (``none`` for unrelated pairs) -> weight in the loss, 1 where nothing is said.
-        focal_gamma: Focal loss turns down what is easy; 0 is plain cross-entropy.
+        width: Dimension of a hidden layer; a linear head (the study's) when 0.
+        class_weights: Label (``none`` for unrelated pairs) -> weight in the loss; 1 by default.
+        focal_gamma: Focusing parameter of focal loss; 0 is plain cross-entropy.
         options: Those of `EncoderModule`.
     """
 
-    takes = RelationClassification
+    supported_tasks = RelationClassification
 
     def __init__(
         self,
@@ -72,10 +75,10 @@ class EncoderRelationClassifier(EncoderModule):
             SettingError: The backbone has no absolute positions that levitated markers could share.
         """
         super().configure_model()
-        self.has_absolute_positions = ties_positions(self.backbone.base)
+        self.has_absolute_positions = has_absolute_positions(self.backbone.base)
 
     def markers(self) -> list[list[int]]:
-        """Typed markers, each beginning as the name of its type."""
+        """Typed markers, each initialised with the name of its type."""
         subwords = Subwords(self.backbone_name)
         named = [subwords.encode(name.replace("_", " ").replace("-", " "))[0] for _, name in self._types()]
         unknown = subwords.prefix or [0]
@@ -93,7 +96,7 @@ class EncoderRelationClassifier(EncoderModule):
             heads[_key(corpus)] = PairHead(hidden, labels.names, legal, self.pooling, self.width, self.dropout)
         return nn.ModuleDict(heads)
 
-    def meaning(self, schemas: dict[str, Schema]) -> Any:
+    def output_space(self, schemas: dict[str, Schema]) -> Any:
         """Entity types (their markers) and labels of each corpus, in their order."""
         return {name: [list(schema.entity_names), list(LinkLabels(schema).names)] for name, schema in schemas.items()}
 
@@ -106,11 +109,11 @@ class EncoderRelationClassifier(EncoderModule):
         if batch["levitated"] and not self.has_absolute_positions:
             raise SettingError(f"{self.backbone_name} has no absolute positions that markers could share; set data.task.encoding to pair")
         hidden = self.backbone(batch["input_ids"], batch["attention_mask"], batch["position_ids"])
-        for corpus, places in batch["pairs_of"].items():
+        for corpus, places in batch["pairs_by_corpus"].items():
             head = cast("PairHead", cast("nn.ModuleDict", self.heads)[_key(corpus)])
             pairs = batch["pairs"][places]
             types = batch["types"]
-            scores = head(hidden, batch["marks"], batch["mention_rows"], types, pairs, batch["distances"][places])
+            scores = head(hidden, batch["marker_positions"], batch["mention_rows"], types, pairs, batch["distances"][places])
             yield corpus, places, scores, head.legal[types[pairs[:, 0]], types[pairs[:, 1]]]
 
     def _loss(self, batch: Batch, scored: Sequence[Scored]) -> Tensor:
@@ -121,7 +124,7 @@ class EncoderRelationClassifier(EncoderModule):
             weights = scores.new_tensor([self.class_weights.get(name, 1.0) for name in columns]) if self.class_weights else None
             loss = pair_loss(scores, batch["labels"][corpus], legal, self.decision, weights=weights, focal_gamma=self.focal_gamma)
             total = total + loss.sum()
-        present = {_key(corpus) for corpus in batch["pairs_of"]}
+        present = {_key(corpus) for corpus in batch["pairs_by_corpus"]}
         for corpus, head in cast("nn.ModuleDict", self.heads).items():
             if corpus not in present:  # every parameter needs a gradient on every rank, or distributed training stops
                 total = total + 0.0 * torch.stack([parameter.sum() for parameter in head.parameters()]).sum()

@@ -1,4 +1,6 @@
-"""An encoder with tagging heads.
+"""Named entity recognition (concept extraction) as sequence labelling: BIO tags, linear-chain CRF or softmax.
+
+Reference: Lample et al., Neural architectures for named entity recognition (NAACL 2016), for the CRF layer.
 
 Shape legend: ``B`` rows, ``L`` sub-words, ``W`` units, ``H`` hidden.
 """
@@ -10,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from clinical_ie.data.collation import Batch
-from clinical_ie.models.tagging_heads import Decoder, TaggingHeads
+from clinical_ie.models.tagging_heads import TagDecoder, TaggingHeads
 from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.schema import Schema
 from clinical_ie.tasks import bio
@@ -18,33 +20,33 @@ from clinical_ie.tasks.entity_tagging import EntityTagging
 
 
 class EncoderTagger(EncoderModule):
-    """Concept extraction by sequence tagging with any encoder.
+    """Named entity recognition by sequence labelling with any encoder.
 
     Args:
         backbone: Hub name, local folder, or ``package:NAME/FOLDER``.
         schemas: Corpus -> schema as plain data; the command line links it to the data.
-        decoder: Linear-chain CRF, or softmax with the best legal row.
+        decoder: Linear-chain CRF, or softmax with the best valid tag sequence.
         options: Those of `EncoderModule`.
     """
 
     heads: TaggingHeads
-    takes = EntityTagging
+    supported_tasks = EntityTagging
 
-    def __init__(self, backbone: str, schemas: dict[str, Any], *, decoder: Decoder = "crf", **options: Any) -> None:
+    def __init__(self, backbone: str, schemas: dict[str, Any], *, decoder: TagDecoder = "crf", **options: Any) -> None:
         super().__init__(backbone, schemas, **options)
-        self.decoder: Decoder = decoder
+        self.decoder: TagDecoder = decoder
 
     def make_heads(self, hidden: int) -> TaggingHeads:
-        """A row of tags for each layer of each corpus."""
+        """A tagging head for each layer of each corpus."""
         labels = {corpus: {layer: bio.labels(types) for layer, types in schema.layers.items()} for corpus, schema in self.schemas.items()}
         return TaggingHeads(hidden, labels, bio.legal, self.decoder, self.dropout)
 
-    def meaning(self, schemas: dict[str, Schema]) -> Any:
+    def output_space(self, schemas: dict[str, Schema]) -> Any:
         """Corpora, layers and types in their order."""
         return {name: {layer: list(types) for layer, types in schema.layers.items()} for name, schema in schemas.items()}
 
     def units(self, batch: Batch) -> Tensor:
-        """The encoder's vector of every unit.
+        """Hidden states of units.
 
         Shape:
             - result: ``(B, W, H)``

@@ -44,7 +44,7 @@ class InstructionGenerator(TunedModule):
     """
 
     backbone: Decoder
-    takes = (Instruction,)
+    supported_tasks = (Instruction,)
 
     def __init__(
         self,
@@ -84,8 +84,8 @@ class InstructionGenerator(TunedModule):
         self.heads = torch.nn.Module()  # the vocabulary's scores are the backbone's own
         self.subwords = ChatTokenizer(self.backbone_name)
 
-    def meaning(self, schemas: dict[str, Schema]) -> Any:
-        """Nothing: what is asked stands in the question, so weights fit any schema."""
+    def output_space(self, schemas: dict[str, Schema]) -> Any:
+        """A constant: types are named in the prompt, so weights fit any schema."""
         return "instructions"
 
     def _loss(self, batch: Batch) -> Tensor:

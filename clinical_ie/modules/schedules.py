@@ -1,4 +1,4 @@
-"""Learning rates over a run."""
+"""Learning-rate schedules: linear warm-up, then linear, cosine or no decay."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch.optim.lr_scheduler import LambdaLR
 Schedule = Literal["linear", "cosine", "constant"]
 
 
-def warmed_up(optimizer: Optimizer, schedule: Schedule, warmup_share: float, steps: int) -> LambdaLR:
-    """A rise from 0 over the first share of the steps, then down to 0 in a line or half a cosine, or level."""
+def warmup_schedule(optimizer: Optimizer, schedule: Schedule, warmup_share: float, steps: int) -> LambdaLR:
+    """Linear warm-up from 0 over the first share of the steps, then linear or cosine decay to 0, or a constant rate."""
     warmup = max(1, round(warmup_share * steps)) if warmup_share else 0
 
     def factor(step: int) -> float:

@@ -1,4 +1,4 @@
-"""What all modules share: the backbone with its adapters, optimisation, and what a checkpoint holds."""
+"""The base of all modules: parameter-efficient or full fine-tuning of a backbone, its optimizer, and adapter-only checkpoints."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.learning_rates import parameter_groups
 from clinical_ie.models.quantization import Quantized
-from clinical_ie.modules.schedules import Schedule, warmed_up
+from clinical_ie.modules.schedules import Schedule, warmup_schedule
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.task import Task
 
-_NO_MATTER = {"peft_version", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping"}
-"""Settings of PEFT that change no output."""
+_IRRELEVANT_PEFT_SETTINGS = {"peft_version", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping"}
+"""They change no output."""
 
 
 class TunedModule(pl.LightningModule):
@@ -33,23 +33,23 @@ class TunedModule(pl.LightningModule):
         schemas: Corpus -> schema as plain data; the command line links it to the data. It goes into the
             checkpoint, so that a model decodes without its corpora.
         learning_rate: Peak rate of the backbone's top layer.
-        head_learning_rate: Peak rate of the heads and of marker tokens; that of the backbone when None.
-        adapter_learning_rate: Peak rate of what `peft` adds; that of the backbone when None.
-        layer_decay: Rate of a layer relative to the one above it.
-        weight_decay: Of matrices; biases and norms have none.
+        head_learning_rate: Peak rate of heads and marker tokens; that of the backbone when None.
+        adapter_learning_rate: Peak rate of adapters; that of the backbone when None.
+        layer_decay: Layer-wise learning rate decay: rate of a layer relative to the one above it.
+        weight_decay: AdamW's, of matrices; biases and norms have none.
         schedule: How the rate falls after the warm-up.
         warmup_share: Share of all steps for the warm-up.
         dropout: Before the heads.
         backbone_dropout: Replaces the backbone's own; None keeps that.
         peft: Parameter-efficient tuning, such as ``peft.LoraConfig``; None for none.
-        freeze: Leave the backbone's own weights as they are; by default where `peft` is given.
-        gradient_checkpointing: Recompute activations in the backward pass; less memory, more time.
+        freeze: Freeze the backbone's own weights; by default where `peft` is given.
+        gradient_checkpointing: Recompute activations in the backward pass: less memory, more time.
         quantized: Hold the frozen weights of a decoder's linear layers in so few bits (needs the extra ``qlora``); None for full
             precision.
     """
 
-    takes: ClassVar[type[Task] | tuple[type[Task], ...]]  # type: ignore[type-arg]
-    """The tasks whose examples it understands."""
+    supported_tasks: ClassVar[type[Task] | tuple[type[Task], ...]]  # type: ignore[type-arg]
+    """The tasks whose batches it takes."""
 
     def __init__(
         self,
@@ -89,14 +89,14 @@ class TunedModule(pl.LightningModule):
         """Load the backbone and make the heads, once, where the strategy wants them."""
         raise NotImplementedError
 
-    def meaning(self, schemas: dict[str, Schema]) -> Any:
-        """What the outputs of the heads stand for, as plain data; weights fit only where it is equal."""
+    def output_space(self, schemas: dict[str, Schema]) -> Any:
+        """The labels of the heads' outputs, in order, as plain data; a checkpoint fits where it is equal."""
         raise NotImplementedError
 
-    def _tuning(self) -> dict[str, str]:
+    def _tuning_settings(self) -> dict[str, str]:
         """What adapters compute with beside their weights, and whether the base is trained."""
         values = {} if self.peft is None else asdict(self.peft)
-        kept = {name: value for name, value in values.items() if name not in _NO_MATTER and "dropout" not in name}
+        kept = {name: value for name, value in values.items() if name not in _IRRELEVANT_PEFT_SETTINGS and "dropout" not in name}
         bits = {} if self.quantized is None else {"quantized": self.quantized}
         return {
             "freeze": str(self.backbone.freeze),
@@ -109,8 +109,8 @@ class TunedModule(pl.LightningModule):
         """How the tokenizer cuts texts."""
         return tokenizer_identity(load_tokenizer(self.backbone_name))
 
-    def _untrained(self) -> set[str]:
-        """Entries of the state that the base alone determines."""
+    def _frozen_entries(self) -> set[str]:
+        """Names in the state dict whose weights are those of the frozen base."""
         if not self.backbone.freeze:
             return set()
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
@@ -119,11 +119,11 @@ class TunedModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the heads mean; leave a frozen base out and say which one is needed."""
         checkpoint["schemas"] = {name: schema.to_dict() for name, schema in self.schemas.items()}
-        checkpoint["tuning"] = self._tuning()
+        checkpoint["tuning"] = self._tuning_settings()
         checkpoint["tokenizer"] = self._tokenizer
         if self.backbone.identity is not None:
             checkpoint["base"] = self.backbone.identity.to_dict()
-            left_out = self._untrained()
+            left_out = self._frozen_entries()
             for key in ("state_dict", "current_model_state"):  # the second is what weight averaging puts aside
                 if key in checkpoint:
                     checkpoint[key] = {
@@ -137,12 +137,12 @@ class TunedModule(pl.LightningModule):
             SettingError: The checkpoint was trained for other corpora or types (or another order of them), on another
                 base, with another tokenizer, or with another way of tuning.
         """
-        saved = self.meaning({name: Schema.from_dict(schema) for name, schema in checkpoint["schemas"].items()})
-        ours = self.meaning(self.schemas)
+        saved = self.output_space({name: Schema.from_dict(schema) for name, schema in checkpoint["schemas"].items()})
+        ours = self.output_space(self.schemas)
         if saved != ours:
             raise SettingError(f"the checkpoint was trained for {saved}, but the data has {ours}; use the run's own config.yaml")
         check_tokenizer(self.backbone_name, self._tokenizer, checkpoint["tokenizer"])
-        tuning, needed = self._tuning(), checkpoint["tuning"]
+        tuning, needed = self._tuning_settings(), checkpoint["tuning"]
         if tuning != needed:
             keys = sorted(key for key in needed.keys() | tuning.keys() if needed.get(key) != tuning.get(key))
             said = ", ".join(f"{key} was {needed.get(key)}, now it is {tuning.get(key)}" for key in keys)
@@ -151,7 +151,7 @@ class TunedModule(pl.LightningModule):
         mine = self.state_dict()
         if "base" in checkpoint and self.backbone.identity is not None:
             self.backbone.identity.check(checkpoint["base"])
-            base = {name: mine[name] for name in self._untrained()}
+            base = {name: mine[name] for name in self._frozen_entries()}
             for name, value in base.items():
                 state.setdefault(name, value)
             if "current_model_state" in checkpoint:
@@ -171,7 +171,7 @@ class TunedModule(pl.LightningModule):
                 " use the run's own config.yaml"
             )
         if self.quantized is not None:
-            for name in self._untrained():
+            for name in self._frozen_entries():
                 del state[name]
 
     def configure_optimizers(self) -> Any:
@@ -192,5 +192,5 @@ class TunedModule(pl.LightningModule):
         # announcement any scaler unscales first, as with every other optimizer.
         optimizer._step_supports_amp_scaling = False
         steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = warmed_up(optimizer, self.schedule, self.warmup_share, steps)
+        scheduler = warmup_schedule(optimizer, self.schedule, self.warmup_share, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

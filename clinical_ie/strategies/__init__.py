@@ -1,1 +1,1 @@
-"""How checkpoints and ranks are handled."""
+"""Checkpoint files: how they are written, and their names."""

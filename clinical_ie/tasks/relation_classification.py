@@ -44,14 +44,14 @@ PairOutput = Mapping[int, Sequence[tuple[int, float]]]
 class PairExample(Example):
     """A window with marked mentions and the pairs to label.
 
-    Ids below zero in `input_ids` are markers: ``-1 - (4 * rank of the entity type + rank in MARKERS)``. `marks` are the
-    places of each mention's two markers in the input, `heads` and `tails` the two places of each pair under ``pair``.
+    Ids below zero in `input_ids` are markers: ``-1 - (4 * rank of the entity type + rank in MARKERS)``. `marker_positions` are the
+    places of each mention's start and end marker in the input.
     """
 
     position_ids: tuple[int, ...]
     mentions: tuple[str, ...]
     types: tuple[int, ...]
-    marks: tuple[tuple[int, int], ...]
+    marker_positions: tuple[tuple[int, int], ...]
     pairs: tuple[tuple[int, int], ...]
     distances: tuple[tuple[int, int], ...]
     labels: tuple[tuple[int, ...], ...]
@@ -238,23 +238,23 @@ class RelationClassification(Task[PairExample]):
             index = {place: rank for rank, place in enumerate(shown)}
             shift = len(prefix) - first
             text = [*prefix, *ids[first:last], *suffix]
-            marks: list[tuple[int, int]] = []
+            marker_positions: list[tuple[int, int]] = []
             marker_ids: list[int] = []
-            marker_positions: list[int] = []
+            marker_position_ids: list[int] = []
             for place in shown:
                 mention = mentions[place]
-                marks.append((len(text) + len(marker_ids), len(text) + len(marker_ids) + 1))
+                marker_positions.append((len(text) + len(marker_ids), len(text) + len(marker_ids) + 1))
                 marker_ids += [-1 - len(MARKERS) * mention.type, -2 - len(MARKERS) * mention.type]
-                marker_positions += [mention.first + shift, mention.last - 1 + shift]
+                marker_position_ids += [mention.first + shift, mention.last - 1 + shift]
             yield PairExample(
                 f"{source.corpus}/{document.id}#{number}",
                 document.id,
                 source.corpus,
                 (*text, *marker_ids),
-                (*range(len(text)), *marker_positions),
+                (*range(len(text)), *marker_position_ids),
                 tuple(mentions[place].entity.id for place in shown),
                 tuple(mentions[place].type for place in shown),
-                tuple(marks),
+                tuple(marker_positions),
                 tuple((index[head], index[tail]) for head, tail in inside),
                 tuple(_distance(mentions, pair) for pair in inside),
                 tuple(tuple(gold.get(pair, ())) for pair in inside),

@@ -71,7 +71,7 @@ def check_pairs(batch: Batch, examples: list[PairExample]) -> None:
     pairs = [(row, place) for row, example in enumerate(examples) for place in range(len(example.pairs))]
     assert batch["mention_rows"].tolist() == [row for row, _ in mentions]
     for key, shape in (
-        ("marks", (len(mentions), 2)),
+        ("marker_positions", (len(mentions), 2)),
         ("types", (len(mentions),)),
         ("pairs", (len(pairs), 2)),
         ("distances", (len(pairs), 2)),
@@ -81,19 +81,19 @@ def check_pairs(batch: Batch, examples: list[PairExample]) -> None:
     assert batch["mention_rows"].dtype == torch.long
     for place, (row, index) in enumerate(mentions):
         example = examples[row]
-        assert tuple(batch["marks"][place].tolist()) == example.marks[index]
+        assert tuple(batch["marker_positions"][place].tolist()) == example.marker_positions[index]
         assert batch["types"][place] == example.types[index]
         if any(number < 0 for number in example.input_ids):
             first = -1 - 4 * example.types[index] - shift[example.corpus]
-            assert batch["input_ids"][row, batch["marks"][place, 0]].item() in (first, first - 2)
+            assert batch["input_ids"][row, batch["marker_positions"][place, 0]].item() in (first, first - 2)
     assert batch["pair_keys"] == pairs
     for place, (row, rank) in enumerate(pairs):
         example = examples[row]
         assert tuple(mentions[index] for index in batch["pairs"][place].tolist()) == tuple((row, index) for index in example.pairs[rank])
         assert tuple(batch["distances"][place].tolist()) == example.distances[rank]
-    assert sorted(place for places in batch["pairs_of"].values() for place in places.tolist()) == list(range(len(pairs)))
-    assert set(batch["pairs_of"]) == set(batch["labels"]) <= {example.corpus for example in examples}
-    for corpus, places in batch["pairs_of"].items():
+    assert sorted(place for places in batch["pairs_by_corpus"].values() for place in places.tolist()) == list(range(len(pairs)))
+    assert set(batch["pairs_by_corpus"]) == set(batch["labels"]) <= {example.corpus for example in examples}
+    for corpus, places in batch["pairs_by_corpus"].items():
         hot = batch["labels"][corpus]
         assert places.dtype == torch.long
         assert hot.dtype == torch.bool
@@ -141,11 +141,11 @@ def test_markers_of_corpora_are_told_apart() -> None:
 
 def bare(corpus: str, mentions: int) -> PairExample:
     """A window with mentions and no pair to label."""
-    marks = tuple((3 + 2 * n, 4 + 2 * n) for n in range(mentions))
+    positions = tuple((3 + 2 * n, 4 + 2 * n) for n in range(mentions))
     row = (1, 5, 2, *(-1 - n % 2 for n in range(2 * mentions)))
     names = tuple(f"T{n}" for n in range(mentions))
     return PairExample(
-        f"{corpus}/bare{mentions}#0", "bare", corpus, row, (0, 1, 2) + (1,) * 2 * mentions, names, (0,) * mentions, marks, (), (), ()
+        f"{corpus}/bare{mentions}#0", "bare", corpus, row, (0, 1, 2) + (1,) * 2 * mentions, names, (0,) * mentions, positions, (), (), ()
     )
 
 
@@ -187,26 +187,26 @@ def check_queries(batch: Batch, examples: list[ReadingExample]) -> None:
 def check_packed(batch: Batch, examples: list[ReadingExample]) -> None:
     most = max(len(example.queries) for example in examples)
     different = {asked for example in examples for asked in example.asked}
-    lengths = batch["asked_mask"].sum(1).tolist()
-    rows = [tuple(row[:length]) for row, length in zip(batch["asked_ids"].tolist(), lengths, strict=True)]
+    lengths = batch["query_ids_mask"].sum(1).tolist()
+    rows = [tuple(row[:length]) for row, length in zip(batch["query_ids"].tolist(), lengths, strict=True)]
     assert len(rows) == len(different)
     assert set(rows) == different
-    assert all(number == PAD for row, length in zip(batch["asked_ids"].tolist(), lengths, strict=True) for number in row[length:])
-    assert batch["query_asked"].shape == (len(examples), most)
+    assert all(number == PAD for row, length in zip(batch["query_ids"].tolist(), lengths, strict=True) for number in row[length:])
+    assert batch["query_indices"].shape == (len(examples), most)
     some = any(ids for example in examples for ids in example.filled)
-    assert (batch["filled_ids"] is None) == (batch["filled_mask"] is None) == (not some)
+    assert (batch["slot_ids"] is None) == (batch["slot_mask"] is None) == (not some)
     for row, example in enumerate(examples):
         for query, (asked, filled) in enumerate(zip(example.asked, example.filled, strict=True)):
-            assert rows[batch["query_asked"][row, query]] == asked
+            assert rows[batch["query_indices"][row, query]] == asked
             if some:
-                assert batch["filled_ids"].shape == batch["filled_mask"].shape
-                assert batch["filled_ids"].shape[:2] == (len(examples), most)
-                assert batch["filled_mask"][row, query].sum() == len(filled)
-                assert batch["filled_ids"][row, query, : len(filled)].tolist() == [*filled]
-                assert batch["filled_mask"][row, query, : len(filled)].all()
+                assert batch["slot_ids"].shape == batch["slot_mask"].shape
+                assert batch["slot_ids"].shape[:2] == (len(examples), most)
+                assert batch["slot_mask"][row, query].sum() == len(filled)
+                assert batch["slot_ids"][row, query, : len(filled)].tolist() == [*filled]
+                assert batch["slot_mask"][row, query, : len(filled)].all()
         if some:
-            assert not batch["filled_mask"][row, len(example.filled) :].any()
-    assert 0 <= batch["query_asked"].min() <= batch["query_asked"].max() < len(rows)
+            assert not batch["slot_mask"][row, len(example.filled) :].any()
+    assert 0 <= batch["query_indices"].min() <= batch["query_indices"].max() < len(rows)
 
 
 @pytest.mark.parametrize("kind", [EntityReading, RelationReading])
@@ -221,7 +221,7 @@ def test_queries_of_several_corpora(
         return
     batch = ReadingCollator(PAD)(examples)
     check_queries(batch, examples)
-    assert ("asked_ids" in batch) == (encoding == "packed")
+    assert ("query_ids" in batch) == (encoding == "packed")
     if encoding == "packed":
         check_packed(batch, examples)
 
@@ -231,9 +231,9 @@ def test_a_query_of_many_windows_is_encoded_once() -> None:
     examples = EntityReading(window=30, overlap=4).examples(document, source_of(NARROW))
     batch = ReadingCollator(PAD)(examples)
     assert len(examples) > 2
-    assert batch["asked_ids"].shape[0] == len(NARROW.entities)
-    assert batch["query_asked"].tolist() == [[0, 1, 2, 3]] * len(examples)
-    assert batch["filled_ids"] is None
+    assert batch["query_ids"].shape[0] == len(NARROW.entities)
+    assert batch["query_indices"].tolist() == [[0, 1, 2, 3]] * len(examples)
+    assert batch["slot_ids"] is None
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -181,8 +181,8 @@ def test_a_marker_is_a_word_of_our_own(kind: str, method: str | None, made: Made
     assert encoder.markers is not None
     ids, mask = text(kind)
     with torch.no_grad():
-        encoder.markers.weight[0] = encoder.words(torch.tensor(11))
-        encoder.markers.weight[1] = encoder.words(torch.tensor(12))
+        encoder.markers.weight[0] = encoder.embed_tokens(torch.tensor(11))
+        encoder.markers.weight[1] = encoder.embed_tokens(torch.tensor(12))
         ids[0, 2], ids[1, 4], ids[0, 5] = 11, 11, 12
         marked = ids.clone()
         marked[0, 2], marked[1, 4], marked[0, 5] = -1, -1, -2
@@ -195,7 +195,7 @@ def test_markers_begin_near_their_words(made: Made) -> None:
     torch.manual_seed(0)
     encoder = made("bert", markers=[[5], [7, 8], *([9],) * 200])
     assert encoder.markers is not None
-    words = encoder.words(torch.arange(96)).detach()
+    words = encoder.embed_tokens(torch.arange(96)).detach()
     weight = encoder.markers.weight.detach()
     noise = torch.cat([weight[:1] - words[5], weight[1:2] - words[[7, 8]].mean(0), weight[2:] - words[9]])
     assert float(noise.std()) == pytest.approx(0.1 * float(words.std()), rel=0.05)
@@ -212,7 +212,7 @@ def test_added_vectors(kind: str, method: str | None, made: Made) -> None:
     with torch.no_grad():
         encoder.markers.weight[0] = 0
         rows, places = torch.tensor([0, 0, 1, 1]), torch.tensor([2, 3, 1, 1])
-        vectors = encoder.words(torch.tensor([20, 21, 22, 23]))
+        vectors = encoder.embed_tokens(torch.tensor([20, 21, 22, 23]))
         vectors[3] -= vectors[2]  # two vectors for one place are summed
         found = encoder(ids, mask, None, (rows, places, vectors))
         ids[0, 2], ids[0, 3], ids[1, 1] = 20, 21, 23
@@ -253,7 +253,7 @@ def test_virtual_tokens_equal_words_in_front(kind: str, made: Made) -> None:
     encoder = made(kind, "prompt_tuning")
     front = torch.arange(30, 50)
     with torch.no_grad():
-        dict(encoder.named_parameters())["model.prompt_encoder.default.embedding.weight"].copy_(encoder.words(front))
+        dict(encoder.named_parameters())["model.prompt_encoder.default.embedding.weight"].copy_(encoder.embed_tokens(front))
         ids, mask = text(kind)
         both = torch.cat([front.expand(3, 20), ids], 1)
         positions = torch.cat([torch.arange(20), torch.arange(9)]).expand(3, 29)
@@ -320,14 +320,14 @@ def test_what_is_aside_sees_and_is_not_seen(kind: str, method: str | None, marke
     mask, positions = torch.ones_like(mask), torch.tensor([*range(9), 9, 3, 9]).expand(3, 12)
     mask[2, 4:] = 0  # a gap of padding before what is aside
     both, there = torch.cat([ids, behind.expand(3, 3)], 1), torch.cat([mask, torch.ones(3, 3, dtype=torch.long)], 1)
-    aside = torch.arange(12).expand(3, 12) >= 9
+    unattended = torch.arange(12).expand(3, 12) >= 9
     with torch.no_grad():
-        found = encoder(both, there, positions, None, aside)
+        found = encoder(both, there, positions, None, unattended)
         without = encoder(ids, mask, positions[:, :9])
         torch.testing.assert_close(found[:, :9][mask.bool()], without[mask.bool()], **CLOSE)
         for place in (9, 10, 11):
             keep = [*range(9), place]
-            alone = encoder(both[:, keep], there[:, keep], positions[:, keep], None, aside[:, keep])
+            alone = encoder(both[:, keep], there[:, keep], positions[:, keep], None, unattended[:, keep])
             torch.testing.assert_close(found[:, place], alone[:, 9], **CLOSE)
         torch.testing.assert_close(found[:, 9], found[:, 11], **CLOSE)
         assert not torch.allclose(encoder(both, there, positions)[:, :9], found[:, :9], atol=1e-2), "it makes a difference"
@@ -341,12 +341,12 @@ def test_in_bfloat16(kind: str, method: str | None, made: Made) -> None:
     """As the trainer's mixed precision runs it; also with a mask that differs from place to place."""
     encoder = made(kind, method, markers=[[5]])
     ids, mask = text(kind)
-    aside = torch.zeros_like(mask).bool()
-    aside[:, 8] = True
+    unattended = torch.zeros_like(mask).bool()
+    unattended[:, 8] = True
     with torch.no_grad():
-        full = [encoder(ids, mask)[mask.bool()], encoder(ids, mask, None, None, aside)[mask.bool()]]
+        full = [encoder(ids, mask)[mask.bool()], encoder(ids, mask, None, None, unattended)[mask.bool()]]
         with torch.autocast("cpu", torch.bfloat16):
-            half = [encoder(ids, mask)[mask.bool()], encoder(ids, mask, None, None, aside)[mask.bool()]]
+            half = [encoder(ids, mask)[mask.bool()], encoder(ids, mask, None, None, unattended)[mask.bool()]]
     for one, two in zip(full, half, strict=True):
         assert two.isfinite().all()
         assert float((one - two.float()).abs().mean()) < 0.05 * float(one.abs().mean())

@@ -23,7 +23,7 @@ def case(seed: int = 0) -> dict[str, Tensor]:
     pairs = [(i, j) for i in range(7) for j in range(7) if i != j and rows[i] == rows[j]]
     return {
         "hidden": torch.randn(3, 10, HIDDEN, generator=generator),
-        "marks": torch.tensor([[draw.randrange(10), draw.randrange(10)] for _ in rows]),
+        "marker_positions": torch.tensor([[draw.randrange(10), draw.randrange(10)] for _ in rows]),
         "rows": torch.tensor(rows),
         "types": torch.tensor([draw.randrange(2) for _ in rows]),
         "pairs": torch.tensor(pairs),
@@ -40,7 +40,14 @@ def head(pooling: Pooling, width: int, dropout: float = 0.0) -> PairHead:
 
 
 def naive(
-    made: PairHead, pooling: Pooling, hidden: Tensor, marks: Tensor, rows: Tensor, types: Tensor, pairs: Tensor, distances: Tensor
+    made: PairHead,
+    pooling: Pooling,
+    hidden: Tensor,
+    marker_positions: Tensor,
+    rows: Tensor,
+    types: Tensor,
+    pairs: Tensor,
+    distances: Tensor,
 ) -> Tensor:
     """Pair by pair: one linear layer on ``[CLS; head markers; tail markers]``, distances as vectors beside it."""
     count = {"cls": 0, "starts": 1, "ends": 2}[pooling]
@@ -50,10 +57,10 @@ def naive(
         parts = [hidden[row, 0]]
         weights = [made.cls.weight]
         for mention, linear in ((one, made.head), (other, made.tail)):
-            parts += [hidden[row, int(place)] for place in marks[mention][:count]]
+            parts += [hidden[row, int(place)] for place in marker_positions[mention][:count]]
             weights += [linear.weight] if linear is not None else []
         vector = torch.cat(weights, 1) @ torch.cat(parts) + made.cls.bias
-        vector = vector + made.subwords.weight[by_hand(far)] + made.between.weight[by_hand(between)]
+        vector = vector + made.subword_distance.weight[by_hand(far)] + made.mention_distance.weight[by_hand(between)]
         if made.output is not None:
             vector = made.output(nn.functional.gelu(vector))
         allowed = {0, *(rank + 1 for rank in LEGAL[int(types[one])][int(types[other])])}

@@ -13,36 +13,36 @@ from clinical_ie.models.reading_heads import ReadingHeads
 from clinical_ie.modules import EncoderReader
 
 
-def heads(longest: int = 4, dropout: float = 0.0) -> ReadingHeads:
+def heads(max_answer_length: int = 4, dropout: float = 0.0) -> ReadingHeads:
     torch.manual_seed(0)
-    made = ReadingHeads(6, 5, 4, dropout, longest)
+    made = ReadingHeads(6, 5, 4, dropout, max_answer_length)
     for parameter in made.parameters():
         nn.init.normal_(parameter, std=0.7)
     return made
 
 
-def brute(starts: Tensor, ends: Tensor, longest: int) -> list[tuple[int, ...]]:
+def brute(starts: Tensor, ends: Tensor, max_answer_length: int) -> list[tuple[int, ...]]:
     rows, queries, words = starts.shape
     return [
         (row, query, first, last)
         for row in range(rows)
         for query in range(queries)
         for first in range(words)
-        for last in range(first, min(words, first + longest))
+        for last in range(first, min(words, first + max_answer_length))
         if starts[row, query, first] and ends[row, query, last]
     ]
 
 
-@pytest.mark.parametrize("longest", [1, 3, 40])
-def test_candidates(longest: int) -> None:
-    made = heads(longest)
+@pytest.mark.parametrize("max_answer_length", [1, 3, 40])
+def test_candidates(max_answer_length: int) -> None:
+    made = heads(max_answer_length)
     for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
         share = random.Random(seed).choice([0.0, 0.2, 0.6, 1.0])
         starts, ends = (torch.rand(2, 3, 9, generator=generator) < share for _ in range(2))
         found = made.candidates(starts, ends)
         assert found.shape == (len(found), 4)
-        assert sorted(map(tuple, found.tolist())) == brute(starts, ends, longest)
+        assert sorted(map(tuple, found.tolist())) == brute(starts, ends, max_answer_length)
 
 
 def test_no_candidates_still_give_gradients() -> None:
@@ -80,7 +80,7 @@ def test_scores_by_loops() -> None:
 
 def case(tiny_bert: str, positive_weight: float = 1.0) -> tuple[EncoderReader, dict[str, Any]]:
     """A reader without an encoder, and what an encoder might say."""
-    model = EncoderReader(tiny_bert, {"c": {"entities": ["A"]}}, longest=4, match_weight=0.1, positive_weight=positive_weight)
+    model = EncoderReader(tiny_bert, {"c": {"entities": ["A"]}}, max_answer_length=4, match_weight=0.1, positive_weight=positive_weight)
     model.heads = heads()
     with torch.no_grad():
         model.heads.bias.fill_(-0.5)
@@ -97,7 +97,7 @@ def case(tiny_bert: str, positive_weight: float = 1.0) -> tuple[EncoderReader, d
         # two answers from one start, nested ones, one word, one that is longer than any candidate, one to the last word
         "spans": torch.tensor([[0, 0, 1, 1], [0, 0, 1, 3], [0, 1, 2, 2], [1, 1, 3, 3], [2, 0, 0, 6], [2, 0, 5, 6]]),
         "example_ids": ["x", "y", "z"],
-        "asked_ids": torch.zeros(1, 1),
+        "query_ids": torch.zeros(1, 1),
     }
     return model, batch
 
@@ -129,7 +129,7 @@ def test_the_loss_by_loops(positive_weight: float, tiny_bert: str) -> None:
     candidates = brute(opens, closes, 4)
     scores = model.heads.matches(match_query, words, torch.tensor(candidates))
     terms = [bce(score, torch.tensor(float(span in gold))) for score, span in zip(scores, candidates, strict=True)]
-    assert gold - set(candidates) == {(2, 0, 0, 6)}, "longer than `longest`"
+    assert gold - set(candidates) == {(2, 0, 0, 6)}, "longer than `max_answer_length`"
     assert len(candidates) > len(gold), "there is something to refuse"
     torch.testing.assert_close(
         model._loss(batch, (words, starts, ends, match_query), torch.tensor(number)), edge / number + 0.1 * sum(terms) / len(terms)

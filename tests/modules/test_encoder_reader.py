@@ -32,7 +32,8 @@ SCHEMA = {
     "relations": [{"name": "Often", "heads": ["Size"], "tails": ["Fruit"]}, {"name": "Seldom", "heads": ["Size"], "tails": ["Fruit"]}],
 }
 OPTIONS: dict[str, Any] = {
-    "clip": 1.0, "learning_rate": 2e-3, "head_learning_rate": 5e-3, "backbone_dropout": 0.0, "dropout": 0.0, "width": 64, "longest": 6,
+    "clip": 1.0, "learning_rate": 2e-3, "head_learning_rate": 5e-3, "backbone_dropout": 0.0, "dropout": 0.0, "width": 64,
+    "max_answer_length": 6,
 }  # fmt: skip
 
 
@@ -90,9 +91,9 @@ def test_scores_do_not_depend_on_the_batch(task: Task[Any], tiny_bert: str) -> N
     lengths = sorted(data.examples["test"], key=lambda example: example.length)
     examples = lengths[:3] + lengths[-2:]
     with torch.no_grad():
-        _, starts, ends, _ = model._read(collate(examples))
+        _, starts, ends, _ = model._logits(collate(examples))
         for row, example in enumerate(examples):
-            _, one, other, _ = model._read(collate([example]))
+            _, one, other, _ = model._logits(collate([example]))
             queries, words = len(example.queries), len(example.units)
             torch.testing.assert_close(starts[row, :queries, :words], one[0], atol=1e-4, rtol=1e-4)
             torch.testing.assert_close(ends[row, :queries, :words], other[0], atol=1e-4, rtol=1e-4)

@@ -88,7 +88,7 @@ def test_two_corpora_in_one_batch_have_their_own_heads(tiny_bert: str, doses: st
     corpora = BratFolder(doses, SCHEMA), BratFolder(str(tmp_path / "notes"), other, corpus_name="other.one")
     data = data_of(tiny_bert, RelationClassification("shared", window=64, overlap=8), *corpora)
     model = trained(EncoderRelationClassifier, data, tiny_bert, tmp_path, 15, **OPTIONS, width=64)
-    assert any(len(batch["pairs_of"]) == 2 for batch in data.train_dataloader()), "batches mix corpora"
+    assert any(len(batch["pairs_by_corpus"]) == 2 for batch in data.train_dataloader()), "batches mix corpora"
     assert f1(model, data) >= 0.9
     assert f1(model, data, "other.one") >= 0.9
 

@@ -183,7 +183,7 @@ def numbers(model: EncoderModule, batch: Any) -> tuple[Tensor, ...]:
         if isinstance(model, EncoderRelationClassifier):
             return tuple(scores for _, _, scores, _ in model.scores(batch))
         assert isinstance(model, EncoderReader)
-        words, starts, ends, match_query = model._read(batch)
+        words, starts, ends, match_query = model._logits(batch)
         everywhere = model.heads.candidates(torch.ones_like(starts).bool(), torch.ones_like(ends).bool())
         return starts, ends, model.heads.matches(match_query, words, everywhere)
 

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from clinical_ie.modules.schedules import Schedule, warmed_up
+from clinical_ie.modules.schedules import Schedule, warmup_schedule
 
 
 def rates(schedule: Schedule, share: float, steps: int) -> list[float]:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
-    scheduler = warmed_up(optimizer, schedule, share, steps)
+    scheduler = warmup_schedule(optimizer, schedule, share, steps)
     found = []
     for _ in range(steps):
         found.append(optimizer.param_groups[0]["lr"] / 2.0)

@@ -79,7 +79,7 @@ def test_every_candidate_is_in_one_example(document: Document, task: RelationCla
     extents = extents_of(document)
     for example in examples:
         assert len(example.pairs) == len(example.distances) == len(example.labels)
-        assert len(example.mentions) == len(set(example.mentions)) == len(example.types) == len(example.marks)
+        assert len(example.mentions) == len(set(example.mentions)) == len(example.types) == len(example.marker_positions)
         for (head, tail), (subwords, between) in zip(example.pairs, example.distances, strict=True):
             first, second = extents[example.mentions[head]][0], extents[example.mentions[tail]][0]
             assert subwords == second - first
@@ -130,9 +130,9 @@ def test_levitated_markers_stand_at_the_ends_of_their_mentions(document: Documen
         assert example.position_ids[:length] == tuple(range(length))
         assert len(example.position_ids) == example.length
         assert 0 <= min(example.position_ids) <= max(example.position_ids) < task.window
-        assert sorted(place for marks in example.marks for place in marks) == list(range(length, example.length))
+        assert sorted(place for positions in example.marker_positions for place in positions) == list(range(length, example.length))
         begins = set()
-        for name, rank, (start, end) in zip(example.mentions, example.types, example.marks, strict=True):
+        for name, rank, (start, end) in zip(example.mentions, example.types, example.marker_positions, strict=True):
             first, last = extents[name]
             assert rank == NARROW.entity_names.index(kinds[name])
             assert example.input_ids[start] == marker(kinds[name], 0)
@@ -157,14 +157,14 @@ def test_inline_markers_stand_around_their_mentions(document: Document, task: Re
         assert example.position_ids == tuple(range(example.length))
         assert example.pairs == ((0, 1),)
         assert len(example.mentions) == 2
-        places = [place for marks in example.marks for place in marks]
+        places = [place for positions in example.marker_positions for place in positions]
         assert sorted(places) == [place for place, number in enumerate(example.input_ids) if number < 0]
         assert len(set(places)) == 4
         expected = [marker(kinds[name], 2 * role + end) for role, name in enumerate(example.mentions) for end in (0, 1)]
         assert [example.input_ids[place] for place in places] == expected
         text = [number for number in example.input_ids if number >= 0]
         begins = set()
-        for (start, end), name in zip(example.marks, example.mentions, strict=True):
+        for (start, end), name in zip(example.marker_positions, example.mentions, strict=True):
             first, last = extents[name]
             before = sum(number >= 0 for number in example.input_ids[:start])
             assert sum(number >= 0 for number in example.input_ids[start:end]) == last - first
@@ -189,7 +189,7 @@ def assert_nested(document: Document, task: RelationClassification) -> None:
     extents = extents_of(document)
     _, _, examples = there_and_back(task, document, source_of(OPEN))
     for example in examples:
-        ((a, b), (c, d)) = example.marks
+        ((a, b), (c, d)) = example.marker_positions
         (first, last), (other, until) = (extents[name] for name in example.mentions)
         if last <= other:
             assert a < b < c < d

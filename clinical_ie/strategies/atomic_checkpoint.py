@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there."""
+"""Atomic checkpoint writing: a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from lightning.fabric.plugins import TorchCheckpointIO
 
 
-class WholeCheckpoints(TorchCheckpointIO):
-    """Writes beside the name and renames, so that a killed job leaves the previous checkpoint intact."""
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a temporary file and renames it, so that a killed job leaves the previous checkpoint intact."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint."""
