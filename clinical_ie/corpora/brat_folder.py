@@ -14,6 +14,7 @@ from clinical_ie.corpora.corpus import BratCorpus
 from clinical_ie.corpora.splits import SPLITS, Split, named_parts, nested_split_folders
 from clinical_ie.errors import FileFormatError, SettingError
 from clinical_ie.files import read_text
+from clinical_ie.formats.brat.offsets import CHARACTERS, check_rule
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import Schema
 
@@ -35,6 +36,8 @@ class BratFolder(BratCorpus):
         dev_share: Share held out for development.
         test_share: Share held out for testing.
         split_seed: Seed of that choice.
+        offsets: What the offsets of the files count: ``characters``, ``utf-16`` (code units, as Java and JavaScript count),
+            ``crlf-as-one``, ``without-bom``, or some of the last three joined by ``+``.
     """
 
     name = "brat_folder"
@@ -55,6 +58,7 @@ class BratFolder(BratCorpus):
         dev_share: float | None = None,
         test_share: float | None = None,
         split_seed: int = 13,
+        offsets: str = CHARACTERS,
     ) -> None:
         self.described = Schema.from_dict(schema)
         if not self.described.entities:
@@ -63,6 +67,7 @@ class BratFolder(BratCorpus):
         if unknown := sorted(set(split_folders or ()) - set(SPLITS)):
             raise SettingError(f"{corpus_name}: split_folders names {unknown}; expected {', '.join(SPLITS)}")
         self.split_folders = split_folders
+        self.offsets = check_rule(offsets)
         if split_folders and not split_folders.get("train"):
             raise SettingError(f"{corpus_name}: split_folders names no folder for train")
         try:

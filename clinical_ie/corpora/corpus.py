@@ -13,6 +13,7 @@ from clinical_ie.document import Document
 from clinical_ie.errors import InputError, SettingError
 from clinical_ie.files import read_text
 from clinical_ie.formats import brat
+from clinical_ie.formats.brat.offsets import CHARACTERS
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import EntityType, Schema
 
@@ -189,19 +190,24 @@ class Corpus(ABC):
 class BratCorpus(Corpus):
     """A corpus in BRAT files."""
 
+    offsets = CHARACTERS
+    """What the offsets of its files count, see `brat.read`."""
+    _last_source: tuple[str, str, dict[str, int]] = ("", "", {})
+
     def load(self, path: Path, findings: Findings) -> list[Document]:
         """BRAT files."""
-        return brat.read(path, findings)
+        return brat.read(path, findings, offsets=self.offsets)
 
     def source(self, document_id: str, annotation_id: str = "") -> tuple[str, int]:
         """The ``.ann`` file and the record's line."""
-        for folder in (folder for paths in self.folders().values() for folder in paths):
-            path = folder / f"{document_id}.ann"
-            if path.is_file():
-                start = f"{annotation_id}\t"
-                rows = enumerate(read_text(path).split("\n"), 1) if annotation_id else ()
-                return str(path), next((number for number, line in rows if line.startswith(start)), 0)
-        return document_id, 0
+        if self._last_source[0] != document_id:  # many findings of one document come one after the other
+            stem = [folder / document_id for paths in self.folders().values() for folder in paths]
+            file = next((path for path in (Path(f"{path}{end}") for path in stem for end in (".ann", ".ANN")) if path.is_file()), None)
+            lines = read_text(file).split("\n") if file else []
+            numbers = {line.partition("\t")[0]: number for number, line in reversed(list(enumerate(lines, 1))) if "\t" in line}
+            self._last_source = document_id, str(file or document_id), numbers
+        _, path, numbers = self._last_source
+        return path, numbers.get(annotation_id, 0)
 
 
 def check_name(name: str) -> None:

@@ -144,6 +144,37 @@ def test_names_that_brat_cannot_hold_stop_or_are_replaced_and_counted(tmp_path: 
     assert [entity.type for document in brat.read(tmp_path / "odd") for entity in document.entities] == ["Adverse_Event"]
 
 
+def test_convert_never_writes_covered_text_over_a_disagreement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "n.txt").write_text("aspirin given")
+    (tmp_path / "in" / "n.ann").write_text("T1\tDrug 1 8\taspirin\n")
+    arguments = ["convert", tmp_path / "in", "--from", "brat", "--to", "brat", "--output", tmp_path / "out"]
+    assert corpus(*arguments) == 2
+    message = capsys.readouterr().err
+    assert "n.ann:1: covered text at 1-8 differs" in message
+    assert "--lenient" in message
+    assert not (tmp_path / "out").exists()
+    assert corpus(*arguments, "--lenient") == 0
+    assert "left out or mended: 1 x covered-text-differs" in capsys.readouterr().out
+
+
+def test_offsets_that_count_otherwise_are_named_and_read_by_an_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "n.txt").write_text("😀 Started aspirin.", encoding="utf-8")
+    (tmp_path / "in" / "n.ann").write_text("T1\tDrug 11 18\taspirin\n")
+    (tmp_path / "c.yaml").write_text(f"root: {tmp_path / 'in'}\nschema: {{entities: [Drug]}}\n")
+    convert = ["convert", tmp_path / "in", "--from", "brat", "--to", "jsonl", "--output", tmp_path / "out.jsonl"]
+    assert corpus(*convert) == 2
+    assert "--offsets utf-16" in capsys.readouterr().err
+    assert corpus("check", "--corpus", tmp_path / "c.yaml") == 2
+    assert "[shifted-offsets]" in capsys.readouterr().out
+    assert corpus("check", "--corpus", tmp_path / "c.yaml", "--offsets", "utf-16") == 0
+    assert corpus(*convert, "--offsets", "utf-16") == 0
+    assert [entity.span.fragments for document in jsonl.read(tmp_path / "out.jsonl") for entity in document.entities] == [((10, 17),)]
+    for wrong in (["check", "--corpus", "demo"], ["convert", tmp_path / "out.jsonl", "--from", "jsonl", "--to", "brat", "--output", "x"]):
+        assert corpus(*wrong, "--offsets", "utf-16") == 2
+
+
 def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out.jsonl").write_text("precious")
     assert corpus("convert", NOTES, "--from", "brat", "--to", "jsonl", "--output", tmp_path / "out.jsonl") == 2

@@ -2,8 +2,8 @@
 
 Java and JavaScript programs count UTF-16 code units, so that everything behind an emoji is off by one; programs that
 translate line ends count a CRLF as one; programs that drop a byte order mark do not count it. The covered text of
-the mentions bears witness: where it disagrees with the text under one rule and agrees under another for every mention of
-a file, the other rule is the one that the file was written by.
+the mentions bears witness: where it disagrees with the text under one rule and agrees under another, the other rule is the one
+that the file was written by.
 """
 
 from __future__ import annotations
@@ -84,26 +84,22 @@ def _table(text: str, parts: frozenset[str]) -> list[int]:
 
 
 def better_rule(text: str, lines: Sequence[str], rule: str) -> tuple[str, int] | None:
-    """The rule under which every mention of a file agrees with its covered text, where one does not under the given rule.
+    """The rule under which the mentions of a file agree with their covered texts, where they do not under the given rule.
+
+    It has to explain every disagreement, but for one in ten that may be damaged records.
 
     Returns:
         That rule and the line of the first mention that disagrees; None where there is no such rule or no need of one.
     """
-    parts = [
-        part
-        for part, present in (("utf-16", _has_pairs(text)), ("crlf-as-one", "\r\n" in text), ("without-bom", text[:1] == "\ufeff"))
-        if present
-    ]
-    if not parts:
-        return None
-    failing = _first_disagreement(text, lines, rule)
+    present = {"utf-16": _has_pairs(text), "crlf-as-one": "\r\n" in text, "without-bom": text.startswith("\ufeff")}
+    parts = [part for part in _PARTS if present[part]]
+    failing = _disagreements(text, lines, rule) if parts else []
     if not failing:
         return None
     others = [CHARACTERS, *("+".join(chosen) for size in range(1, len(parts) + 1) for chosen in combinations(parts, size))]
-    for other in others:
-        if other != rule and not _first_disagreement(text, lines, other):
-            return other, failing
-    return None
+    left = {other: len(_disagreements(text, lines, other)) for other in others if other != rule}
+    best = min(left, key=lambda other: left[other])
+    return (best, failing[0]) if left[best] * 10 <= len(failing) else None
 
 
 def _has_pairs(text: str) -> bool:
@@ -111,9 +107,9 @@ def _has_pairs(text: str) -> bool:
     return not text.isascii() and max(text) > "\uffff"
 
 
-def _first_disagreement(text: str, lines: Sequence[str], rule: str) -> int:
-    """The line of the first mention that disagrees with its covered text under a rule; 0 where all agree."""
-    positions, last = Positions(text, rule), 0
+def _disagreements(text: str, lines: Sequence[str], rule: str) -> list[int]:
+    """Lines of the mentions that disagree with their covered texts under a rule."""
+    positions, last, failing = Positions(text, rule), 0, []
     for number, line in enumerate(lines, 1):
         if number <= last or not line.startswith("T") or not (match := _MENTION(line)):
             continue
@@ -121,5 +117,5 @@ def _first_disagreement(text: str, lines: Sequence[str], rule: str) -> int:
         fragments = positions.fragments(given) if given else None
         last = last_line(text, fragments, match[2], lines, number) if fragments else 0
         if not last:
-            return number
-    return 0
+            failing.append(number)
+    return failing

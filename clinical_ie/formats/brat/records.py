@@ -35,6 +35,7 @@ _NORMALIZATION = re.compile(r"(N\S+)\t(\S+) (\S+) ([^\s\t][^\t]*)(?:\t(.*))?", r
 _COMMENT = re.compile(r"(#\S*)\t(\S+) (\S+)(?:\t(.*))?", re.DOTALL).fullmatch
 _ID = re.compile(r"(?:[TREAMN]|#|\*)[0-9][\w.-]{0,30}").fullmatch
 _SHOWN_RANGES = 60
+WITNESS_REMEDY = "mend the record, or let the text file win (--lenient)"
 
 _EXPECTED = {
     "T": "'T1<tab>Type start end[;start end]<tab>covered text'",
@@ -69,7 +70,7 @@ def parse(
     lines = lines_of(annotation)
     if found := better_rule(text, lines, offsets):
         offsets, number = found
-        problem = f"the offsets of this file {described(offsets)}: its covered texts agree so, and only so"
+        problem = f"the offsets of this file {described(offsets)}: only under that rule do its covered texts agree with the text"
         findings.error(path, number, "shifted-offsets", problem, remedy=f"read it with offsets: {offsets} (--offsets {offsets})")
     return _Parser(document_id, text, lines, findings, path, Positions(text, offsets)).document()
 
@@ -186,7 +187,7 @@ class _Parser:
         if not last:
             where = _shown_ranges(";".join(f"{start} {end}" for start, end in fragments[:8]))
             message = f"covered text at {where.replace(' ', '-')} differs from the text file, which wins"
-            self.findings.warning(self.path, number, "covered-text-differs", message, remedy="mend the offsets or the covered text")
+            self.findings.warning(self.path, number, "covered-text-differs", message, remedy=WITNESS_REMEDY)
         return last
 
     def in_order(self, fragments: list[Fragment], where: str, number: int) -> tuple[Fragment, ...]:
