@@ -16,6 +16,7 @@ from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.reports.confusion import confusion_figure
 from clinical_ie.reports.results import Results
+from clinical_ie.scoring.counts import Kind
 from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import score
 from clinical_ie.scoring.significance import check_samples
@@ -25,8 +26,9 @@ from clinical_ie.scoring.strict_one_to_one import StrictOneToOne
 class Evaluation(OutputCallback):
     """Logs development scores after each validation and writes ``results.json`` after a test.
 
-    ``dev/entities/strict_f1`` or ``dev/links/strict_f1``, whichever the task finds, is the mean over corpora;
-    ``dev/CORPUS/entities/...`` (or ``links``) holds precision, recall and F1, strict and lenient, over all types and for each.
+    ``dev/entities/strict_f1`` or ``dev/links/strict_f1``, whichever the task finds, is the mean over the corpora whose development
+    documents hold any; ``dev/CORPUS/entities/...`` (or ``links``) holds precision, recall and F1, strict and lenient, over all types
+    and for each.
 
     Args:
         run_dir: Where ``results.json`` goes; nothing is written without it.
@@ -81,8 +83,9 @@ class Evaluation(OutputCallback):
             values |= {f"dev/{corpus}/{scored}/{name}": value for name, value in metric.compute().items()}
             if data.task.finds == "entities":
                 self._figure(trainer, corpus, gold, documents)
+        averaged = [corpus for corpus in predicted if _has_some(data.documents["dev"][corpus], data.task.finds)] or list(predicted)
         for name in ("strict_f1", "strict_precision", "strict_recall", "lenient_f1"):
-            values[f"dev/{scored}/{name}"] = sum(values[f"dev/{corpus}/{scored}/{name}"] for corpus in predicted) / len(predicted)
+            values[f"dev/{scored}/{name}"] = sum(values[f"dev/{corpus}/{scored}/{name}"] for corpus in averaged) / len(averaged)
         shown = {monitored(data.task.finds)}
         tensors = {name: torch.tensor(value, device=pl_module.device) for name, value in values.items()}
         pl_module.log_dict({name: value for name, value in tensors.items() if name not in shown}, rank_zero_only=False)
@@ -91,9 +94,32 @@ class Evaluation(OutputCallback):
             self._write(trainer, "dev", predicted)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        predicted = self.predicted(trainer, "test")
-        if predicted:
-            self._write(trainer, "test", predicted)
+        self._write(trainer, "test", self.predicted(trainer, "test"))
+
+    def without_batches(self, trainer: pl.Trainer, stage: Stage) -> None:
+        """Score documents of which nothing was asked: all that is to be found in them is missed."""
+        if stage != "predict":
+            self._write(trainer, stage, self.predicted(trainer, stage))
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._forget(trainer, "test")
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        if trainer.state.fn == "validate":
+            self._forget(trainer, "dev")
+
+    def _forget(self, trainer: pl.Trainer, stage: Stage) -> None:
+        """Take the earlier scores of these corpora away, so that they do not stand for a test that failed."""
+        if not trainer.is_global_zero or self.run_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
+        path = Path(self.run_dir) / "results.json"
+        results = Results.load(path)
+        scored = results.splits.get(stage, {})
+        left = {corpus: entry for corpus, entry in scored.items() if corpus not in data.corpora}
+        if len(left) < len(scored):
+            results.splits = {name: entry for name, entry in (results.splits | {stage: left}).items() if entry}
+            results.write(path)
 
     def _figure(self, trainer: pl.Trainer, corpus: str, gold: list[Document], predicted: list[Document]) -> None:
         logger = trainer.logger
@@ -103,7 +129,7 @@ class Evaluation(OutputCallback):
 
     def _write(self, trainer: pl.Trainer, stage: Stage, predicted: dict[str, list[Document]]) -> None:
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
-        if not trainer.is_global_zero or self.run_dir is None:
+        if not trainer.is_global_zero or self.run_dir is None or not predicted:
             return
         path = Path(self.run_dir) / "results.json"
         results = Results.load(path)
@@ -124,3 +150,8 @@ class Evaluation(OutputCallback):
             )
         results.run["findings"] = dict(sorted(data.findings.counts().items()))
         results.write(path)
+
+
+def _has_some(documents: list[Document], kind: Kind) -> bool:
+    """Whether there is anything to find, so that a score says something."""
+    return any(any(True for _ in document.links()) if kind == "relations" else document.entities for document in documents)

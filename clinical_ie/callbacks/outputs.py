@@ -13,6 +13,7 @@ from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 
 Stage = Literal["dev", "test", "predict"]
+_STAGES: dict[str, Stage] = {"validate": "dev", "test": "test", "predict": "predict"}
 
 
 class OutputCallback(pl.Callback):
@@ -29,6 +30,18 @@ class OutputCallback(pl.Callback):
     def keep(self, outputs: Any) -> None:
         """Take in one batch's outputs."""
         self._outputs.update(outputs)
+
+    def without_batches(self, trainer: pl.Trainer, stage: Stage) -> None:
+        """What is to be done at the end of a stage whose documents have no examples."""
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Documents without examples have predictions too: nothing was found in them.
+
+        Lightning calls no hook of a loop that has no batch, only this one. Examples are the same on all ranks, so all come here or none.
+        """
+        part = _STAGES.get(stage)
+        if part is not None and not _data(trainer).examples.get(part):
+            self.without_batches(trainer, part)
 
     def gathered(self, trainer: pl.Trainer) -> dict[str, Any]:
         """Outputs of all ranks; empties the store."""
@@ -50,7 +63,7 @@ class OutputCallback(pl.Callback):
         outputs = self.gathered(trainer)
         if trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return {}
-        data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
+        data = _data(trainer)
         examples: dict[tuple[str, str], list[Any]] = {}
         for example in data.examples[part]:
             if example.id not in outputs:
@@ -66,3 +79,7 @@ class OutputCallback(pl.Callback):
             ]
             for corpus, documents in data.inputs[part].items()
         }
+
+
+def _data(trainer: pl.Trainer) -> ExtractionDataModule:
+    return cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
-"""Predicted documents as files: BRAT folders for people, JSON lines for programs."""
+"""Writes predicted documents as files."""
 
 from __future__ import annotations
 
-import shutil
+import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,8 +10,10 @@ import lightning.pytorch as pl
 
 from clinical_ie.callbacks.outputs import OutputCallback, Stage
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.formats import brat, jsonl
-from clinical_ie.reports.annotated_html import write_page
+from clinical_ie.errors import InputError, SettingError
+from clinical_ie.reports.prediction_folder import EARLIER, PredictionFolder, Written
+
+_LOG = logging.getLogger(__name__)
 
 
 class PredictionWriter(OutputCallback):
@@ -19,11 +21,38 @@ class PredictionWriter(OutputCallback):
 
     Args:
         run_dir: The run's folder; nothing is written without it.
+        output: The folder of what ``predict`` writes; ``predictions/predict`` of the run when None.
     """
 
-    def __init__(self, run_dir: str | None = None) -> None:
+    def __init__(self, run_dir: str | None = None, output: str | None = None) -> None:
         super().__init__()
-        self.run_dir = run_dir
+        self.run_dir, self.output = run_dir, output
+        self.written: list[Written] = []
+        self._begun: PredictionFolder | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Make sure, before a model begins, that no annotations of other texts would be deleted.
+
+        Raises:
+            SettingError: They would, or the folder lies among the texts.
+        """
+        if self.run_dir is None:
+            return
+        data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
+        target = self._folder(trainer, "predict" if stage == "predict" else "test")
+        if stage != "predict":
+            return
+        if data.texts is not None and target.folder.resolve().is_relative_to(Path(data.texts).resolve()):
+            raise SettingError(f"{target.folder} lies in {data.texts}, among the notes that are read; give another folder with --output")
+        problem = None
+        if trainer.is_global_zero:
+            try:
+                target.refuse_others(data.inputs["predict"])
+            except InputError as error:
+                problem = str(error)
+        problem = trainer.strategy.broadcast(problem)  # the others would wait for the first rank for ever
+        if problem is not None:
+            raise SettingError(problem)
 
     def on_test_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -35,24 +64,43 @@ class PredictionWriter(OutputCallback):
     ) -> None:
         self.keep(outputs)
 
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._begin(trainer, "test")
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._begin(trainer, "predict")
+
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         self._write(trainer, "test")
 
     def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         self._write(trainer, "predict")
 
+    def without_batches(self, trainer: pl.Trainer, stage: Stage) -> None:
+        """Write documents of which nothing was asked as they are, unannotated."""
+        if stage != "dev":
+            self._write(trainer, stage)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Say where an earlier answer is that did not get replaced."""
+        if self._begun is not None and (self._begun.folder / EARLIER).exists():
+            _LOG.info(f"nothing new was written to {self._begun.folder}; what was there lies in {self._begun.folder / EARLIER}")
+
+    def _folder(self, trainer: pl.Trainer, stage: Stage) -> PredictionFolder:
+        data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
+        own = self.output if stage == "predict" else None
+        return PredictionFolder(own or Path(str(self.run_dir)) / "predictions" / stage, list(data.corpora))
+
+    def _begin(self, trainer: pl.Trainer, stage: Stage) -> None:
+        if trainer.is_global_zero and self.run_dir is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._begun = self._folder(trainer, stage)
+            self._begun.set_aside()
+
     def _write(self, trainer: pl.Trainer, stage: Stage) -> None:
         predicted = self.predicted(trainer, stage)
-        if not trainer.is_global_zero or self.run_dir is None:
+        if not trainer.is_global_zero or self.run_dir is None or not predicted:
             return
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
-        folder = Path(self.run_dir) / "predictions" / stage
-        for corpus, documents in predicted.items():
-            partial = folder / f".{corpus}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            brat.write(documents, partial)
-            shutil.rmtree(folder / corpus, ignore_errors=True)  # notes of an earlier prediction do not stay among these
-            partial.rename(folder / corpus)
-            jsonl.write(documents, folder / f"{corpus}.jsonl")
-            gold = data.documents[stage][corpus] if stage != "predict" else None
-            write_page(folder / f"{corpus}.html", f"{corpus}, {stage}", documents, gold)
+        gold = data.documents[stage] if stage != "predict" else None
+        self.written = self._folder(trainer, stage).write(predicted, gold, title=stage)
+        self._begun = None

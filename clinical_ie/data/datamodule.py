@@ -125,8 +125,16 @@ class ExtractionDataModule(pl.LightningDataModule):
                 self.examples[part] += self.task.examples(document, source, coverage, training=part == "train")
         self._tell(part)
         needed = part != "dev" or (self.trainer is not None and self.trainer.state.fn == "validate")
-        if needed and not self.examples[part]:
-            raise SettingError(f"there are no examples for {part}; does the corpus have documents in that split?")
+        number = sum(len(documents) for documents in self.documents[part].values())
+        if needed and not number:
+            split = "test" if part == "predict" else part
+            raise SettingError(f"{part}: no documents in the {split} split of {', '.join(self.corpora)}")
+        if part == "train" and not self.examples[part]:
+            kind = type(self.task).__name__
+            raise SettingError(
+                f"train: {number} documents of {', '.join(self.corpora)}, but {kind} can learn from none of them;"
+                f" do they hold {'mentions that the schema lets be joined' if self.task.finds == 'relations' else 'any text'}?"
+            )
 
     def _with_mentions(self, corpus: Corpus, part: Part, documents: list[Document]) -> list[Document]:
         """What the task starts from: the documents, or the same texts with the mentions that another model found.
@@ -218,16 +226,16 @@ class ExtractionDataModule(pl.LightningDataModule):
         return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """Development batches; none where a corpus is split without a development part."""
+        """Development batches; none where a corpus is split without a development part, or where its documents have no examples."""
         return self._loader("dev", shuffle=False) if self.examples["dev"] else []
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """Test batches."""
-        return self._loader("test", shuffle=False)
+    def test_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Test batches; none where the documents have no examples."""
+        return self._loader("test", shuffle=False) if self.examples["test"] else []
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """Batches without gold."""
-        return self._loader("predict", shuffle=False)
+    def predict_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Batches without gold; none where the documents have no examples."""
+        return self._loader("predict", shuffle=False) if self.examples["predict"] else []
 
     def _loader(self, part: Part, *, shuffle: bool) -> DataLoader[Batch]:
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
