@@ -20,6 +20,7 @@ import yaml
 from clinical_ie.commands.demo import configurations
 from clinical_ie.errors import FileFormatError, RunError, SettingError
 from clinical_ie.files import read_text, write_text
+from clinical_ie.reports.prediction_folder import set_all_aside
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
 
@@ -37,13 +38,16 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("recipe", nargs="?", help="YAML: stage -> list of configuration files, or the folder of a finished run")
     parser.add_argument("--run_dir", required=True, help="where everything goes")
     parser.add_argument("--texts", help="annotate the .txt files of this folder with a finished pipeline, and train nothing")
+    parser.add_argument("--output", metavar="DIR", help="where annotations of --texts go, instead of RUN_DIR/predictions/predict")
     for name in (*STAGES, "both"):
         parser.add_argument(f"--{name}", action="append", default=[], metavar="OPTION", help=f"an option for {name}; repeatable")
     options = parser.parse_args(arguments[1:])
     run_dir = Path(options.run_dir)
     more = {stage: [*options.both, *getattr(options, stage)] for stage in STAGES}
+    if options.output and not options.texts:
+        raise SettingError("--output is for annotations; give the notes with --texts FOLDER")
     if options.texts:
-        return _annotate(run_dir, options.texts)
+        return _annotate(run_dir, options.texts, Path(options.output) if options.output else None)
     if options.recipe is None:
         raise SettingError("give a recipe to train, or --texts FOLDER to annotate with a finished pipeline")
     given = read_recipe(options.recipe)
@@ -130,7 +134,7 @@ def _join(run_dir: Path, folders: dict[str, Path]) -> Results:
     return joined
 
 
-def _annotate(run_dir: Path, texts: str) -> int:
+def _annotate(run_dir: Path, texts: str, output: Path | None) -> int:
     config = run_dir / "config.yaml"
     data: Any = yaml.safe_load(read_text(config))
     if not isinstance(data, dict) or set(data) != set(STAGES):
@@ -138,13 +142,25 @@ def _annotate(run_dir: Path, texts: str) -> int:
             config, 0, "not the configuration of a pipeline", expected="the --run_dir of a finished `clinical-ie pipeline`"
         )
     entities, relations = (run_dir / data[stage] for stage in STAGES)
-    shared = (f"--data.texts={texts}",)
     # mentions on their own texts stand beside the pipeline, so that a stage that serves others is left alone
-    found = run_dir / "mentions"
-    _command("predict", "-c", str(entities / "config.yaml"), f"--run_dir={found}", f"--ckpt_path={entities / _BEST}", *shared)
-    mentions = f"--data.mentions={found}/predictions/predict"
-    _command("predict", "-c", str(relations / "config.yaml"), f"--run_dir={run_dir}", f"--ckpt_path={relations / _BEST}", *shared, mentions)
-    print(f"Annotated notes: {run_dir}/predictions/predict/")
+    found = run_dir / "mentions" / "predictions" / "predict" if output is None else output / "mentions"
+    target = output or run_dir / "predictions" / "predict"
+    shared = (f"--data.texts={texts}",)
+    try:
+        _command(
+            "predict",
+            *("-c", str(entities / "config.yaml"), f"--run_dir={run_dir / 'mentions'}", f"--ckpt_path={entities / _BEST}"),
+            *(f"--output={found}", *shared),
+        )
+    except RunError:
+        if int(os.environ.get("SLURM_PROCID", "0")) == 0:
+            set_all_aside(target)  # they are of the same notes, but not the answer to this command
+        raise
+    _command(
+        "predict",
+        *("-c", str(relations / "config.yaml"), f"--run_dir={run_dir}", f"--ckpt_path={relations / _BEST}"),
+        *(f"--output={target}", f"--data.mentions={found}", *shared),
+    )
     return 0
 
 

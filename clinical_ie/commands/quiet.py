@@ -31,6 +31,8 @@ def quieten() -> None:
     for message in (
         "The '.*dataloader' does not have many workers",
         "Checkpoint directory .* exists and is not empty",
+        "Total length of .* across ranks is zero",  # documents without examples are written and scored all the same
+        "The dirpath has changed from",  # a checkpoint may be tested in another folder
         "The number of training batches .* is smaller than the logging interval",
         ".*ended before the epoch ended and your dataloader is not resumable.*",  # it is: the sampler leaves out what was done
         "Found .* module.s. in eval mode at the start of training",

@@ -65,6 +65,13 @@ class TrainingCLI(LightningCLI):
         parser.link_arguments("model.init_args.backbone", "data.tokenizer")
         parser.link_arguments("data.schemas", "model.init_args.schemas", apply_on="instantiate")
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser: LightningArgumentParser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            where = "Where annotations go, instead of RUN_DIR/predictions/predict."
+            parser.add_argument("--output", type=str | None, default=None, metavar="DIR", help=where)
+        return parser
+
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration alone: a run's ``config.yaml`` says all that its checkpoint would."""
 
@@ -82,6 +89,8 @@ class TrainingCLI(LightningCLI):
         if self.directory.path.exists() and not self.directory.path.is_dir():
             raise SettingError(f"{self.directory.path} is a file; --run_dir names a folder")
         self._place(config)
+        if self.subcommand == "predict" and config.output:
+            config.predictions.output = config.output
         make_paths_absolute(config)
         if config.trainer.precision is None:
             config.trainer.precision = "bf16-mixed" if computes_in_bfloat16(config.trainer.accelerator) else "32-true"
@@ -179,6 +188,15 @@ class TrainingCLI(LightningCLI):
     def after_validate(self) -> None:
         """Say what came out."""
         self._show()
+
+    def after_predict(self) -> None:
+        """Say what was found and where it went."""
+        for writer in self.trainer.callbacks:  # type: ignore[attr-defined]
+            for found in writer.written if isinstance(writer, PredictionWriter) else ():
+                links = f", {found.links:,} links" if self.datamodule.task.finds == "relations" else ""
+                documents = "1 document" if found.documents == 1 else f"{found.documents:,} documents"
+                print(f"{found.corpus}: {documents}, {found.mentions:,} mentions{links} in {found.folder}/")
+                print(f"  beside it: {found.folder.name}.jsonl (JSON lines), {found.folder.name}.html (a page to look at)", flush=True)
 
     def _write_adapter(self) -> None:
         """The best adapter of a generator as PEFT reads it, beside its checkpoint."""

@@ -42,3 +42,14 @@ def test_two_ranks_train_on_two_corpora(finished_run: Path, small_corpus: str, t
     configs = ("-c", str(finished_run / "config.yaml"), "-c", str(other))
     command("fit", *configs, f"--run_dir={run}", "--trainer.max_epochs=1", ranks=2)
     assert set(results(run)["splits"]["test"]) == {"demo", "other"}
+
+
+@pytest.mark.distributed
+@pytest.mark.timeout(240)
+def test_two_ranks_write_blank_notes(finished_run: Path, tmp_path: Path) -> None:
+    """Without a batch Lightning calls hardly a hook; ranks that wait for each other would wait for ever."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "blank.txt").write_text(" \n", encoding="utf-8")
+    given = ("-c", str(finished_run / "config.yaml"), f"--data.texts={tmp_path / 'notes'}", f"--output={tmp_path / 'out'}")
+    command("predict", *given, ranks=2)
+    assert (tmp_path / "out" / "demo" / "blank.ann").read_bytes() == b""

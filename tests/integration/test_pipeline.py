@@ -10,6 +10,7 @@ import yaml
 
 from clinical_ie.cli import main
 from clinical_ie.corpora import Demo
+from clinical_ie.document import Document, Entity, Span
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import score
@@ -87,6 +88,63 @@ def test_texts_come_out_with_links(finished: Path, tmp_path: Path) -> None:
     written = brat.read(finished / "predictions" / "predict" / "demo")
     assert [document.id for document in written] == sorted(document.id for document in Demo().read("test")[:3])
     assert sum(len(document.entities) for document in written) > 0
+
+
+def test_notes_without_anything_to_link_are_written_and_other_notes_stay(
+    finished: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    texts, output = tmp_path / "ward2", tmp_path / "out"
+    brat.write([Document("blank", " \n\n"), Document("empty", "")], texts)
+    before = {path: path.read_bytes() for path in (finished / "predictions").rglob("*") if path.is_file()}
+    assert main(["pipeline", f"--run_dir={finished}", f"--texts={texts}", f"--output={output}"]) == 0
+    assert brat.read(output / "demo") == brat.read(texts)
+    said = capfd.readouterr().out
+    assert f"demo: 2 documents, 0 mentions, 0 links in {output / 'demo'}/" in said
+    if before:  # another ward's notes are there
+        assert main(["pipeline", f"--run_dir={finished}", f"--texts={texts}"]) in (0, 2)
+    assert before.items() <= {path: path.read_bytes() for path in (finished / "predictions").rglob("*") if path.is_file()}.items()
+
+
+@pytest.fixture(scope="module")
+def unlinkable(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Notes of which only those of the training split have pairs of mentions; one of the others has none at all."""
+    folder = tmp_path_factory.mktemp("unlinkable")
+    jsonl.write(Demo().read("train")[:6], folder / "train.jsonl")
+    one = [Document("one", "Aspirin daily.", (Entity("T1", "Drug", Span.of(0, 7)),)), Document("blank", "")]
+    for split in ("dev", "test"):
+        jsonl.write(one, folder / f"{split}.jsonl")
+    return str(folder)
+
+
+@pytest.mark.parametrize(("command", "split"), [("test", "test"), ("validate", "dev")])
+def test_a_split_without_pairs_is_scored(command: str, split: str, finished: Path, unlinkable: str, tmp_path: Path) -> None:
+    given = [command, "-c", str(finished / "relations" / "config.yaml"), f"--run_dir={tmp_path}"]
+    given += [f"--ckpt_path={finished / 'relations' / 'checkpoints' / 'best.ckpt'}", f"--data.corpora.init_args.root={unlinkable}"]
+    assert main(given) == 0
+    entry = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["splits"][split]["demo"]
+    assert entry["documents"] == 2
+    assert entry["relations"]["strict"]["micro"]["f1"] == 0
+    if split == "test":
+        assert [document.id for document in jsonl.read(tmp_path / "predictions" / "test" / "demo.jsonl")] == ["one", "blank"]
+
+
+def test_links_between_mentions_that_were_not_found_are_missed(finished: Path, small_corpus: str, tmp_path: Path) -> None:
+    gold = jsonl.read(Path(small_corpus) / "test.jsonl")
+    jsonl.write([Document(document.id, document.text) for document in gold], tmp_path / "mentions" / "demo.jsonl")
+    run = tmp_path / "run"
+    given = ["test", "-c", str(finished / "relations" / "config.yaml"), f"--run_dir={run}", f"--data.mentions={tmp_path / 'mentions'}"]
+    assert main([*given, f"--ckpt_path={finished / 'relations' / 'checkpoints' / 'best.ckpt'}"]) == 0
+    micro = json.loads((run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]["demo"]["relations"]["strict"]["micro"]
+    assert (micro["tp"], micro["fp"]) == (0, 0)
+    assert micro["fn"] == sum(1 for document in gold for _ in document.links())
+
+
+def test_a_run_ends_well_where_only_training_notes_have_pairs(finished: Path, unlinkable: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    given = ["fit", "-c", str(finished / "relations" / "config.yaml"), f"--run_dir={run}", "--trainer.max_epochs=1"]
+    assert main([*given, f"--data.corpora.init_args.root={unlinkable}"]) == 0
+    assert json.loads((run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]["demo"]["documents"] == 2
+    assert (run / "checkpoints" / "best.ckpt").exists()
 
 
 def test_runs_that_exist_can_be_joined(finished: Path, tmp_path: Path) -> None:

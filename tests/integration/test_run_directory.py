@@ -85,12 +85,42 @@ def test_test_and_predict_from_the_run_directory(finished_run: Path, tmp_path: P
     (found,) = brat.read(finished_run / "predictions" / "predict" / "demo")
     assert found.id == "ward/one"
     assert found.text.endswith("Denies fever.")
+    assert f"demo: 1 document, {len(found.entities)} mentions in {finished_run}/predictions/predict/demo/" in capsys.readouterr().out
+    (texts / "one.txt").write_text("Lives alone.", encoding="utf-8")
+    given = ["predict", "-c", str(finished_run / "config.yaml"), f"--data.texts={tmp_path / 'notes'}"]
+    assert main(given) == 2
+    assert "annotations of other texts are there; give another folder with --output" in capsys.readouterr().err
+    assert brat.read(finished_run / "predictions" / "predict" / "demo") == [found], "another ward's annotations stay"
+    assert main([*given, f"--output={tmp_path / 'notes' / 'out'}"]) == 2
+    assert "among the notes that are read" in capsys.readouterr().err
+    assert main([*given, f"--output={tmp_path / 'out'}"]) == 0
+    assert [document.text for document in brat.read(tmp_path / "out" / "demo")] == ["Lives alone."]
     assert main(["validate", "-c", str(finished_run / "config.yaml")]) == 0
     splits = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))["splits"]
     assert set(splits) == {"dev", "test"}
     best = torch.load(finished_run / "checkpoints" / "best.ckpt", weights_only=True)
     monitored = next(state["best_model_score"] for name, state in best["callbacks"].items() if name.startswith("Checkpoints"))
     assert splits["dev"]["demo"]["entities"]["strict"]["micro"]["f1"] == pytest.approx(float(monitored), abs=1e-6)
+
+
+def test_a_prediction_that_fails_leaves_no_answer(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from clinical_ie.tasks.entity_tagging import EntityTagging
+
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "one.txt").write_text("Takes aspirin.", encoding="utf-8")
+    out = tmp_path / "out"
+    given = ["predict", "-c", str(finished_run / "config.yaml"), f"--data.texts={tmp_path / 'notes'}", f"--output={out}"]
+    assert main(given) == 0
+    with monkeypatch.context() as broken:
+        broken.setattr(EntityTagging, "annotations", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            main(given)
+    assert {path.name for path in out.iterdir()} == {".earlier"}
+    assert f"what was there lies in {out}/.earlier" in capsys.readouterr().err
+    assert main(given) == 0
+    assert {path.name for path in out.iterdir()} == {"demo", "demo.jsonl", "demo.html"}
 
 
 def test_a_run_never_runs_into_another(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,115 @@
+"""Answers as files: whole or not there, and never in place of other annotations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clinical_ie.document import Document, Entity, Span
+from clinical_ie.errors import InputError, SettingError
+from clinical_ie.formats import brat, jsonl
+from clinical_ie.reports import prediction_folder
+from clinical_ie.reports.prediction_folder import EARLIER, PredictionFolder, set_all_aside
+
+WARD_A = [Document("a", "gave aspirin", (Entity("T1", "Drug", Span.of(5, 12)),)), Document("b", "")]
+WARD_B = [Document("a", "gave heparin")]
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_written(tmp_path: Path) -> None:
+    (written,) = PredictionFolder(tmp_path / "out", ["ward"]).write({"ward": WARD_A}, title="predict")
+    assert files(tmp_path / "out") == {"ward.jsonl", "ward.html", "ward/a.txt", "ward/a.ann", "ward/b.txt", "ward/b.ann"}
+    assert jsonl.read(tmp_path / "out" / "ward.jsonl") == WARD_A
+    assert (written.folder, written.documents, written.mentions, written.links) == (tmp_path / "out" / "ward", 2, 1, 0)
+
+
+def test_a_corpus_without_documents_has_empty_files(tmp_path: Path) -> None:
+    PredictionFolder(tmp_path, ["ward"]).write({"ward": []}, {"ward": []}, title="test")
+    assert (tmp_path / "ward").is_dir()
+    assert jsonl.read(tmp_path / "ward.jsonl") == []
+    assert "0 of 0 documents" in (tmp_path / "ward.html").read_text(encoding="utf-8")
+
+
+def test_corpora_in_sub_folders_and_names_that_lead_out(tmp_path: Path) -> None:
+    PredictionFolder(tmp_path, ["ward/2024"]).write({"ward/2024": WARD_B}, title="test")
+    assert files(tmp_path) == {"ward/2024.jsonl", "ward/2024.html", "ward/2024/a.txt", "ward/2024/a.ann"}
+    with pytest.raises(InputError):
+        PredictionFolder(tmp_path, ["../up"])
+
+
+def test_the_same_texts_may_be_annotated_again(tmp_path: Path) -> None:
+    target = PredictionFolder(tmp_path, ["ward"])
+    target.write({"ward": WARD_A}, title="predict")
+    again = [Document(document.id, document.text) for document in WARD_A]
+    target.refuse_others({"ward": again})
+    target.write({"ward": again}, title="predict")
+    assert jsonl.read(tmp_path / "ward.jsonl") == again
+    assert not (tmp_path / EARLIER).exists()
+
+
+def test_other_texts_are_never_replaced(tmp_path: Path) -> None:
+    target = PredictionFolder(tmp_path, ["ward"])
+    target.write({"ward": WARD_A}, title="predict")
+    with pytest.raises(SettingError, match=r"ward: annotations of other texts are there; give another folder with --output"):
+        target.refuse_others({"ward": WARD_B})
+    target.set_aside()  # a second answer to the first question, which then fails
+    with pytest.raises(SettingError, match="other texts"):
+        target.refuse_others({"ward": WARD_B})
+    assert jsonl.read(tmp_path / EARLIER / "ward.jsonl") == WARD_A
+
+
+def test_corrections_by_hand_are_never_replaced(tmp_path: Path) -> None:
+    target = PredictionFolder(tmp_path, ["ward"])
+    target.write({"ward": WARD_A}, title="predict")
+    (tmp_path / "ward" / "a.ann").write_text("", encoding="utf-8")
+    with pytest.raises(SettingError, match="changed since they were written"):
+        target.refuse_others({"ward": WARD_A})
+
+
+@pytest.mark.parametrize("name", ["ward/mine.txt", "ward.jsonl", "ward.html", "ward"])
+def test_what_no_prediction_wrote_is_never_replaced(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine", encoding="utf-8")
+    with pytest.raises(SettingError, match="which no prediction wrote"):
+        PredictionFolder(tmp_path, ["ward"]).refuse_others({"ward": WARD_A})
+    assert (tmp_path / name).read_text(encoding="utf-8") == "mine"
+
+
+def test_what_lies_beside_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine", encoding="utf-8")
+    target = PredictionFolder(tmp_path, ["ward"])
+    for _ in range(2):
+        target.refuse_others({"ward": WARD_A})
+        target.write({"ward": WARD_A}, title="predict")
+    assert (tmp_path / "other" / "mine.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_failure_leaves_no_answer_that_looks_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = PredictionFolder(tmp_path, ["ward"])
+    target.write({"ward": WARD_A}, title="predict")
+    monkeypatch.setattr(prediction_folder, "write_page", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        target.write({"ward": [Document("a", "gave aspirin"), Document("b", "")]}, title="predict")
+    assert {path.name for path in tmp_path.iterdir()} == {EARLIER}, "neither old nor new under the names of an answer"
+    assert jsonl.read(tmp_path / EARLIER / "ward.jsonl") == WARD_A, "and nothing lost"
+    target.set_aside()
+    assert jsonl.read(tmp_path / EARLIER / "ward.jsonl") == WARD_A, "also by the next attempt"
+
+
+def test_all_answers_of_a_folder_can_be_set_aside(tmp_path: Path) -> None:
+    PredictionFolder(tmp_path, ["one", "two"]).write({"one": WARD_A, "two": WARD_B}, title="predict")
+    set_all_aside(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {EARLIER}
+    assert brat.read(tmp_path / EARLIER / "two") == WARD_B
+
+
+def test_a_folder_that_cannot_be_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text(json.dumps({}), encoding="utf-8")
+    with pytest.raises(InputError, match="cannot be written to"):
+        PredictionFolder(tmp_path / "file" / "out", ["ward"]).set_aside()
