@@ -1,23 +1,77 @@
-"""The command line in processes of its own, one rank or several."""
+"""The command line in processes of its own, one rank or several, forked from one that has imported everything.
+
+Importing torch, Lightning and transformers takes longer than most of what these tests do.
+"""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
-import subprocess
+import socket
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
+_SECONDS = 200.0
+"""After which ranks that wait for each other are ended."""
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["clinical_ie.commands.training", "clinical_ie.commands.pipeline", "clinical_ie.commands.export"])
 
-def command(*arguments: str, ranks: int) -> None:
-    """Runs ``clinical-ie`` with so many ranks; what it said on failing is the assertion's message."""
-    line = [sys.executable, "-m", "clinical_ie", *arguments, "--trainer.accelerator=cpu", f"--trainer.devices={ranks}"]
-    line += ["--trainer.strategy=ddp"] * (ranks > 1)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
+
+def _run(arguments: list[str], environment: dict[str, str], output: str) -> None:
+    os.environ.update(environment)
+    with open(output, "w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    sys.argv = ["clinical-ie", *arguments]
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from clinical_ie.cli import main
+
+    rank_zero_only.rank = int(environment.get("LOCAL_RANK", "0"))  # Lightning reads it once, when it is imported
+    try:
+        sys.exit(main(arguments))
+    finally:
+        sys.stdout.flush()
+
+
+def forked(*arguments: str, ranks: int = 1) -> tuple[int, str]:
+    """Runs ``clinical-ie`` with so many ranks: the first exit code that is not 0, and what all ranks printed."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    if ranks > 1:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": str(ranks)}
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [os.path.join(folder, str(rank)) for rank in range(ranks)]
+        places = [{"LOCAL_RANK": str(rank), "NODE_RANK": "0"} if ranks > 1 else {} for rank in range(ranks)]
+        processes = [
+            _FORKS.Process(target=_run, args=(list(arguments), environment | place, output))
+            for place, output in zip(places, outputs, strict=True)
+        ]
+        for process in processes:
+            process.start()
+        end = time.monotonic() + _SECONDS
+        for process in processes:
+            process.join(max(0.1, end - time.monotonic()))
+        for process in processes:
+            process.kill()
+            process.join()
+        codes = [process.exitcode or 0 for process in processes]
+        printed = "".join(Path(output).read_text(encoding="utf-8") for output in outputs if os.path.exists(output))
+    return next((code for code in codes if code), 0), printed
+
+
+def command(*arguments: str, ranks: int = 1) -> str:
+    """Runs ``clinical-ie`` on the CPU with so many ranks, which must succeed: what it printed."""
+    line = [*arguments, "--trainer.accelerator=cpu", f"--trainer.devices={ranks}", *(["--trainer.strategy=ddp"] if ranks > 1 else [])]
+    code, printed = forked(*line, ranks=ranks)
+    assert code == 0, printed[-4000:]
+    return printed
 
 
 def results(run: Path) -> dict[str, Any]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +19,7 @@ from clinical_ie.document import Document, Entity, Span
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import score
+from tests.integration.processes import forked
 
 
 def options(tiny_bert: str, small_corpus: str) -> list[str]:
@@ -30,6 +36,21 @@ def options(tiny_bert: str, small_corpus: str) -> list[str]:
         "--trainer.enable_progress_bar=false",
     ]
     return [*(f"--both={option}" for option in given), "--entities=--trainer.max_epochs=4", "--relations=--trainer.max_epochs=3"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stages_in_forks() -> Iterator[None]:
+    """Processes of the pipeline's stages, without an import of everything in each."""
+
+    def run(line: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        assert line[:3] == [sys.executable, "-m", "clinical_ie"]
+        code, printed = forked(*line[3:])
+        print(printed)
+        return subprocess.CompletedProcess(line, code)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clinical_ie.commands.pipeline.subprocess", SimpleNamespace(run=run))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import torch
 import yaml
 
 from clinical_ie.cli import main
+from tests.integration.processes import command
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated"),  # PEFT asks transformers that way
@@ -118,15 +118,6 @@ def test_another_adapter_leaves_nothing_of_the_first(before: str, after: str, ca
     assert both["freeze"] == alone["freeze"]
 
 
-def run(command: str, *given: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "clinical_ie", command, *given], capture_output=True, text=True, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done
-
-
 @pytest.fixture(scope="session")
 def of_task(tiny_bert: str, tiny_llama: str, small_corpus: str) -> Callable[..., list[str]]:
     """A command line for any task file on the tiny model and corpus, without the command."""
@@ -144,9 +135,6 @@ def of_task(tiny_bert: str, tiny_llama: str, small_corpus: str) -> Callable[...,
     return make
 
 
-TWO = ("--trainer.devices=2", "--trainer.strategy=ddp")
-
-
 @pytest.mark.distributed
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
@@ -162,7 +150,7 @@ TWO = ("--trainer.devices=2", "--trainer.strategy=ddp")
 )
 def test_two_ranks_train_adapters(task: str, peft: str | None, of_task: Callable[..., list[str]], tmp_path: Path) -> None:
     """A parameter without a gradient on a rank stops distributed training; a frozen one must not be waited for."""
-    run("fit", *of_task(task, tmp_path / "run", *TWO, "--trainer.limit_train_batches=4", peft=peft))
+    command("fit", *of_task(task, tmp_path / "run", "--trainer.limit_train_batches=4", peft=peft), ranks=2)
     results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
     assert results["run"]["devices"] == 2
     assert results["splits"]["test"]["demo"]["documents"] == 6
@@ -182,8 +170,7 @@ def test_two_ranks_score_links_as_one_does(of_task: Callable[..., list[str]], tm
     for devices in (1, 2):
         folder = tmp_path / f"run{devices}"
         given = ["-c", str(whole / "config.yaml"), f"--run_dir={folder}", "--data.eval_batch_budget=300"]
-        given += [f"--ckpt_path={whole / 'checkpoints' / 'last.ckpt'}", f"--trainer.devices={devices}"]
-        run("validate", *given, *(["--trainer.strategy=ddp"] if devices == 2 else []))
+        command("validate", *given, f"--ckpt_path={whole / 'checkpoints' / 'last.ckpt'}", ranks=devices)
         found[devices] = json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"]["dev"]["demo"]
     assert found[1]["documents"] == found[2]["documents"] == 6
     counts = found[1]["relations"]["strict"]["micro"]
@@ -212,10 +199,9 @@ def test_every_task_fits_tests_and_predicts(
 def test_a_run_gives_no_warnings_that_no_user_can_act_on(of_task: Callable[..., list[str]], tmp_path: Path) -> None:
     averaging = ("--trainer.callbacks+=clinical_ie.callbacks.averaging.MovingAverage", "--trainer.callbacks.init_args.decay=0.5")
     given = [*averaging, "--trainer.limit_train_batches=2", "--model.init_args.gradient_checkpointing=true"]
-    done = run("fit", *of_task("entity_tagging", tmp_path / "run", *given, peft="lora"))
-    assert "Warning" not in done.stderr, done.stderr
-    again = run("test", "-c", str(tmp_path / "run" / "config.yaml"))
-    assert "Warning" not in again.stderr, again.stderr
+    printed = command("fit", *of_task("entity_tagging", tmp_path / "run", *given, peft="lora"))
+    assert "Warning" not in printed
+    assert "Warning" not in command("test", "-c", str(tmp_path / "run" / "config.yaml"))
 
 
 def test_going_on_with_p_tuning(of_task: Callable[..., list[str]], tmp_path: Path) -> None:

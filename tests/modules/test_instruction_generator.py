@@ -95,10 +95,8 @@ TASKS = {
 }
 
 
-# the longest run with the slow suite, which CI runs as well
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in {"entities by markup", "joint inline"} else name for name in TASKS]
-)
+# the others run with the slow suite, which CI runs as well
+@pytest.mark.parametrize("name", [name if name == "relations" else pytest.param(name, marks=pytest.mark.slow) for name in TASKS])
 def test_must_learn(name: str, notes: str, generator: str, tmp_path: Path) -> None:
     kind, response, epochs = TASKS[name]
     data = data_of(notes, generator, kind(response, segment=64))  # type: ignore[arg-type]

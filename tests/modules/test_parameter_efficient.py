@@ -283,11 +283,23 @@ def test_another_base_of_the_same_shape_is_refused(task: str, method: str, bases
     assert bases["other"] in str(refused.value)
 
 
-@pytest.mark.parametrize("other", METHODS)
+@pytest.fixture(scope="module")
+def saved_with(bases: dict[str, str], data_of: Data) -> Callable[[str], dict[str, Any]]:
+    """What a checkpoint of a tagger holds, by the method it is tuned with."""
+
+    @functools.cache
+    def checkpoint(method: str) -> dict[str, Any]:
+        return saved(model_of("tagger", bases["bert"], data_of("tagger", "bert"), **options_of(method)))
+
+    return checkpoint
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_another_method_is_refused(method: str, other: str, bases: dict[str, str], data_of: Data) -> None:
-    data = data_of("tagger", "bert")
-    checkpoint = saved(model_of("tagger", bases["bert"], data, **options_of(method)))
+@pytest.mark.parametrize("other", METHODS)
+def test_another_method_is_refused(
+    method: str, other: str, bases: dict[str, str], data_of: Data, saved_with: Callable[[str], dict[str, Any]]
+) -> None:
+    data, checkpoint = data_of("tagger", "bert"), copy.deepcopy(saved_with(method))
     model = model_of("tagger", bases["bert"], data, **options_of(other))
     if method == other:
         load(model, checkpoint)
