@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ def make_paths_absolute(settings: Any) -> None:
     if isinstance(settings, list):
         for value in settings:
             make_paths_absolute(value)
-    elif isinstance(settings, dict) or hasattr(settings, "__dict__"):
+    elif isinstance(settings, dict | Namespace):
         values = settings if isinstance(settings, dict) else vars(settings)
         for name, value in values.items():
             if name in _PATHS and isinstance(value, str):
