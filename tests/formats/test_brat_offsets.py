@@ -51,7 +51,8 @@ def test_the_rule_is_named_and_applied(rule: str) -> None:
     with pytest.raises(FileFormatError, match="only under that rule") as caught:
         brat.parse("d", TEXT, written, path="in/d.ann")
     assert f"read it with offsets: {rule} (--offsets {rule})" in str(caught.value)
-    first = next(number for number, (start, _) in enumerate(spans_of(), 1) if counted(TEXT[:start], rule) != start)
+    shifted = [any(counted(TEXT[:place], rule) != place for place in span) for span in spans_of()]
+    first = shifted.index(True) + 1
     assert str(caught.value).startswith(f"in/d.ann:{first}: ")
     assert not any(word in str(caught.value) for word in ("aspirin", "lisinopril", "pain"))
     findings = Findings()
