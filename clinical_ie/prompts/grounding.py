@@ -1,9 +1,11 @@
-"""Words that a model said -> the characters of the text that they mean.
+"""Grounding (span alignment): generated mentions -> their character offsets in the text.
 
-A mention that stands once in the text is where it stands. Of several places, order decides: what a model says follows the text, so
-places that are certain hold those between them. Repeated mentions of a type take successive places. Where a list is in no
-order at all (which is found out, not told), mentions take the first places that are left. Words that stand nowhere are
-compared with words of the text, and at last with the few between their neighbours.
+A mention that occurs once is grounded there (exact match). Of several occurrences, order decides: completions follow the text, so unique
+mentions are anchors for those between them (longest increasing subsequence). Repeated mentions of a type take successive
+occurrences. Where a list is in no order at all, which is detected, mentions take the first occurrences that are left. Words that
+do not occur are matched approximately (by edit distance) with words of the text, and at last with the few between their neighbours.
+
+References: Schensted, Longest increasing and decreasing subsequences (1961); edit distance as in `text_index`.
 """
 
 from __future__ import annotations
@@ -16,20 +18,20 @@ from typing import Literal
 
 from clinical_ie.document import Fragment, Span
 from clinical_ie.prompts.answers import GAP, Flat
-from clinical_ie.prompts.occurrences import TextIndex
+from clinical_ie.prompts.text_index import TextIndex
 
 Status = Literal["constrained", "exact", "ordered", "fuzzy", "none"]
-"""How a place was found: by decoding itself; it is the only one; by order among several; despite typing errors; not at all."""
+"""How a mention was grounded: by constrained decoding; the only occurrence; by order among several; approximately; not at all."""
 
-_IN_ORDER = 0.7
-"""Share of certain places that must follow each other for a list to count as ordered."""
-_GAP_SEARCH = 400
+_MIN_ORDERED_SHARE = 0.7
+"""Share of anchors that must be in text order for a list to count as ordered."""
+_MAX_GAP = 400
 """Widest range between two neighbours that is searched for a misspelt mention, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grounded:
-    """The place of a mention in the original text, and how it was found."""
+    """The span of a mention in the original text, and how it was found."""
 
     span: Span | None
     status: Status
@@ -37,100 +39,100 @@ class Grounded:
 
 @dataclass(slots=True)
 class _Item:
-    """A mention on its way: its places, the one it has, and whether that is certain."""
+    """A mention that is being grounded: its candidate spans, the chosen one, and whether that is an anchor."""
 
-    places: list[Fragment]
+    candidates: list[Fragment]
     key: tuple[str, str]
     fuzzy: bool
     at: Fragment | None = None
-    certain: bool = False
+    is_anchor: bool = False
 
 
 def ground(text: str, mentions: Sequence[tuple[str, str]], *, literal: bool = False) -> list[Grounded]:
-    """The place of each mention, near-linear in their number.
+    """The span of each mention, near-linear in their number.
 
     Args:
-        text: The text that was to be read.
-        mentions: Type and words, in the order in which they were said.
-        literal: The words are known to stand in the text to the letter, perhaps inside other words.
+        text: The text that mentions are from.
+        mentions: Type and words, in the order of the completion.
+        literal: The words are known to occur verbatim, perhaps inside other words.
     """
     flat = Flat.of(text)
     index = TextIndex(flat.text)
     known: dict[str, tuple[list[Fragment], bool]] = {}
     items: list[_Item] = []
-    said_by_type = Counter((kind, " ".join(words.split())) for kind, words in mentions)
-    most: Counter[str] = Counter()
-    for (_, words), number in said_by_type.items():
-        most[words] = max(most[words], number)
+    count_by_type = Counter((kind, " ".join(words.split())) for kind, words in mentions)
+    max_count: Counter[str] = Counter()
+    for (_, words), number in count_by_type.items():
+        max_count[words] = max(max_count[words], number)
     for kind, words in mentions:
         words = " ".join(words.split())
         if words not in known:
-            known[words] = _places(index, words, most[words], literal)
-        places, fuzzy = known[words]
-        # what is misspelt counts as what it is taken for, so that it and its right spelling do not take one place twice
-        said = index.text[places[0][0] : places[0][1]] if fuzzy and places else words
-        items.append(_Item(places, (kind, said), fuzzy and bool(places)))
+            known[words] = _candidates(index, words, max_count[words], literal)
+        candidates, fuzzy = known[words]
+        # a misspelt mention has the key of its correction, so that the two do not take one span twice
+        matched = index.text[candidates[0][0] : candidates[0][1]] if fuzzy and candidates else words
+        items.append(_Item(candidates, (kind, matched), fuzzy and bool(candidates)))
     _place(items)
     chains: dict[tuple[str, str], list[tuple[Fragment, ...]]] = {}
     found = []
     for rank, item in enumerate(items):
         if item.at is not None:
-            status: Status = "fuzzy" if item.fuzzy else "exact" if item.certain else "ordered"
+            status: Status = "fuzzy" if item.fuzzy else "exact" if item.is_anchor else "ordered"
             found.append(Grounded(Span.of(*flat.back(*item.at)), status))
         else:
             found.append(_last_resort(flat, index, items, rank, mentions[rank][1], chains))
     return found
 
 
-def _places(index: TextIndex, words: str, most: int, literal: bool) -> tuple[list[Fragment], bool]:
-    """Where words that are said so often may stand, best first, and whether that is a guess."""
+def _candidates(index: TextIndex, words: str, max_count: int, literal: bool) -> tuple[list[Fragment], bool]:
+    """Candidate spans of words that are generated so often, best first, and whether they are approximate matches."""
     if literal:
         return index.literal(words) or index.exact(words), False
     whole = index.exact(words, inside_words=False)
     if whole or GAP in words:
-        if 0 < len(whole) < most:
+        if 0 < len(whole) < max_count:
             known = set(whole)
             whole = [*whole, *(span for span in index.weaker(words) if span not in known)]
         return whole, False
-    # A letter that is missing at either end leaves what stands inside a word: "eft arm" is not meant so.
+    # A letter missing at either end would match inside a word: "eft arm" in "left arm" is a misspelling.
     similar = index.similar(words) if len(words) > 2 else []
     return (similar, True) if similar else (index.exact(words), False)
 
 
 def _place(items: list[_Item]) -> None:
-    """Give every item with places one that no item of its type has, as far as there are enough."""
+    """Give every item with candidates one that no item of its type has, as far as there are enough."""
     groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     kinds: defaultdict[str, list[int]] = defaultdict(list)
     for rank, item in enumerate(items):
-        if item.places:
+        if item.candidates:
             groups[item.key].append(rank)
             kinds[item.key[0]].append(rank)
     taken: dict[str, set[Fragment]] = {kind: set() for kind in kinds}
     owner: dict[int, Fragment] = {}
-    # longest first, and what is said to the letter before what is not
+    # longest first, and exact matches before approximate ones
     by_length = sorted(groups.items(), key=lambda group: _length_and_difference(items[group[1][0]]))
     for (kind, _), ranks in by_length:
-        places = items[ranks[0]].places
+        places = items[ranks[0]].candidates
         if len(ranks) < len(places):
             continue
         free = sorted(place for place in places if place not in taken[kind])
         for rank, place in zip(ranks, free, strict=False):
-            items[rank].at, items[rank].certain = place, True
+            items[rank].at, items[rank].is_anchor = place, True
             taken[kind].add(place)
             for character in range(*place):
                 owner.setdefault(character, place)
     for ranks in groups.values():
         first = items[ranks[0]]
         if first.at is None:
-            # "pain" inside "chest pain" is most likely not what a mention "pain" means
-            places = sorted(first.places, key=lambda place: _inside(place, owner))
+            # "pain" inside "chest pain" is the least likely candidate of a mention "pain"
+            places = sorted(first.candidates, key=lambda place: _inside(place, owner))
             for rank in ranks:
-                items[rank].places = places
-    everything = [rank for rank, item in enumerate(items) if item.places]
-    for some in [everything] if _ordered(items, everything) else kinds.values():
-        if _ordered(items, some):
-            _between_anchors(items, some, taken)
-    left = {key: iter(items[ranks[0]].places) for key, ranks in groups.items()}
+                items[rank].candidates = places
+    everything = [rank for rank, item in enumerate(items) if item.candidates]
+    for group in [everything] if _ordered(items, everything) else kinds.values():
+        if _ordered(items, group):
+            _between_anchors(items, group, taken)
+    left = {key: iter(items[ranks[0]].candidates) for key, ranks in groups.items()}
     for rank in everything:  # out of order, or nothing was left between the neighbours
         item = items[rank]
         if item.at is None:
@@ -140,12 +142,12 @@ def _place(items: list[_Item]) -> None:
 
 
 def _length_and_difference(item: _Item) -> tuple[int, int]:
-    start, end = item.places[0]
+    start, end = item.candidates[0]
     return start - end, abs(len(item.key[1]) - (end - start))
 
 
 def _runs(places: Sequence[Fragment]) -> list[deque[Fragment]]:
-    """Places in order of preference as runs that follow the text."""
+    """Candidates in order of preference, as runs in text order."""
     found: list[deque[Fragment]] = []
     for place in places:
         if not found or place <= found[-1][-1]:
@@ -155,13 +157,13 @@ def _runs(places: Sequence[Fragment]) -> list[deque[Fragment]]:
 
 
 def _inside(place: Fragment, owner: dict[int, Fragment]) -> bool:
-    """Whether a longer mention covers a place."""
+    """Whether a longer mention covers a span."""
     one = owner.get(place[0])
     return one is not None and one[0] <= place[0] and place[1] <= one[1] and one[1] - one[0] > place[1] - place[0]
 
 
 def _anchors(items: list[_Item], ranks: Sequence[int]) -> list[int]:
-    """The longest run of certain items whose places follow each other."""
+    """The longest increasing subsequence of anchors."""
     tails: list[int] = []
     ends: list[int] = []
     before: dict[int, int | None] = {}
@@ -182,12 +184,12 @@ def _anchors(items: list[_Item], ranks: Sequence[int]) -> list[int]:
 
 
 def _ordered(items: list[_Item], ranks: Sequence[int]) -> bool:
-    certain = sum(items[rank].at is not None for rank in ranks)
-    return len(_anchors(items, ranks)) >= _IN_ORDER * certain
+    count = sum(items[rank].at is not None for rank in ranks)
+    return len(_anchors(items, ranks)) >= _MIN_ORDERED_SHARE * count
 
 
 def _between_anchors(items: list[_Item], ranks: Sequence[int], taken: dict[str, set[Fragment]]) -> None:
-    """Give items of several places the first one between the certain places about them."""
+    """Give items with several candidates the first one between the anchors around them."""
     anchors = _anchors(items, ranks)
     following = cursor = 0
     left: dict[tuple[str, str], list[deque[Fragment]]] = {}
@@ -199,10 +201,10 @@ def _between_anchors(items: list[_Item], ranks: Sequence[int], taken: dict[str, 
         elif item.at is None:
             last = _start(items[anchors[following]]) if following < len(anchors) else None
             if item.key not in left:
-                left[item.key] = _runs(item.places)
+                left[item.key] = _runs(item.candidates)
             for run in left[item.key]:
                 while run and (run[0][0] < cursor or run[0] in taken[item.key[0]]):
-                    run.popleft()  # the cursor never goes back
+                    run.popleft()  # the cursor only moves forward
                 if run and (last is None or run[0][0] <= last):
                     item.at = run.popleft()
                     taken[item.key[0]].add(item.at)
@@ -223,7 +225,7 @@ def _in_fragments(
     before: Fragment | None,
     chains: dict[tuple[str, str], list[tuple[Fragment, ...]]],
 ) -> Grounded:
-    """Fragments one behind the other, as close together as they stand, behind the mention before where that is possible."""
+    """Fragments of a discontinuous mention in text order, as close together as possible, behind the mention before if there are such."""
     if item.key not in chains:
         parts = [index.exact(part.strip()) for part in words.split(GAP)]
         found = []
@@ -255,20 +257,20 @@ def _last_resort(
     words: str,
     chains: dict[tuple[str, str], list[tuple[Fragment, ...]]],
 ) -> Grounded:
-    """Fragments one behind the other, or what resembles the words most between their neighbours."""
+    """A discontinuous mention, or the best approximate match between the neighbours of a mention."""
     words = " ".join(words.split())
-    if items[rank].places or not words:
-        return Grounded(None, "none")  # said more often than it stands there
+    if items[rank].candidates or not words:
+        return Grounded(None, "none")  # generated more often than it occurs
     before = next((item.at for item in reversed(items[max(0, rank - 3) : rank]) if item.at is not None), None)
     after = next((item.at for item in items[rank + 1 : rank + 4] if item.at is not None), None)
     if GAP in words:
         return _in_fragments(flat, index, items[rank], words, before, chains)
     if before is None and after is None:
         return Grounded(None, "none")
-    first = before[0] if before is not None else max(0, after[0] - _GAP_SEARCH // 2) if after is not None else 0
-    last = after[0] if after is not None else first + _GAP_SEARCH // 2
+    first = before[0] if before is not None else max(0, after[0] - _MAX_GAP // 2) if after is not None else 0
+    last = after[0] if after is not None else first + _MAX_GAP // 2
     near = {(item.key[0], item.at) for item in items[max(0, rank - 8) : rank + 8]}
-    spans = index.similar_within(words, first, last) if last - first <= _GAP_SEARCH else []
+    spans = index.similar_within(words, first, last) if last - first <= _MAX_GAP else []
     found = next((span for span in spans if (items[rank].key[0], span) not in near), None)
     if found is None:
         return Grounded(None, "none")

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinical_ie.prompts import occurrences
+from clinical_ie.prompts import text_index
 from clinical_ie.prompts.answers import Flat
 from clinical_ie.prompts.grounding import Grounded, counted, ground
-from clinical_ie.prompts.occurrences import TextIndex, distance
+from clinical_ie.prompts.text_index import TextIndex, distance
 
 STATUSES = {"exact", "ordered", "fuzzy", "none"}
 Said = tuple[str, str]
@@ -472,7 +472,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         compared.append(len(other))
         return distance(one, other)
 
-    monkeypatch.setattr(occurrences, "distance", counting)
+    monkeypatch.setattr(text_index, "distance", counting)
     return compared
 
 

@@ -1,6 +1,9 @@
-"""Where the words of a mention stand in a text: to the letter, but for case and white space, or but for a few typing errors.
+"""An inverted index of a text's words: exact, case-insensitive and approximate string matching of mentions.
 
-Everything here counts characters of the flat text (see `Flat`).
+Approximate matches are found by corrections of single words (symmetric deletes) or by trigrams, and ranked by edit distance. Offsets are
+those of the flat text (see `Flat`).
+
+References: Garbe, SymSpell (2012), for deletion neighbourhoods; Hyyrö (2003) for the bit-parallel edit distance.
 """
 
 from __future__ import annotations
@@ -14,17 +17,17 @@ from clinical_ie.document import Fragment
 from clinical_ie.prompts.word_pattern import WORD
 
 _SLACK = 3
-"""Characters by which a candidate's ends may lie off the place that an intact word suggests."""
-_LONGEST = 300
-"""Longest mention that is compared with what resembles it, in characters."""
-_LONGEST_NEAR = 60
+"""Characters by which the ends of a match may differ from the position that a matching word implies."""
+_MAX_LENGTH = 300
+"""Longest mention that is matched approximately, in characters."""
+_MAX_LENGTH_NEAR = 60
 """The same where every run of words between two neighbours is compared."""
-_MOST = 200
-"""Most places of a word or trigram that are looked at for a misspelt mention."""
+_MAX_POSTINGS = 200
+"""Most occurrences of a word or trigram that are tried for a misspelt mention."""
 
 
 class TextIndex:
-    """The words of a flat text, for many look-ups.
+    """The words of a flat text with their positions (postings).
 
     Args:
         text: Flat: no white space but single blanks.
@@ -44,7 +47,7 @@ class TextIndex:
         self._start_set, self._end_set = set(self.starts), set(self.ends)
 
     def exact(self, words: str, *, inside_words: bool = True) -> list[Fragment]:
-        """Where the words stand, best kind of match first: whole words, then any case, then white space aside, then inside words."""
+        """Exact matches by the best criterion that has any: whole words, ignoring case, ignoring white space, inside words."""
         key = words, inside_words
         if key not in self._exact:
             self._exact[key] = self._find(words, inside_words) if words else []
@@ -60,16 +63,16 @@ class TextIndex:
         return _all(self.text, words) or _all(self.lower, low)
 
     def weaker(self, words: str) -> list[Fragment]:
-        """Where the words stand in any case, and inside words too."""
+        """Case-insensitive matches, inside words too."""
         return _all(self.lower, _lower(words)) if words else []
 
     def literal(self, words: str) -> list[Fragment]:
-        """Where exactly these characters stand: whole words, then from the beginning of a word on, then anywhere."""
+        """Verbatim matches: whole words first, then those from the beginning of a word, then any."""
         found = _all(self.text, words) if words else []
         return sorted(found, key=lambda span: (span[0] not in self._start_set, span[1] not in self._end_set))
 
     def _whole(self, words: str, low: str) -> list[Fragment]:
-        """Whole words, in any case."""
+        """Case-insensitive matches of whole words."""
         parts = [(word[0], word.start()) for word in WORD.finditer(low)]
         if not parts or any(part not in self.places for part, _ in parts):
             return []
@@ -96,29 +99,31 @@ class TextIndex:
         return [span for span in found if span[0] in self._start_set and span[1] in self._end_set]
 
     def similar(self, words: str) -> list[Fragment]:
-        """The runs of whole words that differ least, by at most a fifth of the characters and at least by one."""
+        """The runs of whole words with the least edit distance, at most a fifth of the characters and at least one."""
         low = _lower(words)
-        if len(low) > _LONGEST:
+        if len(low) > _MAX_LENGTH:
             return []
         candidates = {place - offset for place, offset in self._hints(low)}
         return self._closest(low, self._windows(candidates, len(low)), max(1, len(low) // 5))
 
     def similar_within(self, words: str, first: int, last: int) -> list[Fragment]:
-        """The same in a short range of the text, where shorter words and more errors may be trusted."""
+        """The same in a short range of the text, where more errors are allowed (a third of the characters)."""
         low = _lower(words)
-        most = max(1, len(low) // 3)
-        if len(low) > _LONGEST_NEAR:
+        max_distance = max(1, len(low) // 3)
+        if len(low) > _MAX_LENGTH_NEAR:
             return []
         left, right = bisect_left(self.starts, first), bisect_right(self.starts, last)
         spans = [
             (start, self.ends[place])
             for rank, start in enumerate(self.starts[left:right], left)
-            for place in range(max(rank, bisect_left(self.ends, start + len(low) - most)), bisect_right(self.ends, start + len(low) + most))
+            for place in range(
+                max(rank, bisect_left(self.ends, start + len(low) - max_distance)), bisect_right(self.ends, start + len(low) + max_distance)
+            )
         ]
-        return self._closest(low, spans, most)
+        return self._closest(low, spans, max_distance)
 
     def _windows(self, candidates: Iterable[int], length: int) -> Iterator[Fragment]:
-        """Runs of whole words about where candidates begin."""
+        """Runs of whole words that begin near candidate positions."""
         for place in candidates:
             left = bisect_left(self.starts, place - _SLACK)
             right = bisect_right(self.starts, place + _SLACK)
@@ -128,8 +133,8 @@ class TextIndex:
                     if start < end:
                         yield start, end
 
-    def _closest(self, low: str, spans: Iterable[Fragment], most: int) -> list[Fragment]:
-        best, found = most, set[Fragment]()
+    def _closest(self, low: str, spans: Iterable[Fragment], max_distance: int) -> list[Fragment]:
+        best, found = max_distance, set[Fragment]()
         known: dict[str, int] = {}
         for span in spans:
             other = self.lower[span[0] : span[1]]
@@ -142,25 +147,25 @@ class TextIndex:
         return sorted(found)
 
     def _hints(self, low: str) -> Iterator[tuple[int, int]]:
-        """Places of the text that an intact or corrected word stands at, with that word's place in the mention."""
+        """Positions of intact or corrected words of a mention, with their offsets in the mention."""
         parts = [(word[0], word.start()) for word in WORD.finditer(low)]
         known = sorted((part for part in parts if part[0] in self.places and part[0].isalnum()), key=lambda p: len(self.places[p[0]]))
         found = False
         for word, offset in known[:2]:
-            if len(self.places[word]) <= _MOST or len(parts) == 1:
+            if len(self.places[word]) <= _MAX_POSTINGS or len(parts) == 1:
                 found = True
-                yield from ((place, offset) for place in self.places[word][:_MOST])
+                yield from ((place, offset) for place in self.places[word][:_MAX_POSTINGS])
         for word, offset in parts:
             if word not in self.places or len(parts) == 1:
                 for other in self._corrections(word):
                     found = True
-                    yield from ((place, offset) for place in self.places[other][:_MOST])
+                    yield from ((place, offset) for place in self.places[other][:_MAX_POSTINGS])
         if not found:
             yield from self._by_trigrams(low)
 
     @cached_property
     def _shortened(self) -> dict[str, list[str]]:
-        """Words of the text by what is left when one character is missing."""
+        """Words of the text by their deletion neighbourhood (one character removed)."""
         found: defaultdict[str, list[str]] = defaultdict(list)
         for word in self.places:
             for short in _deletions(word):
@@ -168,7 +173,7 @@ class TextIndex:
         return found
 
     def _corrections(self, word: str) -> set[str]:
-        """Words of the text one typing error away."""
+        """Words of the text within one edit."""
         return {other for short in _deletions(word) for other in self._shortened.get(short, ()) if other != word}
 
     @cached_property
@@ -182,7 +187,7 @@ class TextIndex:
         votes: Counter[int] = Counter()
         for offset in range(len(low) - 2):
             places = self._trigrams.get(low[offset : offset + 3], [])
-            if len(places) <= _MOST:
+            if len(places) <= _MAX_POSTINGS:
                 votes.update((place - offset) // _SLACK for place in places)
         return [(rough * _SLACK, 0) for rough, _ in votes.most_common(8)]
 
@@ -206,7 +211,7 @@ def _deletions(word: str) -> list[str]:
 
 
 def distance(one: str, other: str) -> int:
-    """Insertions, deletions and substitutions between two strings.
+    """Levenshtein (edit) distance of two strings.
 
     Reference: Hyyrö, A bit-vector algorithm for computing Levenshtein and Damerau edit distances (2003), one column in one integer.
 
