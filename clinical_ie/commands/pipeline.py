@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from clinical_ie.commands.demo import configurations
+from clinical_ie.commands import configurations
 from clinical_ie.errors import FileFormatError, RunError, SettingError
 from clinical_ie.files import read_text, write_text
 from clinical_ie.reports.prediction_folder import set_all_aside
@@ -33,9 +33,13 @@ def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="clinical-ie pipeline",
         description="Train an entity model and a relation model, score them on gold entities and end to end; or annotate texts with both.",
-        epilog="An option for a stage is one of `clinical-ie fit`, such as --both=--data.corpora.init_args.root=/data/notes",
+        epilog="An option for a stage is one of `clinical-ie fit`, such as --both=--data.root=/data/notes",
     )
-    parser.add_argument("recipe", nargs="?", help="YAML: stage -> list of configuration files, or the folder of a finished run")
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        help="a packaged recipe such as uw_social_history, or YAML: stage -> list of configurations, or the folder of a finished run",
+    )
     parser.add_argument("--run_dir", required=True, help="where everything goes")
     parser.add_argument("--texts", help="annotate the .txt files of this folder with a finished pipeline, and train nothing")
     parser.add_argument("--output", metavar="DIR", help="where annotations of --texts go, instead of RUN_DIR/predictions/predict")
@@ -50,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
         return _annotate(run_dir, options.texts, Path(options.output) if options.output else None)
     if options.recipe is None:
         raise SettingError("give a recipe to train, or --texts FOLDER to annotate with a finished pipeline")
-    given = read_recipe(options.recipe)
+    given = read_recipe(str(configurations.resolve(options.recipe, "pipeline")))
     folders = {stage: _stage(stage, given[stage], run_dir, more[stage]) for stage in STAGES}
     write_text(run_dir / "config.yaml", yaml.safe_dump({stage: _named(folder, run_dir) for stage, folder in folders.items()}))
     (run_dir / "results.json").unlink(missing_ok=True)
@@ -88,15 +92,10 @@ def read_recipe(path: str) -> dict[str, list[str] | str]:
                 raise SettingError(f"{path}: {stage} names {value}, where there is no finished run ({_BEST})")
             found[stage] = value
             continue
-        files = []
-        for name in value:
-            own = Path(name) if Path(name).is_file() else configurations() / f"{name}.yaml"
-            if not own.is_file():
-                raise SettingError(
-                    f"{path}: {stage} names {name}, which is neither a file nor one of the configurations in {configurations()}"
-                )
-            files.append(str(own))
-        found[stage] = files
+        try:
+            found[stage] = [str(configurations.resolve(str(name))) for name in value]
+        except SettingError as error:
+            raise SettingError(f"{path}: {stage} names {error}") from None
     return found
 
 

@@ -16,6 +16,7 @@ from typing import Any, cast, get_args
 import lightning.pytorch as pl
 import torch
 import yaml
+from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -28,8 +29,10 @@ from clinical_ie.callbacks.predictions import PredictionWriter
 from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
+from clinical_ie.commands.chain import Chain
 from clinical_ie.commands.early_checks import check_settings
 from clinical_ie.commands.export import write_adapter
+from clinical_ie.commands.parse_errors import explain
 from clinical_ie.commands.precision import computes_in_bfloat16
 from clinical_ie.commands.quiet import quieten
 from clinical_ie.commands.resuming import check_end, check_settings_kept, flat, taken_up
@@ -53,6 +56,7 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Options beside trainer, model and data; and the links between data and model."""
         parser.add_argument("--run_dir", type=str | None, default=None, help="Where all files of the run go.")
+        parser.add_argument("--data.root", type=str | None, default=None, help="The folder of the corpus, where there is one corpus.")
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Score the best checkpoint on the test split after fit.")
         parser.add_lightning_class_args(Evaluation, "evaluation")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
@@ -72,12 +76,33 @@ class TrainingCLI(LightningCLI):
             parser.add_argument("--output", type=str | None, default=None, metavar="DIR", help=where)
         return parser
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Settings from the command line; what is wrong with them in a line.
+
+        Raises:
+            SettingError: A setting that does not exist, or a value of another type.
+        """
+        chain = Chain(sys.argv[2:])
+        if not any(option.startswith(("--print_config", "--help", "--model.help", "--data.help")) for option in chain.arguments):
+            chain.require_axes()
+        try:
+            self.config = parser.parse_args([sys.argv[1], *chain.arguments])
+        except ArgumentError as error:
+            options = [name[2:] for action in self._parser(sys.argv[1])._actions for name in action.option_strings if name[:2] == "--"]
+            raise SettingError(explain(str(error), options, chain.origins)) from None
+
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration alone: a run's ``config.yaml`` says all that its checkpoint would."""
 
     def before_instantiate_classes(self) -> None:
         """Find the run, and refuse what another run's files or settings forbid, before anything is loaded."""
         config = self.config[self.subcommand]
+        root = config.data.pop("root", None)  # the corpus holds it, and so does the run's config.yaml
+        if root is not None and len(config.data.corpora) > 1:
+            names = ", ".join(corpus.class_path.rpartition(".")[2] for corpus in config.data.corpora)
+            raise SettingError(
+                f"--data.root names one folder, but there are {len(config.data.corpora)} corpora ({names}); set root in their files"
+            )
         own = run_of(str(path) for path in config.get("config") or [])
         if not config.run_dir and own is None:
             raise SettingError(
@@ -253,7 +278,7 @@ def run(arguments: Sequence[str]) -> int:
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={"prog": "clinical-ie"},
+            parser_kwargs={"prog": "clinical-ie", "exit_on_error": False, "allow_abbrev": False},
         )
     finally:
         sys.argv = before

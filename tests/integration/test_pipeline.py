@@ -182,7 +182,7 @@ def test_runs_that_exist_can_be_joined(finished: Path, tmp_path: Path) -> None:
         ("entities: [base]\n", "not a recipe"),
         ("- base\n", "not a recipe"),
         ("entities: [base\nrelations: }\n", "bad.yaml:2: not YAML"),
-        ("entities: [base]\nrelations: [no_such_file]\n", "neither a file nor one of the configurations"),
+        ("entities: [base]\nrelations: [no_such_file]\n", "no packaged configuration of that name"),
         ("entities: /nowhere\nrelations: [base]\n", "no finished run"),
     ],
 )

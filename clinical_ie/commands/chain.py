@@ -1,0 +1,194 @@
+"""The chain of configuration files and options of `fit`, `validate`, `test` and `predict`, looked over before anything heavy is imported.
+
+Files are found by name, ``base`` and ``strategy/single`` stand in front, ``--data.root`` becomes the root of the corpus, and
+what no later check could explain (a missing axis, a wrong order, broken YAML) is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clinical_ie.commands import configurations
+from clinical_ie.errors import FileFormatError, SettingError
+from clinical_ie.files import read_text
+
+DEFAULTS = ("base", "strategy/single")
+_ROOT, _CORPUS_ROOT = "--data.root", "--data.corpora.init_args.root"
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_CLASSES = {"model": "task", "data.task": "task", "data.corpora": "data"}
+"""Key that holds a class -> the folder of the configurations that name it."""
+_SECTIONS = {"trainer", "data", *_CLASSES}
+_STAGES = {"entities", "relations"}
+_DEEPEST = 100
+
+
+class Chain:
+    """What a command line sets, in its order.
+
+    Args:
+        arguments: Everything behind the subcommand.
+
+    Attributes:
+        arguments: The same with files in place of names, and the defaults in front.
+        origins: Key, without ``init_args``, -> ``FILE:LINE`` or the option that set it last.
+
+    Raises:
+        SettingError: A file that does not exist, or settings of a class that nothing before them names.
+        FileFormatError: A file that is no configuration.
+    """
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.arguments = [part for name in DEFAULTS for part in ("-c", str(configurations.resolve(name)))]
+        self.origins: dict[str, str] = {}
+        self._classes: set[str] = set()
+        self._whole: set[str] = set()
+        self._root = ""
+        given = list(_options(arguments))
+        self._later = [value for key, value, _ in given if key == "-c"]
+        for key, value, tokens in given:
+            if key == "-c":
+                path = configurations.resolve(self._later.pop(0))
+                self._read(path, f"-c {value}")
+                self.arguments += ["-c", str(path)]
+            else:
+                self._option(key, value)
+                self.arguments += tokens
+        if self._root and self.has("data.corpora"):
+            self.arguments.append(f"{_CORPUS_ROOT}={self._root}")
+
+    def has(self, key: str) -> bool:
+        """Whether something sets this key, or all of what it is in."""
+        return key in self.origins or self._within_whole(key)
+
+    def require_axes(self) -> None:
+        """Refuse a chain that names no task, no model or no corpus.
+
+        Raises:
+            SettingError: It does not; the message lists what there is.
+        """
+        for key, axis, what, more in (
+            ("data.task", "task", "task", ""),
+            ("model.backbone", "model", "model", ", or --model.init_args.backbone=FOLDER"),
+            ("data.corpora", "data", "corpus", ", or a copy of data/brat_folder for your own notes"),
+        ):
+            if not self.has(key):
+                raise SettingError(f"no {what}: add -c {axis}/NAME (known: {', '.join(configurations.names(axis))}){more}")
+
+    def _option(self, key: str, value: str) -> None:
+        name = _plain(key.removeprefix("--").rstrip("+"))
+        if name.rpartition(".")[2] in ("help", "print_config"):
+            return
+        self.origins[name] = key
+        if name in ("data", *_CLASSES):
+            self._whole.add(name)
+        self._classes.add(name.removesuffix(".class_path"))
+        for holder in _CLASSES:
+            if name.startswith(f"{holder}.") and not (name.endswith("class_path") or self._named(holder)):
+                self._refuse(holder, key)
+        if key == _ROOT:
+            self._root = value
+
+    def _read(self, path: Path, given: str) -> None:
+        expected = "settings such as trainer: {max_epochs: 3}"
+        try:
+            text = read_text(path)
+            if _depth(text) > _DEEPEST:  # before anything recursive sees it
+                raise FileFormatError(path, 0, "nested too deeply", expected=expected)
+            node = yaml.compose(text, Loader=_LOADER)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            raise FileFormatError(path, mark.line + 1 if mark else 0, "not YAML", expected=expected) from None
+        if not isinstance(node, yaml.MappingNode):
+            raise FileFormatError(path, 0, "no settings in it", expected=expected)
+        self._walk(path, node, "", given)
+
+    def _walk(self, path: Path, node: Any, key: str, given: str) -> None:
+        """Note what a node of a file sets; inside lists nothing but that the list is set."""
+        if not isinstance(node, yaml.MappingNode):
+            if key in _SECTIONS and node.tag.endswith(":null"):
+                raise FileFormatError(path, node.start_mark.line + 1, f"{key} is empty", remedy="leave it out, or set something in it")
+            self._whole.add(key)
+            if key == _plain(_ROOT.removeprefix("--")) and isinstance(node, yaml.ScalarNode):
+                self._root = "" if node.tag.endswith(":null") else str(node.value)
+            return
+        inside = {str(name.value): name.start_mark.line + 1 for name, _ in node.value}
+        if not key and inside.keys() <= _STAGES and inside:
+            raise FileFormatError(
+                path, 0, "a recipe of two models, not a configuration", remedy=f"train it with `clinical-ie pipeline {path.stem}`"
+            )
+        if len(inside) < len(node.value):
+            twice = next(name for name in inside if sum(str(one.value) == name for one, _ in node.value) > 1)
+            raise FileFormatError(path, inside[twice], f"{twice} is set twice in one place", remedy="keep one of them")
+        if "class_path" in inside or "<<" in inside:
+            self._classes.add(key)
+        elif key in _CLASSES and "init_args" in inside and not self._named(key):
+            self._refuse(key, given)
+        for name, value in node.value:
+            if str(name.value) == "<<":
+                self._walk(path, value, key, given)
+                continue
+            own = _plain(f"{key}.{str(name.value).rstrip('+')}" if key else str(name.value).rstrip("+"))
+            if own != key:
+                self.origins[own] = f"{path}:{name.start_mark.line + 1}"
+            self._walk(path, value, own, given)
+
+    def _named(self, key: str) -> bool:
+        return key in self._classes or self._within_whole(key)
+
+    def _within_whole(self, key: str) -> bool:
+        parts = key.split(".")
+        return any(".".join(parts[:count]) in self._whole for count in range(1, len(parts) + 1))
+
+    def _refuse(self, key: str, given: str) -> None:
+        axis = _CLASSES[key]
+        later = next((name for name in self._later if f"{axis}/" in name), f"{axis}/NAME")
+        known = f" (known: {', '.join(configurations.names(axis))})" if later.endswith("/NAME") else ""
+        raise SettingError(
+            f"{given} sets arguments of {key}, but nothing before it names the class of {key}; put -c {later} before it{known}"
+        )
+
+
+def _depth(text: str) -> int:
+    """How deep lists and mappings of a YAML text lie in each other; counted from events, which no depth can harm."""
+    depth = deepest = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            deepest = max(deepest, depth)
+            if depth > _DEEPEST:
+                break
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return deepest
+
+
+def _plain(key: str) -> str:
+    """A key as the command line may shorten it: without ``init_args``."""
+    return ".".join(part for part in key.split(".") if part not in ("init_args", "dict_kwargs"))
+
+
+def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
+    """Options with their values and as they were typed; what is no option comes alone, for the parser to refuse."""
+    rest = list(arguments)
+    while rest:
+        token = rest.pop(0)
+        if token in ("-c", "--config"):
+            if not rest or rest[0].startswith("--"):
+                raise SettingError("-c: expected a configuration behind it, such as task/entity_tagging")
+            yield "-c", rest.pop(0), []
+        elif token.startswith("--config="):
+            yield "-c", token.removeprefix("--config="), []
+        elif token.startswith("-c"):
+            yield "-c", token[2:].removeprefix("="), []
+        elif token.startswith("--") and "=" in token:
+            key, _, value = token.partition("=")
+            yield key, value, [token]
+        elif token.startswith("--") and rest and not rest[0].startswith("-"):
+            value = rest.pop(0)
+            yield token, value, [token, value]
+        else:
+            yield token, "", [token]
