@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from clinical_ie.errors import DocumentError
+from clinical_ie.errors import DocumentError, shown
 
 Fragment = tuple[int, int]
 """Half-open character range ``(start, end)``."""
@@ -30,7 +30,8 @@ class Span:
         previous = 0
         for start, end in self.fragments:
             if start < previous or end <= start:
-                raise DocumentError(f"span {self.fragments}: fragments must be non-empty, in text order and apart")
+                problem = f"fragment {start}-{end} of a span is empty, out of text order or overlaps another"
+                raise DocumentError(f"{problem}; expected fragments such as 3-8 and 9-12")
             previous = end
         if not previous:
             raise DocumentError("a span needs at least one fragment")
@@ -185,7 +186,7 @@ class Document:
         length = len(self.text)
         for entity in self.entities:
             if entity.span.fragments[-1][1] > length:
-                raise DocumentError(f"document {self.id}: {entity.id} ends behind the text ({entity.end} > {length})")
+                raise DocumentError(f"document {shown(self.id)}: {shown(entity.id)} ends behind the text ({entity.end} > {length})")
         nodes = {entity.id for entity in self.entities}
         nodes.update([event.id for event in self.events])
         known = nodes.union([relation.id for relation in self.relations])
@@ -194,7 +195,7 @@ class Document:
             known.update([attribute.id for attribute in self.attributes])
             count += len(self.attributes)
         if len(known) != count:
-            raise DocumentError(f"document {self.id}: two annotations have the same id")
+            raise DocumentError(f"document {shown(self.id)}: two annotations have the same id")
         for relation in self.relations:
             if relation.head not in nodes or relation.tail not in nodes:
                 self._dangling(relation.id)
@@ -211,13 +212,14 @@ class Document:
         for group in self.equivalences:
             for member in group.members:
                 if member not in known:
-                    self._dangling(f"group {group.type}")
+                    self._dangling(group.type)
         for normalization in self.normalizations:
             if normalization.target not in known:
                 self._dangling(normalization.id)
 
     def _dangling(self, where: str) -> None:
-        raise DocumentError(f"document {self.id}: {where} refers to an annotation that does not exist or cannot stand there")
+        problem = "refers to an annotation that does not exist or cannot stand there"
+        raise DocumentError(f"document {shown(self.id)}: {shown(where)} {problem}")
 
     def covered(self, span: Span) -> str:
         """The text under a span, fragments joined by a blank."""

@@ -90,3 +90,22 @@ def printable(name: Path | str) -> str:
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+_LONGEST_ID = 64
+
+
+def shown(name: str) -> str:
+    """A name or id from a file as a message may show it: only where it cannot be note text.
+
+    Where fields of a file are swapped, an id may be a sentence of a note.
+
+    Returns:
+        The name, if it has at most 64 characters and holds neither white space nor control characters; else its length.
+
+    Example:
+        >>> shown("ward/note1"), shown("denies chest pain")
+        ('ward/note1', '<17 characters>')
+    """
+    whole = len(name) <= _LONGEST_ID and name.isprintable() and not any(sign.isspace() for sign in name)
+    return name if whole else f"<{len(name)} characters>"

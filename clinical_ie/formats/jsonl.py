@@ -1,15 +1,14 @@
 """Our own format: one document a line, JSON, nothing lost.
 
 ``{"id", "text", "entities": [{"id", "type", "fragments": [[start, end]]}], ...}``; empty lists
-are left out. Offsets are half-open and count Unicode code points.
+are left out, other keys are refused. Offsets are half-open and count Unicode code points.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from operator import index
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,13 @@ from clinical_ie.document import (
     Relation,
     Span,
 )
-from clinical_ie.errors import DocumentError, InputError
+from clinical_ie.errors import InputError, shown
+from clinical_ie.fields import Fields, elements, integer, string
 from clinical_ie.files import writing
 from clinical_ie.formats.findings import Findings
+from clinical_ie.formats.json_text import read_lines
+
+_KEYS = ("id", "text", "entities", "relations", "events", "attributes", "equivalences", "normalizations", "comments")
 
 
 def read(path: Path | str, findings: Findings | None = None) -> list[Document]:
@@ -40,27 +43,22 @@ def read(path: Path | str, findings: Findings | None = None) -> list[Document]:
         files = sorted(Path(path).glob("*.jsonl"))
         if not files:
             raise InputError(f"{path}: no .jsonl file")
-        return [document for file in files for document in read(file, findings)]
+        findings = Findings() if findings is None else findings
+        found: dict[str, Document] = {}
+        for file in files:
+            for document in stream(file, findings):
+                if document.id in found:
+                    problem = f"the document id {shown(document.id)} stands in another file of the folder too"
+                    findings.error(file, 0, "duplicate-document-id", problem, remedy="rename one of them, or give one file")
+                found.setdefault(document.id, document)
+        return list(found.values())
     return list(stream(path, findings))
 
 
 def stream(path: Path | str, findings: Findings | None = None) -> Iterator[Document]:
     """Documents of a file one after the other, without holding the others in memory."""
     findings = Findings() if findings is None else findings
-    findings.begin()
-    try:
-        file = open(path, "rb")  # noqa: SIM115 (closed by the with below)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    with file:
-        for number, line in enumerate(file, 1):
-            if line.isspace():
-                continue
-            try:
-                yield from_dict(json.loads(line.decode("utf-8")))
-            except (ValueError, LookupError, TypeError, AttributeError, DocumentError) as error:
-                kind = error if isinstance(error, DocumentError) else type(error).__name__
-                findings.error(path, number, "malformed-document", f"not a document ({kind})", expected='{"id", "text", ...}')
+    return read_lines(path, findings, lambda value, _: from_dict(value), expected='{"id", "text", "entities", ...}, one object a line')
 
 
 def write(documents: Iterable[Document], path: Path | str) -> None:
@@ -93,27 +91,83 @@ def to_dict(document: Document) -> dict[str, Any]:
     return {key: value for key, value in data.items() if value or key in ("id", "text")}
 
 
-def from_dict(data: Mapping[str, Any]) -> Document:
+def from_dict(data: object) -> Document:
     """The document that `to_dict` wrote down.
 
     Raises:
-        KeyError: A field is missing.
+        MalformedDataError: A field is missing, unknown or of another type.
         DocumentError: The annotations contradict the text.
     """
+    fields = Fields(data)
+    fields.only(*_KEYS, remedy=_other_tool(fields))
     return Document(
-        data["id"],
-        data["text"],
-        tuple(
-            Entity(e["id"], e["type"], Span(tuple((index(f[0]), index(f[1])) for f in e["fragments"]))) for e in data.get("entities", ())
-        ),
-        tuple(
-            Relation(r["id"], r["type"], r["head"], r["tail"], tuple(r.get("roles", ("Arg1", "Arg2")))) for r in data.get("relations", ())
-        ),
-        tuple(
-            Event(e["id"], e["type"], e["trigger"], tuple((pair[0], pair[1]) for pair in e["arguments"])) for e in data.get("events", ())
-        ),
-        tuple(Attribute(a["id"], a["type"], a["target"], a.get("value")) for a in data.get("attributes", ())),
-        tuple(Equivalence(g["type"], tuple(g["members"])) for g in data.get("equivalences", ())),
-        tuple(Normalization(n["id"], n["type"], n["target"], n["entry"], n.get("text", "")) for n in data.get("normalizations", ())),
-        tuple(Comment(c["id"], c["type"], c["target"], c.get("text", "")) for c in data.get("comments", ())),
+        fields.string("id", empty=False),
+        fields.string("text"),
+        tuple(_entity(e) for e in fields.mappings("entities")),
+        tuple(_relation(r) for r in fields.mappings("relations")),
+        tuple(_event(e) for e in fields.mappings("events")),
+        tuple(_attribute(a) for a in fields.mappings("attributes")),
+        tuple(_equivalence(g) for g in fields.mappings("equivalences")),
+        tuple(_normalization(n) for n in fields.mappings("normalizations")),
+        tuple(_comment(c) for c in fields.mappings("comments")),
     )
+
+
+def _other_tool(fields: Fields) -> str:
+    """What to do with a line of another tool; empty where none is recognised."""
+    for name, keys in (("doccano", ("label", "labels")), ("prodigy", ("spans", "_input_hash", "_task_hash"))):
+        if any(key in fields for key in keys):
+            return f"this looks like {name}'s export: clinical-ie corpus convert FILE --from {name} --to jsonl --output NEW"
+    return ""
+
+
+def _pair(value: object, place: str) -> tuple[int, int]:
+    start, end = elements(value, place, 2)
+    return integer(start, f"{place}[0]"), integer(end, f"{place}[1]")
+
+
+def _names(value: object, place: str) -> tuple[str, str]:
+    first, second = elements(value, place, 2)
+    return string(first, f"{place}[0]"), string(second, f"{place}[1]")
+
+
+def _entity(fields: Fields) -> Entity:
+    other = "this looks like doccano's export: clinical-ie corpus convert FILE --from doccano --to jsonl --output NEW"
+    fields.only("id", "type", "fragments", remedy=other if "start_offset" in fields else "")
+    fields.get("fragments")
+    return Entity(fields.string("id"), fields.string("type"), Span(tuple(fields.listed("fragments", _pair))))
+
+
+def _relation(fields: Fields) -> Relation:
+    fields.only("id", "type", "head", "tail", "roles")
+    roles = _names(fields.get("roles"), fields.at("roles")) if "roles" in fields else ("Arg1", "Arg2")
+    return Relation(fields.string("id"), fields.string("type"), fields.string("head"), fields.string("tail"), roles)
+
+
+def _event(fields: Fields) -> Event:
+    fields.only("id", "type", "trigger", "arguments")
+    fields.get("arguments")
+    return Event(fields.string("id"), fields.string("type"), fields.string("trigger"), tuple(fields.listed("arguments", _names)))
+
+
+def _attribute(fields: Fields) -> Attribute:
+    fields.only("id", "type", "target", "value")
+    value = None if fields.data.get("value") is None else fields.string("value")
+    return Attribute(fields.string("id"), fields.string("type"), fields.string("target"), value)
+
+
+def _equivalence(fields: Fields) -> Equivalence:
+    fields.only("type", "members")
+    fields.get("members")
+    return Equivalence(fields.string("type"), tuple(fields.strings("members")))
+
+
+def _normalization(fields: Fields) -> Normalization:
+    fields.only("id", "type", "target", "entry", "text")
+    name, kind, target, entry = (fields.string(key) for key in ("id", "type", "target", "entry"))
+    return Normalization(name, kind, target, entry, fields.string_or("text", ""))
+
+
+def _comment(fields: Fields) -> Comment:
+    fields.only("id", "type", "target", "text")
+    return Comment(fields.string("id"), fields.string("type"), fields.string("target"), fields.string_or("text", ""))

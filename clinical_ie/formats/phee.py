@@ -10,14 +10,16 @@ attribute, and a combination an event behind the role ``Treatment.Combination``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from clinical_ie.document import Attribute, Document, Entity, Event, Span, bare_role
-from clinical_ie.errors import DocumentError
-from clinical_ie.files import read_text, writing
+from clinical_ie.fields import Fields, MalformedDataError, elements, integer, string
+from clinical_ie.files import writing
 from clinical_ie.formats.findings import Findings
+from clinical_ie.formats.json_text import read_lines
 
 _COMBINATION = "Treatment.Combination"
 
@@ -30,37 +32,36 @@ def read(path: Path | str, findings: Findings | None = None) -> list[Document]:
         FileFormatError: A line that is no PHEE record, in strict mode.
     """
     findings = Findings() if findings is None else findings
-    findings.begin()
-    documents = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            documents.append(_Reader(json.loads(line), findings, path, number).document())
-        except (ValueError, KeyError, TypeError, AttributeError, DocumentError) as error:
-            kind = error if isinstance(error, DocumentError) else type(error).__name__
-            findings.error(path, number, "malformed-record", f"not a PHEE record ({kind})", expected="{id, context, annotations}")
-    return documents
+
+    def document(value: Any, number: int) -> Document:
+        return _Reader(Fields(value), findings, path, number).document()
+
+    return list(read_lines(path, findings, document, code="malformed-record", expected="{id, context, annotations}"))
 
 
 class _Reader:
     """One line; ids of the file are kept where they are free."""
 
-    def __init__(self, record: Mapping[str, Any], findings: Findings, path: Path | str, number: int) -> None:
+    def __init__(self, record: Fields, findings: Findings, path: Path | str, number: int) -> None:
         self.record, self.findings, self.path, self.number = record, findings, path, number
-        self.text: str = record["context"]
+        self.text = record.string("context")
         self.entities: list[Entity] = []
         self.by_key: dict[tuple[str, str, Span], str] = {}
         self.events: list[Event] = []
-        self.attributes: list[Attribute] = []
+        self.values: dict[str, tuple[str, str]] = {}
         self.taken: set[str] = set()
 
     def document(self) -> Document:
-        for annotation in self.record["annotations"]:
-            for event in annotation["events"]:
-                self.event(event, event["event_type"])
-        parts = tuple(self.entities), (), tuple(self.events), tuple(self.attributes)
-        return Document(self.record["id"], self.text, *parts)
+        self.record.only("id", "context", "is_mult_event", "annotations")
+        self.record.get("annotations")
+        for annotation in self.record.mappings("annotations"):
+            annotation.only("events")
+            for event in annotation.mappings("events"):
+                self.event(event, event.string("event_type"))
+        names = (name for name in map("A{}".format, count(1)) if name not in self.taken)
+        attributes = [Attribute(next(names), kind, target, value) for target, (kind, value) in self.values.items()]
+        name = self.record.string("id", empty=False)
+        return Document(name, self.text, tuple(self.entities), (), tuple(self.events), tuple(attributes))
 
     def fresh(self, name: str) -> str:
         rank, free = 2, name
@@ -69,44 +70,53 @@ class _Reader:
         self.taken.add(free)
         return free
 
-    def event(self, event: Mapping[str, Any], kind: str) -> str:
-        name = self.fresh(event["event_id"])
-        triggers = self.mentions(event["Trigger"], kind)
+    def event(self, event: Fields, kind: str) -> str:
+        name = self.fresh(event.string("event_id"))
+        triggers = self.mentions(self.filler(event, "Trigger"), kind)
         if len(triggers) != 1:
-            raise DocumentError(f"event {name} has {len(triggers)} triggers")
+            raise MalformedDataError(event.at("Trigger"), f"found {len(triggers)} mentions", expected="one")
         arguments: list[tuple[str, str]] = []
-        for role, filler in event.items():
+        for role in event.data:
             if role not in ("event_id", "event_type", "Trigger"):
-                self.arguments(role, filler, arguments, prefix="Combination." if kind == _COMBINATION else "")
+                self.arguments(role, self.filler(event, role), arguments, prefix="Combination." if kind == _COMBINATION else "")
         self.events.append(Event(name, kind, triggers[0], tuple(arguments)))
         return name
 
-    def arguments(self, role: str, filler: Mapping[str, Any], found: list[tuple[str, str]], prefix: str = "") -> None:
+    @staticmethod
+    def filler(owner: Fields, role: str) -> Fields:
+        return Fields(owner.get(role), owner.at(role))
+
+    def arguments(self, role: str, filler: Fields, found: list[tuple[str, str]], prefix: str = "") -> None:
         mentions = self.mentions(filler, prefix + role)
         found += [(prefix + role, mention) for mention in mentions]
-        for key, inner in filler.items():
+        for key in filler.data:
             if key == "value":
+                value = "True" if filler.data[key] is True else filler.string(key)
                 for mention in mentions:
-                    if not any(known.target == mention for known in self.attributes):
-                        self.attributes.append(
-                            Attribute(f"A{len(self.attributes) + 1}", f"{role.rpartition('.')[2]}Value", mention, str(inner))
-                        )
+                    self.values.setdefault(mention, (f"{role.rpartition('.')[2]}Value", value))
             elif key == "Combination":
-                found += [(_COMBINATION, self.event(event, _COMBINATION)) for event in inner]
+                found += [(_COMBINATION, self.event(event, _COMBINATION)) for event in filler.mappings(key)]
             elif key not in ("text", "start", "entity_id"):
-                self.arguments(f"{role}.{key}", inner, found, prefix)
+                self.arguments(f"{role}.{key}", self.filler(filler, key), found, prefix)
 
-    def mentions(self, filler: Mapping[str, Any], kind: str) -> list[str]:
+    def mentions(self, filler: Fields, kind: str) -> list[str]:
         names = []
-        for words, starts, name in zip(filler["text"], filler["start"], filler["entity_id"], strict=True):
-            fragments = [(start, start + len(word)) for word, start in zip(words, starts, strict=True)]
-            if any(self.text[a:b] != word for (a, b), word in zip(fragments, words, strict=True)):
-                self.findings.warning(self.path, self.number, "covered-text-differs", f"{name} differs from the text, which wins")
+        rows = [elements(filler.get(key), filler.at(key)) for key in ("text", "start", "entity_id")]
+        if len({len(row) for row in rows}) > 1:
+            raise MalformedDataError(filler.place, "text, start and entity_id are of different lengths")
+        for number, (words, starts, name) in enumerate(zip(*rows, strict=True)):
+            at = f"{filler.place}[{number}]"
+            pieces = [string(word, at) for word in elements(words, at)]
+            fragments = [
+                (start, start + len(piece))
+                for piece, start in zip(pieces, [integer(start, at) for start in elements(starts, at, len(pieces))], strict=True)
+            ]
+            if any(self.text[a:b] != piece for (a, b), piece in zip(fragments, pieces, strict=True)):
+                self.findings.warning(self.path, self.number, "covered-text-differs", f"{at} differs from the text, which wins")
             if fragments != sorted(fragments):
-                message = f"{name}: fragments are put in text order"
-                self.findings.warning(self.path, self.number, "fragments-out-of-order", message)
+                self.findings.warning(self.path, self.number, "fragments-out-of-order", f"{at}: fragments are put in text order")
             span = Span(tuple(sorted(fragments)))
-            key = name, kind, span
+            key = string(name, at), kind, span
             if key not in self.by_key:  # one mention may fill roles of several events
                 self.by_key[key] = self.fresh(name)
                 self.entities.append(Entity(self.by_key[key], kind, span))

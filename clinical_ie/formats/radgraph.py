@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from clinical_ie.document import Document, Entity, Relation, Span
-from clinical_ie.errors import FileFormatError, InputError
+from clinical_ie.errors import DocumentError, FileFormatError, InputError, shown
+from clinical_ie.fields import Fields, MalformedDataError, elements, string
 from clinical_ie.files import distinct, read_text, writing
 from clinical_ie.formats.findings import Findings
+from clinical_ie.formats.json_text import parse
 
+_EXPECTED = "{report id: {text, entities: {id: {tokens, label, start_ix, end_ix, relations}}}}"
 _TOKEN = re.compile(r"\S+")
 
 
@@ -28,52 +32,62 @@ def read(path: Path | str, findings: Findings | None = None, *, labeler: str = "
         FileFormatError: Not JSON, or (in strict mode) an entity without its tokens or target.
     """
     findings = Findings() if findings is None else findings
-    findings.begin()
-    text = read_text(path)
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise FileFormatError(path, error.lineno, "not JSON", expected="{report id: {text, entities}}") from None
-    if not isinstance(data, dict):
-        raise FileFormatError(path, 1, "not a JSON object", expected="{report id: {text, entities}}")
-    return [_parse(str(name), report, findings, path, labeler) for name, report in data.items()]
-
-
-def _parse(name: str, report: Mapping[str, Any], findings: Findings, path: Path | str, labeler: str) -> Document:
-    try:
-        text = report["text"]
-        listed = report["entities"] if "entities" in report else report[labeler]["entities"]
-        if not isinstance(text, str) or not isinstance(listed, dict):
-            raise TypeError
-    except (KeyError, TypeError):
-        findings.error(path, 0, "malformed-document", f"report {name} has no text or entities", expected="{text, entities}")
-        return Document(name, "")
-    tokens = [(match.start(), match.end()) for match in _TOKEN.finditer(text)]
-    entities, pairs = [], []
-    for key, entry in listed.items():
+        reports = Fields(parse(read_text(path).removeprefix("\ufeff")))
+    except MalformedDataError as error:
+        raise FileFormatError(path, error.line, error.found, expected=_EXPECTED, remedy=error.remedy) from None
+    documents = []
+    for name in reports.data:
         try:
-            first, last, label = int(entry["start_ix"]), int(entry["end_ix"]), str(entry["label"])
-            if not 0 <= first <= last < len(tokens):
-                raise ValueError
-            links = [(str(kind), str(target)) for kind, target in entry.get("relations", ())]
-        except (KeyError, TypeError, ValueError):
-            problem = f"report {name}, entity {key}: no label, or no such tokens"
-            findings.error(path, 0, "malformed-record", problem, expected="{tokens, label, start_ix, end_ix, relations}")
+            documents.append(_document(name, Fields(reports.data[name], shown(name)), findings, path, labeler))
+        except (MalformedDataError, DocumentError) as error:
+            problem = error.found if isinstance(error, MalformedDataError) else str(error)
+            findings.error(path, 0, "malformed-document", problem, expected=_EXPECTED)
+    return documents
+
+
+def _document(name: str, report: Fields, findings: Findings, path: Path | str, labeler: str) -> Document:
+    """One report; entities and relations that are broken are errors of their own."""
+    text = report.string("text")
+    holder = report if "entities" in report else Fields(report.get(labeler), report.at(labeler))
+    listed = Fields(holder.get("entities"), holder.at("entities"))
+    tokens = [(match.start(), match.end()) for match in _TOKEN.finditer(text)]
+    entities: list[Entity] = []
+    links: list[tuple[str, str, str, str]] = []
+    for key in listed.data:
+        entry_place = listed.at(shown(key))
+        try:
+            entry = Fields(listed.data[key], entry_place)
+            entry.only("tokens", "label", "start_ix", "end_ix", "relations")
+            first, last, label, covered = entry.integer("start_ix"), entry.integer("end_ix"), entry.string("label"), entry.string("tokens")
+            if not first <= last < len(tokens):
+                raise MalformedDataError(entry_place, f"there are no tokens {first} to {last}", expected=f"0 to {len(tokens) - 1}")
+            named = entry.listed("relations", _relation)
+        except MalformedDataError as error:
+            expected = error.expected or "{tokens, label, start_ix, end_ix, relations}"
+            findings.error(path, 0, "malformed-record", error.found, expected=expected, remedy=error.remedy)
             continue
         span = Span.of(tokens[first][0], tokens[last][1])
-        if text[span.start : span.end].split() != str(entry.get("tokens", "")).split():
-            problem = f"report {name}, entity {key}: tokens differ from the text, which wins"
-            findings.warning(path, 0, "covered-text-differs", problem)
-        entities.append(Entity(str(key), label, span))
-        pairs += [(kind, str(key), target) for kind, target in links]
+        if text[span.start : span.end].split() != covered.split():
+            findings.warning(path, 0, "covered-text-differs", f"{entry_place}: tokens differ from the text, which wins")
+        entities.append(Entity(key, label, span))
+        links += [(f"{entry_place}.relations[{rank}]", kind, key, target) for rank, (kind, target) in enumerate(named)]
     known = {entity.id for entity in entities}
     relations: list[Relation] = []
-    for kind, head, target in pairs:
+    names = (name for name in map("R{}".format, count(1)) if name not in known)
+    for place, kind, head, target in links:
         if target in known:
-            relations.append(Relation(f"R{len(relations) + 1}", kind, head, target))
+            relations.append(Relation(next(names), kind, head, target))
         else:
-            findings.error(path, 0, "unknown-target", f"report {name}, entity {head} refers to {target}, which does not exist")
+            findings.error(
+                path, 0, "unknown-target", f"{place} refers to an entity that does not exist", remedy="add it or remove the reference"
+            )
     return Document(name, text, tuple(entities), tuple(relations))
+
+
+def _relation(value: object, place: str) -> tuple[str, str]:
+    kind, target = elements(value, place, 2)
+    return string(kind, f"{place}[0]"), string(target, f"{place}[1]")
 
 
 def write(documents: Iterable[Document], path: Path | str, findings: Findings | None = None) -> None:

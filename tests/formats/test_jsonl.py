@@ -67,6 +67,26 @@ def test_nothing_to_read(tmp_path: Path, name: str) -> None:
         b'{"id": "d", "text": "Smithson", "attributes": [{"id": "A1", "type": "X", "target": "T1"}]}',
         b'{"id": "d", "text": "Smithson", "entities": null}',
         b'{"id": "d", "text": "Smithson\xe9"}',
+        b'{"id": 5, "text": "Smithson"}',
+        b'{"id": "", "text": "Smithson"}',
+        b'{"id": "d", "text": ["Smithson"]}',
+        b'{"id": "d", "text": "Smithson", "entitys": []}',
+        b'{"id": "d", "text": "Smithson", "Smithson is well": []}',
+        b'{"id": "d", "text": "Smithson", "entities": {}}',
+        b'{"id": "d", "text": "Smithson", "entities": [["T1", "X", 0, 4]]}',
+        b'{"id": "d", "text": "Smithson", "entities": [{"id": "T1", "type": null, "fragments": [[0, 1]]}]}',
+        b'{"id": "d", "text": "Smithson", "entities": [{"id": "T1", "typ": "X", "fragments": [[0, 1]]}]}',
+        b'{"id": "d", "text": "Smithson", "entities": [{"id": "T1", "type": "X", "fragments": [[true, 1]]}]}',
+        b'{"id": "d", "text": "Smithson", "entities": [{"id": "T1", "type": "X", "fragments": [[0, 1' + b"0" * 30 + b"]]}]}",
+        b'{"id": "d", "text": "Smithson", "entities": [{"id": "T1", "type": "X", "fragments": [[0, 1' + b"0" * 5000 + b"]]}]}",
+        b'{"id": "d", "text": "Smithson", "entities": [{"id": "T1", "type": "X", "fragments": [[0, NaN]]}]}',
+        b'{"id": "d", "text": "Smithson", "events": [{"id": "E1", "type": "X", "trigger": "T1"}]}',
+        b'{"id": "d", "text": "Smithson", "equivalences": [{"type": "X", "members": "T1"}]}',
+        b'{"id": "d", "text": "Smithson", "text": "Smithson"}',
+        b'{"id": "d", "text": "Smithson \\ud83d"}',
+        b'{"id": "\\udfff", "text": "Smithson"}',
+        b'{"id": "d", "text": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"id": "Smithson is well", "text": "", "relations": [{"id": "R1", "type": "X", "head": "Smithson", "tail": "Smithson"}]}',
     ],
 )
 def test_what_is_no_document_is_refused_with_file_and_line(tmp_path: Path, line: bytes) -> None:
@@ -77,6 +97,52 @@ def test_what_is_no_document_is_refused_with_file_and_line(tmp_path: Path, line:
     assert (caught.value.path, caught.value.line) == (str(path), 2)
     assert "expected" in str(caught.value)
     assert "Smithson" not in str(caught.value)
+
+
+def test_ids_and_keys_that_may_be_note_text_are_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "Denies chest pain.", "text": "n1", "entities": [{"id": "T1", "type": "X", "fragments": [[0, 9]]}]}\n')
+    with pytest.raises(FileFormatError, match=r"a\.jsonl:1: document <18 characters>: T1 ends behind the text"):
+        jsonl.read(path)
+
+
+def test_the_place_the_type_and_the_remedy_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for line, message in (
+        ('{"id": 5, "text": ""}', "id: found a number; expected a string; write it in quotation marks"),
+        ('{"id": "d", "text": "", "entitys": []}', "unknown key 'entitys'.*did you mean 'entities'"),
+        (
+            '{"id": "d", "text": "a", "entities": [{"id": "T1", "type": "X", "fragments": [[0, "1"]]}]}',
+            r"entities\[0\]\.fragments\[0\]\[1\]",
+        ),
+        ("[]", "found a list; expected a mapping"),
+    ):
+        path.write_text(line + "\n")
+        with pytest.raises(FileFormatError, match=message):
+            jsonl.read(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('\ufeff{"id": "d", "text": "\ufeffx"}\n')
+    assert jsonl.read(tmp_path / "a.jsonl") == [Document("d", "\ufeffx")]
+
+
+def test_whole_pairs_of_surrogates_are_characters(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(r'{"id": "d", "text": "\ud83d\ude00 \\ud83d"}' + "\n")
+    assert jsonl.read(tmp_path / "a.jsonl") == [Document("d", "\U0001f600 \\ud83d")]
+
+
+def test_an_id_that_stands_twice_is_refused_also_in_another_file(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "d", "text": "1"}\n{"id": "d", "text": "2"}\n')
+    with pytest.raises(FileFormatError, match=r"a\.jsonl:2: .* stands in line 1"):
+        jsonl.read(tmp_path / "a.jsonl")
+    findings = Findings(strict=False)
+    assert [document.text for document in jsonl.read(tmp_path / "a.jsonl", findings)] == ["1"]
+    assert findings.counts() == {"duplicate-document-id": 1}
+    (tmp_path / "a.jsonl").write_text('{"id": "d", "text": "1"}\n')
+    (tmp_path / "b.jsonl").write_text('{"id": "d", "text": "2"}\n')
+    with pytest.raises(FileFormatError, match=r"b\.jsonl: .* in another file"):
+        jsonl.read(tmp_path)
 
 
 def test_lenient_reading_leaves_it_out_and_counts(tmp_path: Path) -> None:

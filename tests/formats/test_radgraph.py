@@ -76,7 +76,7 @@ def test_strict_stops_and_lenient_counts(tmp_path: Path, key: str, change: dict[
     with pytest.raises(FileFormatError) as caught:
         radgraph.read(path)
     assert str(path) in str(caught.value)
-    assert f"entity {key}" in str(caught.value)
+    assert f"d.entities.{key}" in str(caught.value)
     findings = Findings(strict=False)
     (document,) = radgraph.read(path, findings)
     assert len(findings.errors) == 1
