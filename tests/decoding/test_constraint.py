@@ -1,4 +1,4 @@
-"""Where a model wants what may not be said, the answer steps back or goes on with the text; it always comes to an end."""
+"""Where a model's first choice is not allowed, decoding backtracks or goes on with the text; every completion comes to an end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ for _byte in range(256):
 
 
 def completion(grammar: Grammar, wants: Any, threshold: float) -> tuple[str, Constraint]:
-    """The answer of a model whose probabilities behind what was said are `wants(generated)`, character -> share, None for the end."""
+    """The completion of a model with the probabilities `wants(generated)`, character -> share, None for the end."""
     constraint = Constraint(grammar, LETTERS, END, lambda text: list(text.encode()), threshold)
     generated: list[int] = []
     for _ in range(5000):
@@ -50,7 +50,7 @@ def scripted(text: str, otherwise: dict[str, dict[str | None, float]]) -> Any:
 GROUPED = Grammar("grouped", "takes heparin and 5 mg", ("Drug", "Dose"))
 
 
-def test_a_mention_that_is_not_in_the_text_is_withdrawn_with_its_type() -> None:
+def test_a_mention_that_is_not_in_the_text_is_discarded_with_its_type() -> None:
     wants = scripted("Drug\t heparin\nDose\t 7 mg", {"Drug\t heparin": {"\n": 0.6, None: 0.39}, "Drug\t heparin\nDose\t ": {"7": 0.999}})
     found, constraint = completion(GROUPED, wants, 0.3)
     assert found == "Drug\t heparin"
@@ -60,15 +60,15 @@ def test_a_mention_that_is_not_in_the_text_is_withdrawn_with_its_type() -> None:
     assert constraint.backtracks == 0
 
 
-def test_a_model_that_only_wants_what_may_not_be_said_is_held_to_it() -> None:
-    """There is no way back that it would rather take, so the best of what may be said stands."""
+def test_without_an_alternative_the_best_allowed_token_is_taken() -> None:
+    """No branch point has a likely alternative."""
     found, constraint = completion(GROUPED, lambda generated: {"7": 0.9999}, 0.3)
     assert constraint.backtracks == 0
     state = automaton_of(GROUPED).step(automaton_of(GROUPED).start(), found.encode())
     assert state is not None
 
 
-def test_what_may_be_said_with_some_confidence_is_said() -> None:
+def test_allowed_tokens_above_the_threshold_are_taken() -> None:
     wants = scripted("Dose\t 5 mg", {"Dose\t ": {"7": 0.6, "5": 0.39}})
     found, constraint = completion(GROUPED, wants, 0.3)
     assert (found, constraint.backtracks) == ("Dose\t 5 mg", 0)
@@ -90,8 +90,8 @@ def test_markup_goes_on_with_the_text_where_the_model_misspells_it() -> None:
     ("grammar", "generated", "begun"),
     [(MARKUP, "takes <Do", "takes "), (INLINE, "takes {heparin|Do", "takes "), (INLINE, "takes {heparin|Do", "takes {heparin")],
 )
-def test_a_type_that_was_not_asked_for_is_taken_back_and_the_text_goes_on(grammar: Grammar, generated: str, begun: str) -> None:
-    """`Dog` begins like `Dose`; the answer does not turn into what the model never meant, but goes back to where it wavered."""
+def test_an_unknown_type_backtracks_to_the_branch_point(grammar: Grammar, generated: str, begun: str) -> None:
+    """`Dog` begins like `Dose`; the completion does not become what the model never chose, but goes back to the branch point."""
     text = "takes heparin &lt;5 mg" if grammar is MARKUP else "takes heparin <5 mg"
     wanted = begun + text[len(begun.replace("{", "")) :]
     script = {generated[:rank]: {generated[rank]: 0.99} for rank in range(len(generated))}
@@ -103,14 +103,14 @@ def test_a_type_that_was_not_asked_for_is_taken_back_and_the_text_goes_on(gramma
     assert not constraint.backtracks
 
 
-def test_markup_may_end_with_an_open_tag_which_is_no_mention() -> None:
+def test_an_open_tag_at_the_end_is_no_mention() -> None:
     text = "takes <Drug>heparin &lt;5 mg"
     assert completion(MARKUP, scripted(text, {}), 0.3)[0] == text
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.9])
 @pytest.mark.parametrize("grammar", [GROUPED, MARKUP, INLINE, Grammar("lines", GROUPED.text, GROUPED.types, (("R", frozenset({(0, 1)})),))])
-def test_whatever_a_model_wants_there_is_an_end(grammar: Grammar, threshold: float) -> None:
+def test_every_completion_ends(grammar: Grammar, threshold: float) -> None:
     draw = random.Random(0)
     letters = [*map(chr, range(32, 127)), "\n", "\t", None]
     backtracks = 0

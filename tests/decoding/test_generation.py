@@ -1,4 +1,4 @@
-"""Batches say what one request at a time says, and that is what transformers and PEFT say; under a grammar all of it can be used."""
+"""Continuous batches and speculative decoding give what one request at a time, transformers and PEFT give; under a grammar all parses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def folder(request: pytest.FixtureRequest) -> str:
 
 
 def requests_of(subwords: ChatTokenizer, number: int, max_new_tokens: int = MAX_NEW_TOKENS) -> list[GenerationRequest]:
-    """Questions of 1 to many words, of two openings in turn."""
+    """Prompts of 1 to many words, with two prefixes in turn."""
     notes = [document.text.split() for document in Demo().read("test")]
     found = []
     for rank in range(number):
@@ -70,7 +70,7 @@ def with_early_ends(backbone: Decoder, end: int, share: float = 2.0) -> None:
 
 
 @pytest.mark.parametrize("num_draft_tokens", [0, 4])
-def test_batches_say_what_transformers_says(folder: str, num_draft_tokens: int) -> None:
+def test_batches_generate_what_transformers_does(folder: str, num_draft_tokens: int) -> None:
     subwords, backbone = ChatTokenizer(folder), Decoder(folder)
     with_early_ends(backbone, subwords.end_id)
     requests = requests_of(subwords, 13)
@@ -94,7 +94,7 @@ def test_the_size_of_batches_changes_nothing(folder: str, batch_size: int) -> No
     assert generate(backbone, subwords, requests, batch_size=batch_size, num_draft_tokens=3) == alone
 
 
-def test_answers_are_cut_where_they_are_told(tiny_llama: str) -> None:
+def test_completions_are_truncated_at_max_new_tokens(tiny_llama: str) -> None:
     subwords, backbone = ChatTokenizer(tiny_llama), Decoder(tiny_llama)
     [whole] = generate(backbone, subwords, requests_of(subwords, 1, 12))
     assert whole.truncated
@@ -105,8 +105,8 @@ def test_answers_are_cut_where_they_are_told(tiny_llama: str) -> None:
 
 
 @pytest.mark.parametrize("num_draft_tokens", [0, 4])
-def test_models_with_an_attention_of_their_own_say_the_same(folder: str, num_draft_tokens: int) -> None:
-    """Their rows cannot lie one behind the other, so they are read one by one."""
+def test_models_with_an_attention_of_their_own_generate_the_same(folder: str, num_draft_tokens: int) -> None:
+    """Without variable-length attention sequences are generated one by one."""
     subwords, backbone = ChatTokenizer(folder), Decoder(folder)
     with_early_ends(backbone, subwords.end_id)
     requests = requests_of(subwords, 5)
@@ -117,7 +117,7 @@ def test_models_with_an_attention_of_their_own_say_the_same(folder: str, num_dra
 
 
 @pytest.mark.parametrize("num_draft_tokens", [0, 4])
-def test_a_model_that_looks_for_a_name_says_what_transformers_says(num_draft_tokens: int, tmp_path: Path) -> None:
+def test_a_model_that_compares_the_name_of_its_attention_generates_the_same(num_draft_tokens: int, tmp_path: Path) -> None:
     """Falcon asks whether its attention is called ``sdpa`` and goes another way where it is not."""
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "alibi": False, "bos_token_id": 0, "eos_token_id": 0}
     torch.manual_seed(0)
@@ -132,14 +132,14 @@ def test_a_model_that_looks_for_a_name_says_what_transformers_says(num_draft_tok
 
 
 @pytest.mark.parametrize("lacking", ["prefix_ids", "suffix_ids"])
-def test_a_request_for_nothing_is_refused(lacking: str, tiny_llama: str) -> None:
+def test_an_empty_request_is_refused(lacking: str, tiny_llama: str) -> None:
     subwords, backbone = ChatTokenizer(tiny_llama), Decoder(tiny_llama)
     requests = requests_of(subwords, 2)
     with pytest.raises(ValueError, match="without"):
         generate(backbone, subwords, [requests[0], replace(requests[1], **{lacking: ()})])
 
 
-def test_questions_are_taken_in_as_far_as_a_step_can_read(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefill_keeps_to_its_budget(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     subwords, backbone = ChatTokenizer(folder), Decoder(folder)
     requests = requests_of(subwords, 9)
     expected = generate(backbone, subwords, requests)
@@ -156,7 +156,7 @@ def test_questions_are_taken_in_as_far_as_a_step_can_read(folder: str, monkeypat
     assert max(widest) == 1
 
 
-def test_nothing_asked_nothing_said(tiny_llama: str) -> None:
+def test_no_requests_no_sequences(tiny_llama: str) -> None:
     assert generate(Decoder(tiny_llama), ChatTokenizer(tiny_llama), []) == []
 
 
@@ -311,7 +311,7 @@ def test_constrained_completions_can_be_used(
 @pytest.mark.parametrize("backtrack_threshold", [0.0, 0.003, 0.3])  # random weights are sure of nothing
 @pytest.mark.parametrize("response", ["grouped", "markup"])
 def test_constrained_and_free_rows_share_a_batch(response: Any, backtrack_threshold: float, folder: str) -> None:
-    """Whatever is taken back in one row, the others do not know of it, nor does what follows in its own."""
+    """Backtracking in one row changes neither the other rows nor what follows in its own."""
     subwords, backbone = ChatTokenizer(folder), Decoder(folder)
     document = Demo().read("test")[0]
     source = Source("demo", Demo.declared, subwords)

@@ -1,4 +1,4 @@
-"""Under a grammar every completion of transformers' own generate parses, and every mention stands in its text."""
+"""Under a grammar every completion of transformers' own generate parses, and every mention occurs in its text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     [{"do_sample": False}, {"do_sample": True, "temperature": 3.0}, {"num_beams": 3, "do_sample": False}],
     ids=["greedy", "sampling", "beams"],
 )
-def test_completions_say_what_is_there(how: dict[str, Any], grouped: bool, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+def test_mentions_occur_in_the_text(how: dict[str, Any], grouped: bool, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,

@@ -1,4 +1,4 @@
-"""Ranks with unequal work and weights spread over them (FSDP2) all come to an end, and say what one rank with all weights says."""
+"""Ranks with unequal work and sharded weights (FSDP2) all finish, and generate what one rank with all weights does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clinical_ie.decoding.rank_synchronization import RankSynchronizer
 from clinical_ie.models.decoder import Decoder
 from tests.decoding.test_generation import requests_of, with_early_ends
 
-WORK = {"unequal": (7, 2), "one has nothing": (3, 0), "other openings": (3, 1), "nothing at all": (0, 0)}
+WORK = {"unequal": (7, 2), "one has nothing": (3, 0), "other prefixes": (3, 1), "nothing at all": (0, 0)}
 
 
 def _rank(rank: int, folder: str, meeting: str, soft: bool) -> None:
@@ -46,12 +46,12 @@ def _rank(rank: int, folder: str, meeting: str, soft: bool) -> None:
 @pytest.mark.distributed
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("soft", [False, True])
-def test_ranks_with_parts_of_the_weights_say_the_same(soft: bool, tiny_llama: str, tmp_path: Path) -> None:
+def test_ranks_with_sharded_weights_generate_the_same(soft: bool, tiny_llama: str, tmp_path: Path) -> None:
     torch.multiprocessing.spawn(_rank, (tiny_llama, str(tmp_path / "meeting"), soft), nprocs=2)
 
 
 def test_one_process_waits_for_nobody() -> None:
-    """Nothing is asked of other ranks where there are none."""
+    """No collective call in a single process."""
     synchronizer = RankSynchronizer(nn.Linear(1, 1), lambda is_prefix: pytest.fail("a dummy forward pass"))
     synchronizer.before_forward(is_prefix=False)
     synchronizer.before_forward(is_prefix=True)

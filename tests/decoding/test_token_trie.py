@@ -1,4 +1,4 @@
-"""What tokens spell, on both kinds of vocabulary, and which of them a grammar allows: all of them tried one by one."""
+"""Bytes of tokens, on both kinds of vocabulary, and the tokens that a grammar allows: all of them tried one by one."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_spelled_bytes_join_to_the_notes(vocabulary: tuple[PreTrainedTokenizerBa
         assert_spells(vocabulary, document.text)
 
 
-def test_every_byte_can_be_said_and_no_special_token(vocabulary: tuple[PreTrainedTokenizerBase, TokenTrie]) -> None:
+def test_every_byte_has_a_token_and_no_special_token_has_bytes(vocabulary: tuple[PreTrainedTokenizerBase, TokenTrie]) -> None:
     tokenizer, trie = vocabulary
     assert {bytes([byte]) for byte in range(256)} <= set(trie.token_bytes.values())
     assert not set(tokenizer.all_special_ids) & set(trie.token_bytes)
@@ -115,12 +115,12 @@ def test_allowed_on_notes(vocabulary: tuple[PreTrainedTokenizerBase, TokenTrie])
             state = following
 
 
-def test_one_tree_for_one_tokenizer(tiny_llama: str) -> None:
+def test_one_trie_for_one_tokenizer(tiny_llama: str) -> None:
     tokenizer = load_tokenizer(tiny_llama)
     assert token_trie(tokenizer) is token_trie(tokenizer)
 
 
-def test_plain_added_tokens_spell_themselves(tiny_llama: str) -> None:
+def test_plain_added_tokens_have_their_own_bytes(tiny_llama: str) -> None:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_llama)
     tokenizer.add_tokens(["<note>", " é😀"])
     trie = TokenTrie(tokenizer)
@@ -128,7 +128,7 @@ def test_plain_added_tokens_spell_themselves(tiny_llama: str) -> None:
         assert trie.token_bytes[tokenizer.convert_tokens_to_ids(name)] == name.encode()
 
 
-def test_tokens_that_do_not_tell_are_refused(tmp_path: Path) -> None:
+def test_tokenizers_without_bytes_are_refused(tmp_path: Path) -> None:
     backend = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     with pytest.raises(SettingError, match="constrained to false"):

@@ -1,4 +1,4 @@
-"""Rows without padding give what each row gives alone, from keys that are not repeated; a model has its own attention back afterwards."""
+"""Concatenated sequences give what each gives alone, from keys that are not repeated; a model gets its own attention back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(("heads", "key_value_heads", "width"), [(6, 2, 1), (6, 2, 5), (4, 1, 7), (4, 4, 3), (6, 3, 40)])
-def test_the_numbers_are_those_of_torch(heads: int, key_value_heads: int, width: int) -> None:
+def test_grouped_query_attention_gives_the_numbers_of_torch(heads: int, key_value_heads: int, width: int) -> None:
     torch.manual_seed(0)
     module: Any = SimpleNamespace(num_key_value_groups=heads // key_value_heads, is_causal=True)
     query, key, value = torch.randn(3, heads, width, 16), torch.randn(3, key_value_heads, 50, 16), torch.randn(3, key_value_heads, 50, 16)
@@ -39,8 +39,8 @@ def test_the_numbers_are_those_of_torch(heads: int, key_value_heads: int, width:
 
 @pytest.mark.parametrize("widths", [([1, 1, 1], []), ([], [4, 9]), ([1, 5, 2], [40, 7]), ([3], [3])])
 @pytest.mark.parametrize(("heads", "key_value_heads"), [(6, 2), (4, 4)])
-def test_rows_do_not_see_each_other(widths: tuple[list[int], list[int]], heads: int, key_value_heads: int) -> None:
-    """Each row attends to its own keys only, whatever lies beside it."""
+def test_sequences_do_not_attend_to_each_other(widths: tuple[list[int], list[int]], heads: int, key_value_heads: int) -> None:
+    """Each sequence attends to its own keys only."""
     torch.manual_seed(0)
     module: Any = SimpleNamespace(num_key_value_groups=heads // key_value_heads, is_causal=True)
     each = [*widths[0], *widths[1]]
@@ -64,7 +64,7 @@ def test_rows_do_not_see_each_other(widths: tuple[list[int], list[int]], heads: 
         first += width
 
 
-def test_a_layout_says_where_tokens_go() -> None:
+def test_layout() -> None:
     layout = VarlenLayout.of(([1, 2], [3]), [7, 8, 9, 0, 1, 2], CPU)
     assert layout.rows.tolist() == [0, 1, 1, 2, 2, 2]
     assert layout.cache_positions.tolist() == [7, 8, 9, 0, 1, 2]
@@ -86,7 +86,7 @@ def test_keys_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
-def test_a_model_has_its_attention_back(tiny_llama: str, implementation: str) -> None:
+def test_a_model_gets_its_attention_back(tiny_llama: str, implementation: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, attn_implementation=implementation).eval()
     mask = torch.zeros(1, 1, 3, 3)
     with use_varlen_attention(model), record_attention_masks() as recorded, torch.no_grad():
@@ -97,7 +97,7 @@ def test_a_model_has_its_attention_back(tiny_llama: str, implementation: str) ->
     assert supports_varlen_attention(recorded, model.config.num_hidden_layers) == (implementation == "sdpa")
 
 
-def test_rows_are_only_kept_apart_where_every_layer_asks_with_the_masks_it_was_given() -> None:
+def test_varlen_attention_needs_every_layer_to_pass_the_given_masks() -> None:
     one, two, three = (torch.zeros(1, 1, 4, 4) for _ in range(3))
     assert supports_varlen_attention([one, two, one, two], 4)
     assert not supports_varlen_attention([one, two, one], 4), "a layer that went its own way"
@@ -108,7 +108,7 @@ def test_rows_are_only_kept_apart_where_every_layer_asks_with_the_masks_it_was_g
 
 
 def test_masks_of_a_layout_are_not_mistaken_for_another() -> None:
-    """Python gives the number of what is gone to what comes next."""
+    """Python reuses the ids of deleted objects."""
     layout = VarlenLayout.of(([2, 1], []), [0, 1, 0], CPU)
     for value in range(20):
         mask = torch.full((1, 1, 3, 2), float(value))

@@ -70,7 +70,7 @@ def test_an_encoder_comes_in_training_mode_without_pooler(tiny_bert: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["package:no_such_package/model", "package:pytest/nowhere", "./nowhere", "/nowhere/model", "a/b/c"])
-def test_what_is_not_there_is_said(name: str) -> None:
+def test_a_missing_model_is_refused(name: str) -> None:
     with pytest.raises(SettingError, match=r"no such folder|not installed|no folder"):
         locate(name)
 
@@ -80,6 +80,6 @@ def test_hub_names_pass(tmp_path: Path) -> None:
     assert locate(str(tmp_path)) == str(tmp_path)
 
 
-def test_a_folder_without_a_model_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="cannot be loaded as an encoder"):
         load_encoder(str(tmp_path))

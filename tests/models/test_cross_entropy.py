@@ -1,4 +1,4 @@
-"""Chunks are a way of computing, not another loss; the oracle is torch's cross-entropy over everything at once."""
+"""Chunked cross-entropy is the same loss; the oracle is torch's over all tokens at once."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def packed_scores(decoder: Decoder, examples: list[InstructionExample], packed: 
 
 
 def in_row_order(examples: list[InstructionExample]) -> list[InstructionExample]:
-    """Openings in the order in which they come, each with its examples."""
+    """Prefixes in order of appearance, each with its examples."""
     prefixes = list(dict.fromkeys(example.prefix_ids for example in examples))
     return sorted(examples, key=lambda example: prefixes.index(example.prefix_ids))
 
@@ -178,7 +178,7 @@ def test_adapters_give_what_peft_gives(method: str, kind: str, training: bool, b
 @pytest.mark.parametrize("kind", ["llama", "mistral", "gemma3", "gpt2"])
 @pytest.mark.parametrize("method", METHODS)
 def test_packed_rows_with_adapters_give_what_each_example_gives_alone(method: str, kind: str, bases: dict[str, str]) -> None:
-    """Virtual tokens stand once in front of the row, and every example sees them."""
+    """Virtual tokens stand once in front of the row, and every example attends to them."""
     decoder = adapted(method, kind, bases).eval()
     with torch.no_grad():
         for packed in (True, False):

@@ -312,13 +312,13 @@ def test_gradient_checkpointing_gives_the_same_gradients(kind: str, method: str 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", [None, *METHODS])
 @pytest.mark.parametrize("markers", [False, True])
-def test_what_is_aside_sees_and_is_not_seen(kind: str, method: str | None, markers: bool, made: Made) -> None:
-    """Each place aside gets what it gets as the only one, and the others what they get without any."""
+def test_unattended_tokens_attend_and_are_not_attended_to(kind: str, method: str | None, markers: bool, made: Made) -> None:
+    """Each unattended token gets what it gets as the only one, and the others what they get without any."""
     encoder = made(kind, method, markers=[[5], [7]] if markers else [])
     ids, mask = text(kind)
     behind = torch.tensor([-1, -2, -1]) if markers else torch.tensor([11, 12, 11])
     mask, positions = torch.ones_like(mask), torch.tensor([*range(9), 9, 3, 9]).expand(3, 12)
-    mask[2, 4:] = 0  # a gap of padding before what is aside
+    mask[2, 4:] = 0  # a gap of padding before unattended tokens
     both, there = torch.cat([ids, behind.expand(3, 3)], 1), torch.cat([mask, torch.ones(3, 3, dtype=torch.long)], 1)
     unattended = torch.arange(12).expand(3, 12) >= 9
     with torch.no_grad():
@@ -352,7 +352,7 @@ def test_in_bfloat16(kind: str, method: str | None, made: Made) -> None:
         assert float((one - two.float()).abs().mean()) < 0.05 * float(one.abs().mean())
 
 
-def test_an_adapter_that_does_not_fit_is_said(bases: dict[str, str]) -> None:
+def test_an_adapter_that_does_not_fit_is_refused(bases: dict[str, str]) -> None:
     with pytest.raises(SettingError, match="LoraConfig does not fit"):
         Encoder(bases["bert"], peft=LoraConfig(task_type="FEATURE_EXTRACTION", target_modules=["no_such_layer"]))
 

@@ -110,7 +110,7 @@ def test_prefix(padded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not torch.allclose(two, without, atol=1e-2), "the prefix is seen"
 
 
-def test_weights_that_are_asked_for_take_the_old_road(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requested_attention_weights_take_the_eager_path(monkeypatch: pytest.MonkeyPatch) -> None:
     eager, fused = models()
     calls = counted(monkeypatch)
     one, two = (model.eval()(**inputs(), output_attentions=True) for model in (eager, fused))

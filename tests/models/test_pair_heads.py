@@ -1,4 +1,4 @@
-"""Scores, losses and labels of pairs, against the plain way to compute them."""
+"""Scores, losses and labels of pairs, against a plain computation."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_the_numbers_are_near(quantized: Any, share: float, folder: str) -> None
 
 
 @pytest.mark.parametrize("quantized", ["nf4", "int8"])
-def test_adapters_learn_and_nothing_else(quantized: Any, folder: str) -> None:
+def test_only_adapters_learn(quantized: Any, folder: str) -> None:
     decoder = Decoder(folder, peft=lora(), quantized=quantized)
     hidden(decoder).square().sum().backward()
     learning = {name for name, parameter in decoder.named_parameters() if parameter.grad is not None and parameter.grad.abs().sum() > 0}

@@ -79,7 +79,7 @@ def test_scores_by_loops() -> None:
 
 
 def case(tiny_bert: str, positive_weight: float = 1.0) -> tuple[EncoderReader, dict[str, Any]]:
-    """A reader without an encoder, and what an encoder might say."""
+    """A reader without an encoder, and hidden states in its place."""
     model = EncoderReader(tiny_bert, {"c": {"entities": ["A"]}}, max_answer_length=4, match_weight=0.1, positive_weight=positive_weight)
     model.heads = heads()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The relation classifier learns, keeps corpora apart, and gives pairs the same scores in any company."""
+"""The relation classifier learns, keeps corpora apart, and gives pairs the same scores in any batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tagger learns, keeps corpora apart, and packs nothing into its results that batches decide."""
+"""The tagger learns, keeps corpora apart, and gives the same results in any batch."""
 
 from __future__ import annotations
 

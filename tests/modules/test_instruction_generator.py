@@ -114,7 +114,7 @@ def test_must_learn(name: str, notes: str, generator: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_untrained_answers_are_well_formed_where_constrained(name: str, notes: str, generator: str) -> None:
+def test_untrained_completions_are_well_formed_where_constrained(name: str, notes: str, generator: str) -> None:
     kind, response, _ = TASKS[name]
     data = data_of(notes, generator, kind(response, segment=64))  # type: ignore[arg-type]
     model = made(data, generator)
@@ -176,7 +176,7 @@ def test_another_base_is_refused(notes: str, generator: str, tmp_path: Path) -> 
 
 
 def test_weights_fit_other_types(notes: str, generator: str) -> None:
-    """What is asked stands in the question."""
+    """Types are named in the prompt."""
     data = data_of(notes, generator, EntityInstruction("lines", segment=64))
     model = made(data, generator)
     model.configure_model()

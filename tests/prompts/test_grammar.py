@@ -1,4 +1,4 @@
-"""What the automaton accepts is what a checker of whole strings accepts, and all of it parses and stands in the text."""
+"""The automaton accepts what a checker of whole strings accepts, and all of it parses and occurs in the text."""
 
 from __future__ import annotations
 
@@ -283,7 +283,7 @@ def test_completions_parse_without_problems(grammar: Grammar, seed: int) -> None
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("text", ["a ", "0\x85", "a b\r\n", " ... "])
 def test_white_space_at_the_end(text: str, grouped: bool) -> None:
-    """A mention cannot end in a blank, so a blank that nothing follows must not be said."""
+    """A mention cannot end in a blank, so a blank at the end of the text is not accepted."""
     for seed in range(20):
         grammar = Grammar("grouped" if grouped else "lines", text, TYPES)
         assert accepts(grammar, walk(grammar, random.Random(seed)).decode())
@@ -354,7 +354,7 @@ def test_the_empty_completion_and_a_text_without_words() -> None:
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_gold_answers_of_the_demo_notes_can_be_said(grouped: bool) -> None:
+def test_gold_responses_of_the_demo_notes_are_accepted(grouped: bool) -> None:
     """All but mentions of one type that begin at one place, and those in fragments."""
     types = Demo.declared.entity_names
     syntax = Grouped() if grouped else Lines()

@@ -69,6 +69,6 @@ def test_the_same_bytes_where_every_character_is_a_word(text: str, seed: int) ->
 
 @settings(max_examples=200, deadline=None)
 @given(texts, st.integers(0, 1 << 30))
-def test_nothing_but_substrings(text: str, seed: int) -> None:
+def test_only_substrings(text: str, seed: int) -> None:
     for _, _, _, ours, oracle in walk(text, seed):
         assert ours <= allowed(oracle)

@@ -1,4 +1,4 @@
-"""The automaton of inline answers accepts what a checker of whole strings accepts; all of it repeats the text, parses, and ends."""
+"""The automaton of inline responses accepts what a checker of whole strings accepts; all of it copies the text, parses, and ends."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ OPENS, BAR, COMMA, NEWLINE = b"{|,\n"
 
 @dataclass
 class Reading:
-    """What a completion says: the text, mentions as they are said (type, place in the text), links, and braces not closed."""
+    """The content of a completion: the text, mentions in their order (type, span), links, and the number of unclosed braces."""
 
     copied: str = ""
     said: list[tuple[str, tuple[int, int]]] = field(default_factory=list)
     links: list[tuple[str, int, int]] = field(default_factory=list)
-    withdrawn: int = 0
+    unclosed: int = 0
 
 
 def read(grammar: Grammar, completion: str) -> Reading | None:
-    """What a whole string says if it is a completion."""
+    """The content of a whole string; None if it is no completion."""
     flat, found = flat_of(grammar.text), Reading()
     body, *lines = completion.split("\n")
     opened: list[int] = []
@@ -83,12 +83,12 @@ def read(grammar: Grammar, completion: str) -> Reading | None:
             return None
     if found.copied not in (flat, flat.rstrip()):
         return None
-    found.withdrawn = len(opened)
+    found.unclosed = len(opened)
     return found if has_links(grammar, lines, found) else None
 
 
 def has_links(grammar: Grammar, lines: list[str], found: Reading) -> bool:
-    """Whether lines are links between mentions that were said; they are taken in."""
+    """Whether lines are links between mentions; they are added to the content."""
     names, last_label = [name for name, _ in grammar.labels], -1
     kinds = [grammar.types.index(name) for name, _ in found.said]
     for line in lines:
@@ -124,22 +124,22 @@ def automaton_accepts(grammar: Grammar, completion: str | bytes) -> bool:
 
 
 def walk(grammar: Grammar, draw: random.Random, *, greedy: bytes = b"") -> str:
-    """One completion; with `greedy` bytes, the first of them that may be said is said, and the text never ends before it must."""
+    """One completion; the first of `greedy` that is allowed is taken, and with them the text never ends before it must."""
     automaton = automaton_of(grammar)
     state: State = automaton.start()
-    said, linking = bytearray(), False
+    said, in_links = bytearray(), False
     tags = draw.choice([0.05, 0.4, 0.8])
     while True:
         following = automaton.successors(state)
         assert following or automaton.may_end(state), "a dead end"
-        if not following or (automaton.may_end(state) and (linking or not greedy) and draw.random() < 0.4):
+        if not following or (automaton.may_end(state) and (in_links or not greedy) and draw.random() < 0.4):
             return said.decode()
         copying = [byte for byte in following if byte not in (NEWLINE, OPENS, BAR)]
         byte = draw.choice(sorted(following)) if not copying or draw.random() < tags else draw.choice(copying)
         byte = next((wanted for wanted in greedy if wanted in following), byte)
         said.append(byte)
         assert len(said) < 30_000, "no end"
-        linking = linking or byte == NEWLINE
+        in_links = in_links or byte == NEWLINE
         state = following[byte]
 
 
@@ -223,8 +223,8 @@ def test_completions_parse_and_stand_in_the_text(grammar: Grammar, seed: int, gr
     parsed = Inline().parse(completion, Vocabulary(grammar.types, tuple(name for name, _ in grammar.labels)))
     expected = read(grammar, completion)
     assert expected is not None
-    # an open brace is withdrawn; all others are mentions, and nothing else is wrong
-    assert parsed.problems.pop(UNCLOSED, 0) == expected.withdrawn
+    # an unclosed brace is discarded; all others are mentions, and there are no other problems
+    assert parsed.problems.pop(UNCLOSED, 0) == expected.unclosed
     assert not parsed.problems
     dense = "".join(grammar.text.split())
     assert parsed.copied == dense
@@ -243,8 +243,8 @@ def test_completions_parse_and_stand_in_the_text(grammar: Grammar, seed: int, gr
 
 @relaxed
 @given(grammars(), st.integers(0, 1 << 30), wishes)
-def test_what_can_be_said_can_be_rendered(grammar: Grammar, seed: int, greedy: bytes) -> None:
-    """A completion without withdrawn braces is what its answer is rendered as."""
+def test_what_is_accepted_can_be_rendered(grammar: Grammar, seed: int, greedy: bytes) -> None:
+    """A completion without unclosed braces is what its answer is rendered as."""
     completion = walk(grammar, random.Random(seed), greedy=greedy)
     expected = read(grammar, completion)
     assert expected is not None
@@ -256,14 +256,14 @@ def test_what_can_be_said_can_be_rendered(grammar: Grammar, seed: int, greedy: b
         assert automaton_accepts(grammar, said)
         again = read(grammar, said)
         assert again is not None
-        assert (again.said, again.links, again.withdrawn) == (expected.said, expected.links, 0)
+        assert (again.said, again.links, again.unclosed) == (expected.said, expected.links, 0)
     else:  # a fragment's gap stands in the text itself
         assert " ... " in flat
 
 
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[Grammar, Answer]:
-    """A grammar, and mentions that begin at words, nested and of the same words, as far as the syntax can say them."""
+    """A grammar, and mentions that begin at words, nested and of the same words, as far as the syntax can express them."""
     grammar = draw(grammars())
     flat = flat_of(grammar.text)
     mentions: list[Mention] = []
@@ -289,7 +289,7 @@ def answers(draw: st.DrawFn) -> tuple[Grammar, Answer]:
 
 @settings(relaxed, max_examples=500)
 @given(answers())
-def test_what_can_be_rendered_can_be_said(case: tuple[Grammar, Answer]) -> None:
+def test_what_is_rendered_is_accepted(case: tuple[Grammar, Answer]) -> None:
     grammar, answer = case
     flat = flat_of(grammar.text)
     completion = Inline().render(answer, flat, Vocabulary(grammar.types, tuple(name for name, _ in grammar.labels)))
@@ -305,7 +305,7 @@ def test_what_can_be_rendered_can_be_said(case: tuple[Grammar, Answer]) -> None:
 
 @relaxed
 @given(grammars(), st.integers(0, 1 << 30), wishes)
-def test_the_rest_of_the_text_may_always_be_said(grammar: Grammar, seed: int, greedy: bytes) -> None:
+def test_the_remaining_text_is_always_accepted(grammar: Grammar, seed: int, greedy: bytes) -> None:
     automaton, draw = automaton_of(grammar), random.Random(seed)
     completion = walk(grammar, draw, greedy=greedy).encode()
     state = automaton.step(automaton.start(), completion[: draw.randint(0, len(completion))])
@@ -318,7 +318,7 @@ def test_the_rest_of_the_text_may_always_be_said(grammar: Grammar, seed: int, gr
         assert automaton.step(state, likely) is not None
 
 
-def test_the_rest_is_what_is_left_of_the_text() -> None:
+def test_the_remaining_text() -> None:
     automaton = automaton_of(Grammar("inline", "a {b}\r\nc", TYPES))
     for said, left in (("", "a \\{b\\} c"), ("{a", " \\{b\\} c"), ("{a|A}", " \\{b\\} c"), ("a \\", "{b\\} c"), ("a {\\{b|A,AB}\\} ", "c")):
         state = automaton.step(automaton.start(), said.encode())
@@ -329,7 +329,7 @@ def test_the_rest_is_what_is_left_of_the_text() -> None:
 @relaxed
 @given(grammars(), st.lists(st.integers(0, 2), max_size=6), st.integers(0, 1 << 30))
 def test_links_of_given_mentions_are_those_of_lines(grammar: Grammar, given_: list[int], seed: int) -> None:
-    """Where the question numbers the mentions, no text is repeated."""
+    """Where the prompt numbers the mentions, no text is copied."""
     given_types = tuple(kind % len(grammar.types) for kind in given_)
     asked = Grammar("inline", grammar.text, grammar.types, LABELS, given_types)
     assert not asked.copies_text
@@ -358,7 +358,7 @@ def test_a_text_without_mentions(text: str) -> None:
         ("a b", "{{a|A}|AB} b", False),  # the same words twice
         ("a b", "{{{a|A}| b", False),
         ("a b c", "{{{a|A} b|A} c|A}", True),
-        ("a b", "{{a|A} b", True),  # withdrawn
+        ("a b", "{{a|A} b", True),  # unclosed
         ("a b", "{{{{a|A} b", False),  # no more braces than types at one place
         ("a b", "{a |A}b", False),  # behind a blank
         ("a b", "{|A}a b", False),  # no character
@@ -403,7 +403,7 @@ def test_by_hand(text: str, completion: str, said: bool) -> None:
         ("{a|A:2} b", False),
         ("{a|A:01} b", False),
         ("{a|A:1,AB:1} b", False),
-        ("{{a|A:1} {b|AB:2}\n>R\t1 2", True),  # a withdrawn brace has no number
+        ("{{a|A:1} {b|AB:2}\n>R\t1 2", True),  # an unclosed brace has no number
         ("{a|A:1} {b|AB:2}\n>R\t2 1", False),
         ("{a|A:1} {b|AB:2}\n>R\t1 1", False),
         ("{a|A:1} {b|AB:2}\n>RS\t1 2", False),
@@ -418,7 +418,7 @@ def test_joint_answers_by_hand(completion: str, said: bool) -> None:
     assert automaton_accepts(grammar, completion) == said
 
 
-def test_more_than_nine_mentions_say_their_numbers() -> None:
+def test_more_than_nine_mentions_are_numbered() -> None:
     words = "a b c d e f g h i j k l"
     completion = " ".join(f"{{{word}|A:{number}}}" for number, word in enumerate(words.split(), 1)) + "\n>R\t1 10\t12 11"
     grammar = Grammar("inline", words, TYPES, LABELS)
@@ -429,7 +429,7 @@ def test_more_than_nine_mentions_say_their_numbers() -> None:
 
 
 def answer_of(document: Document) -> Answer:
-    """All that the syntax can say, but mentions that begin inside of a word."""
+    """All that the syntax can express, but mentions that begin inside a word."""
     types, flat = Demo.declared.entity_names, Flat.of(document.text)
     starts = word_starts(flat.text)
     entities = sorted(document.entities, key=lambda e: (e.start, -e.end, types.index(e.type)))
@@ -443,7 +443,7 @@ def answer_of(document: Document) -> Answer:
     return Answer(tuple(mentions[place] for place in kept), tuple(Link(*link) for link in links))
 
 
-def test_gold_answers_of_the_demo_notes_can_be_said() -> None:
+def test_gold_responses_of_the_demo_notes_are_accepted() -> None:
     types, said = Demo.declared.entity_names, 0
     for document in Demo().read("test"):
         answer, flat = answer_of(document), flat_of(document.text)
@@ -457,7 +457,7 @@ def test_gold_answers_of_the_demo_notes_can_be_said() -> None:
     assert said > 100
 
 
-def test_joint_gold_answers_of_the_demo_notes_can_be_said() -> None:
+def test_joint_gold_responses_of_the_demo_notes_are_accepted() -> None:
     schema, linked = Demo.declared, 0
     types = schema.entity_names
     names = tuple(dict.fromkeys(relation.name for relation in schema.relations))

@@ -1,4 +1,4 @@
-"""The automaton of markup accepts what a checker of whole strings accepts; all of it repeats the text, parses, and ends."""
+"""The automaton of markup accepts what a checker of whole strings accepts; all of it copies the text, parses, and ends."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_completions_parse_and_stand_in_the_text(grammar: Grammar, seed: int) ->
     completion = walk(grammar, random.Random(seed))
     parsed = Markup().parse(completion, Vocabulary(grammar.types, tuple(name for name, _ in grammar.labels)))
     opened, closed = (len(re.findall(rf"<{slash}(?:A|AB|Ähm x)>", completion)) for slash in ("", "/"))
-    # an open tag is withdrawn; all others are mentions, and nothing else is wrong
+    # an unclosed tag is discarded; all others are mentions, and there are no other problems
     assert parsed.problems.pop(UNCLOSED, 0) == opened - closed
     assert not parsed.problems
     assert len(parsed.mentions) == closed
@@ -145,7 +145,7 @@ def test_completions_parse_and_stand_in_the_text(grammar: Grammar, seed: int) ->
 
 @relaxed
 @given(grammars(), st.integers(0, 1 << 30))
-def test_the_rest_of_the_text_may_always_be_said(grammar: Grammar, seed: int) -> None:
+def test_the_remaining_text_is_always_accepted(grammar: Grammar, seed: int) -> None:
     automaton, draw = automaton_of(grammar), random.Random(seed)
     completion = walk(grammar, draw).encode()
     state = automaton.step(automaton.start(), completion[: draw.randint(0, len(completion))])
@@ -164,8 +164,8 @@ def test_a_text_without_mentions(text: str) -> None:
     assert automaton_accepts(grammar, Markup().render(Answer(()), flat_of(text), Vocabulary(TYPES)))
 
 
-def test_gold_answers_of_the_demo_notes_can_be_said() -> None:
-    """All that the syntax can say, but mentions that begin inside of a word."""
+def test_gold_responses_of_the_demo_notes_are_accepted() -> None:
+    """All that the syntax can express, but mentions that begin inside a word."""
     types, said = Demo.declared.entity_names, 0
     rank = {name: place for place, name in enumerate(types)}
     for document in Demo().read("test"):
