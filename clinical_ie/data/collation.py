@@ -21,7 +21,8 @@ from clinical_ie.tasks import bio
 from clinical_ie.tasks.entity_tagging import EntityTagging, TaggingExample
 from clinical_ie.tasks.instruction import Instruction, InstructionExample
 from clinical_ie.tasks.links import LinkLabels
-from clinical_ie.tasks.reading_comprehension import EntityReading, ReadingExample, RelationReading
+from clinical_ie.tasks.reading_comprehension import EntityReading, RelationReading
+from clinical_ie.tasks.reading_inputs import ReadingExample
 from clinical_ie.tasks.relation_classification import MARKERS, PairExample, RelationClassification
 from clinical_ie.tasks.task import Task
 

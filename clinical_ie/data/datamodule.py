@@ -27,8 +27,9 @@ from clinical_ie.formats import brat, jsonl
 from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.folders import find_texts, text_of
 from clinical_ie.schema import Schema
+from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import Instruction, InstructionExample
-from clinical_ie.tasks.task import Coverage, Example, Source, Task
+from clinical_ie.tasks.task import Example, Source, Task
 
 _LOG = logging.getLogger(__name__)
 Part = Literal["train", "dev", "test", "predict"]

@@ -1,12 +1,7 @@
-"""Mentions as BIO tags on words, one row of tags for each layer of the schema.
-
-A unit of tagging is a word: a run of letters, a run of digits, or a single other character, as far
-as the tokenizer lets them be told apart. A unit is represented by its first sub-word.
-"""
+"""Mentions as BIO tags on words (`clinical_ie.tasks.units`), one row of tags for each layer of the schema."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +11,9 @@ from clinical_ie.schema import Schema
 from clinical_ie.segmentation.sentences import cut_points
 from clinical_ie.segmentation.windows import starts_of, windows
 from clinical_ie.tasks import bio
-from clinical_ie.tasks.task import Coverage, Example, Source, Task
-from clinical_ie.tasks.units import unit_range, units_of
+from clinical_ie.tasks.coverage import Coverage, Target, count_mentions, most_disjoint
+from clinical_ie.tasks.task import Example, Source, Task
+from clinical_ie.tasks.units import inexact, unit_range, units_of, words_of
 
 TagRows = Mapping[str, Sequence[str]]
 """Layer -> one tag for each unit of the example."""
@@ -53,7 +49,7 @@ class EntityTagging(Task[TaggingExample]):
         self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False
     ) -> list[TaggingExample]:
         """The windows of a document with its gold tags."""
-        encoder = source.encoder
+        document, encoder = document.joined(), source.encoder
         ids, offsets = encoder.encode(document.text)
         units, firsts, unit_of = units_of(document.text, offsets)
         budget = self.window - len(encoder.prefix) - len(encoder.suffix)
@@ -121,7 +117,7 @@ class EntityTagging(Task[TaggingExample]):
         reach: Sequence[int],
         coverage: Coverage | None,
     ) -> dict[str, list[bio.Mention]]:
-        """Layer -> mentions by unit that do not overlap; what cannot be said is counted, each mention once.
+        """Layer -> mentions by unit that do not overlap; what cannot be expressed is counted, each mention once.
 
         `reach` is, for every unit, one past the last unit that the window which owns it can see.
         """
@@ -129,29 +125,41 @@ class EntityTagging(Task[TaggingExample]):
         layer_of = {entity.name: entity.layer for entity in source.schema.entities}
         rows: dict[str, list[bio.Mention]] = {layer: [] for layer in source.schema.layers}
         ends = dict.fromkeys(rows, 0)
-        starts = [start for start, _ in units]
-        for entity in sorted(document.entities, key=lambda entity: (entity.start, -entity.end)):
-            if entity.type not in layer_of:
-                continue
-            coverage.gold += 1
-            if entity.span.discontinuous:
-                coverage.unrepresentable["discontinuous"] += 1
-                continue
-            first = max(bisect_right(starts, entity.start) - 1, 0)
-            if first < len(units) and units[first][1] <= entity.start:
-                first += 1
-            last = bisect_right(starts, entity.end - 1)
+        seen: set[Target] = set()
+        mentions = [entity for entity in document.entities if entity.type in layer_of]
+        coverage.gold += len(mentions)
+        for entity in sorted(mentions, key=lambda entity: (entity.start, -entity.end)):
             layer = layer_of[entity.type]
-            if first >= last:
-                coverage.unrepresentable["no word in it"] += 1
-                continue
-            if first < ends[layer]:
-                coverage.unrepresentable["overlaps another in its layer"] += 1
-                continue
-            if (units[first][0], units[last - 1][1]) != (entity.start, entity.end):
-                coverage.unrepresentable["ends inside a word or in white space"] += 1  # tagged all the same, as the whole words
-            elif last > reach[first]:
-                coverage.unrepresentable["longer than the overlap of windows"] += 1
-            rows[layer].append((entity.type, first, last))
-            ends[layer] = last
+            found = words_of(entity.span, units)
+            reason = "discontinuous" if entity.span.discontinuous else None
+            if reason is None and found is None:
+                reason = "no word in it"
+            elif reason is None and found is not None:
+                first, last = found
+                key = entity.type, entity.span
+                reason = inexact(document.text, entity.span, units[first], units[last - 1])
+                if reason is None and last > reach[first]:
+                    reason = "longer than the overlap of windows"
+                if first >= ends[layer]:  # what is not exact is tagged all the same, as its whole words
+                    rows[layer].append((entity.type, first, last))
+                    ends[layer] = last
+                elif reason is None:
+                    reason = "annotated twice" if key in seen else "overlaps another in its layer"
+                seen.add(key)
+            if reason is not None:
+                coverage.unrepresentable[reason] += 1
+        count_mentions(coverage, mentions, lambda targets: self._most(targets, layer_of, units, reach))
         return rows
+
+    @staticmethod
+    def _most(targets: Sequence[Target], layer_of: Mapping[str, str], units: Sequence[Fragment], reach: Sequence[int]) -> int:
+        """How many of these mentions tags can give exactly: whole words inside a window, and none that overlap in a layer."""
+        ranges: dict[str, list[Fragment]] = {}
+        for name, span in targets:
+            found = words_of(span, units)
+            if span.discontinuous or found is None:
+                continue
+            first, last = found
+            if (units[first][0], units[last - 1][1]) == (span.start, span.end) and last <= reach[first]:
+                ranges.setdefault(layer_of[name], []).append(found)
+        return sum(map(most_disjoint, ranges.values()))

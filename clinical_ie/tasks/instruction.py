@@ -16,17 +16,19 @@ from typing import ClassVar, Literal
 from clinical_ie.document import Document, Entity, Fragment, Span
 from clinical_ie.errors import SettingError
 from clinical_ie.formats import jsonl
-from clinical_ie.prompts.answers import GAP, Answer, Flat, Link, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.answers import Answer, Flat, Link, Parsed, Vocabulary
 from clinical_ie.prompts.grammar import Grammar
 from clinical_ie.prompts.grounding import Grounded, Status, counted, ground
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.prompts.responses.markup import UNCLOSED
 from clinical_ie.prompts.template import Wording, asked, instruction
 from clinical_ie.schema import Schema
+from clinical_ie.tasks.coverage import Coverage, Target, count_links, count_mentions
+from clinical_ie.tasks.gold_answers import expressible, gold_links, in_text_order, mention_of, most_mentions, trimmed_mentions
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
 from clinical_ie.tasks.questions import Asked, Variation, question_of
 from clinical_ie.tasks.segments import segment_of, segments_of
-from clinical_ie.tasks.task import ChatEncoder, Coverage, Example, Source, Task
+from clinical_ie.tasks.task import ChatEncoder, Example, Source, Task
 
 ResponseName = Literal["lines", "grouped", "json", "inline", "markup", "bio"]
 
@@ -116,22 +118,28 @@ class Instruction(Task[InstructionExample]):
             raise SettingError(f"{type(self).__name__} needs a decoder; give a configs/model file of a generator")
         coverage = Coverage() if coverage is None else coverage
         coverage.of = "mentions" if self.kind == "entities" else "links"
+        document = document.joined()
         segments = segments_of(document.text, encoder, self.segment)
-        owner = {entity.id: segment_of(entity, segments) for entity in document.entities}
-        links = self._links(document, source.schema, owner, coverage) if self.kind != "entities" else []
+        flats = [Flat.of(document.text[slice(*segment)]) for segment in segments]
+        trimmed = trimmed_mentions(document)
+        untouched = set(document.entities)
+        owner = {entity.id: segment_of(entity, segments) for entity in trimmed}
+        links = gold_links(document, source.schema, owner, coverage.unrepresentable) if self.kind != "entities" else []
         found = []
-        for number, segment in enumerate(segments):
+        for number, (segment, flat) in enumerate(zip(segments, flats, strict=True)):
             what, prefix_ids = self._question(source, encoder, f"{document.id}#{number}" if training else None)
-            mentions = _in_text_order([e for e in document.entities if owner[e.id] == number], what)
+            mentions = in_text_order([e for e in trimmed if owner[e.id] == number], what)
             places = {entity.id: place for place, entity in enumerate(mentions)}
-            flat = Flat.of(document.text[slice(*segment)])
             answer = Answer(
-                tuple(_mention(document, entity, segment, flat, what) for entity in mentions),
+                tuple(mention_of(document.text, what.type_names[e.type], e.span, segment, flat) for e in mentions),
                 tuple(Link(what.label_names[rank], places[a], places[b]) for at, a, b, rank in links
                       if at == number and rank in what.label_names and a in places and b in places),
             )  # fmt: skip
+            lost: Counter[str] = Counter()
+            gold = len(mentions) if self.kind == "entities" else len(answer.links)
             if self.kind != "relations":
-                answer, mentions = self._sayable(answer, mentions, flat.text, coverage)
+                exact = [entity in untouched for entity in mentions]
+                answer, mentions, lost = expressible(answer, mentions, exact, self.response, flat.text, of_links=self.kind != "entities")
             example = self._example(
                 f"{source.corpus}/{document.id}#{number}", document, source, segment, flat, what, prefix_ids, answer, mentions
             )
@@ -141,14 +149,11 @@ class Instruction(Task[InstructionExample]):
                         f"a question of {len(prefix_ids)} + {len(example.input_ids)} sub-words leaves no room for an answer in a window of"
                         f" {self.window} ({document.id}, characters {segment[0]} to {segment[1]}); lower data.task.segment or raise window"
                     )
-                coverage.unrepresentable["the answer is longer than the window"] += len(
-                    answer.mentions if self.kind == "entities" else answer.links
-                )
-                if training:
-                    continue
-            found.append(example)
-        if self.kind == "entities":
-            self._count_mentions(document, source.schema, owner, coverage)
+                lost["the answer is longer than the window"] += gold - lost.total()
+            coverage.unrepresentable.update(+lost)
+            if example.length <= self.window or not training:
+                found.append(example)
+        self._count(document, source.schema, segments, flats, owner, coverage)
         return found
 
     def _question(self, source: Source, encoder: ChatEncoder, training: str | None) -> tuple[Asked, tuple[int, ...]]:
@@ -170,50 +175,26 @@ class Instruction(Task[InstructionExample]):
         for document in jsonl.read(str(self.demonstrations)):
             whole = (0, len(document.text))
             flat = Flat.of(document.text)
-            mentions = _in_text_order(list(document.entities), what)
+            mentions = in_text_order(trimmed_mentions(document.joined()), what)
             places = {entity.id: place for place, entity in enumerate(mentions)}
             links = [
                 Link(what.label_names[rank], places[head.id], places[tail.id])
                 for head, tail, rank in LinkLabels(schema).gold(document)
                 if rank in what.label_names and head.id in places and tail.id in places
             ]
-            answer = Answer(tuple(_mention(document, entity, whole, flat, what) for entity in mentions), tuple(links))
+            found = tuple(mention_of(document.text, what.type_names[e.type], e.span, whole, flat) for e in mentions)
+            answer = Answer(found, tuple(links))
             if self.kind != "relations":
-                answer, mentions = self._sayable(answer, mentions, flat.text, Coverage())
+                answer, mentions, _ = expressible(answer, mentions, [True] * len(mentions), self.response, flat.text, of_links=True)
             given = tuple((mention.type, mention.text) for mention in answer.mentions) if self.kind == "relations" else ()
-            shown.append((document.text, given, self._said(answer, flat, what)))
+            shown.append((document.text, given, self._written(answer, flat, what)))
         return what.with_demonstrations(tuple(shown))
 
-    def _said(self, answer: Answer, flat: Flat, what: Asked) -> str:
+    def _written(self, answer: Answer, flat: Flat, what: Asked) -> str:
         vocabulary = what.question.vocabulary
         if self.kind == "relations":
             return self.response.render_links(answer.links, vocabulary)
         return self.response.render(answer, flat.text, vocabulary)
-
-    def _sayable(self, answer: Answer, mentions: list[Entity], text: str, coverage: Coverage) -> tuple[Answer, list[Entity]]:
-        """The answer without what its syntax cannot express, which is counted."""
-        first: dict[tuple[str, Span], int] = {}
-        twin = {place: first.setdefault((entity.type, entity.span), place) for place, entity in enumerate(mentions)}
-        different = [place for place in range(len(mentions)) if twin[place] == place]
-        unsayable = self.response.unsayable([answer.mentions[place] for place in different], text)
-        lost = {different[place]: reason for place, reason in unsayable.items()}
-        kept = [place for place in different if place not in lost]
-        moved = {old: new for new, old in enumerate(kept)}
-        links: dict[Link, None] = {}
-        for link in answer.links:
-            head, tail = twin[link.head], twin[link.tail]
-            if head in moved and tail in moved:
-                links[Link(link.label, moved[head], moved[tail])] = None
-            elif self.kind == "joint":
-                coverage.unrepresentable[f"a mention cannot be said: {lost[head if head in lost else tail]}"] += 1
-        if self.kind == "entities":
-            coverage.unrepresentable.update(lost.values())
-            coverage.unrepresentable["annotated twice"] += len(mentions) - len(different)
-        elif len(links) < len(answer.links):
-            same = sum(twin[x.head] in moved and twin[x.tail] in moved for x in answer.links) - len(links)
-            coverage.unrepresentable["annotated twice"] += same
-        coverage.unrepresentable += Counter()  # no entries of 0
-        return Answer(tuple(answer.mentions[place] for place in kept), tuple(links)), [mentions[place] for place in kept]
 
     def _example(
         self,
@@ -236,7 +217,7 @@ class Instruction(Task[InstructionExample]):
             source.corpus,
             tuple(encoder.prompt_suffix(asked(self.wording, document.text[slice(*segment)], given), self.wording.answer)),
             prefix_ids,
-            tuple(encoder.response(self._said(answer, flat, what))),
+            tuple(encoder.response(self._written(answer, flat, what))),
             segment,
             tuple(entity.id for entity in mentions) if self.kind == "relations" else (),
             tuple(zip((row.name for row in what.question.types), what.types, strict=True)),
@@ -244,34 +225,43 @@ class Instruction(Task[InstructionExample]):
             what.grammar(document.text[slice(*segment)], source.schema, mentions if self.kind == "relations" else None),
         )
 
-    def _links(
-        self, document: Document, schema: Schema, owner: Mapping[str, int | None], coverage: Coverage
-    ) -> list[tuple[int, str, str, int]]:
-        """Segment, ids of head and tail, and rank of every link that can be said; the others are counted."""
-        found: dict[tuple[int, str, str, int], None] = {}
-        for head, tail, rank in LinkLabels(schema).gold(document):
-            coverage.gold += 1
-            at, other = owner.get(head.id), owner.get(tail.id)
-            if rank is None:
-                coverage.unrepresentable["the schema does not allow it"] += 1
-            elif at is None or other is None:
-                coverage.unrepresentable["a mention crosses the end of a segment"] += 1
-            elif at != other:
-                coverage.unrepresentable["no segment holds both"] += 1
-            elif (at, head.id, tail.id, rank) in found:
-                coverage.unrepresentable["annotated twice"] += 1
-            else:
-                found[at, head.id, tail.id, rank] = None
-        return list(found)
+    def _count(
+        self,
+        document: Document,
+        schema: Schema,
+        segments: Sequence[Fragment],
+        flats: Sequence[Flat],
+        owner: Mapping[str, int | None],
+        coverage: Coverage,
+    ) -> None:
+        """Count gold annotations, mentions that no segment holds, and what answers can hold at most."""
+        most = most_mentions(document.text, segments, flats, self.response)
+        if self.kind == "entities":
+            mentions = [entity for entity in document.entities if entity.type in schema.entity_names]
+            coverage.gold += len(mentions)
+            for entity in mentions:
+                if owner.get(entity.id) is None:
+                    coverage.unrepresentable["crosses the end of a segment" if entity.id in owner else "no word in it"] += 1
+            count_mentions(coverage, mentions, most)
+            return
+        labels = LinkLabels(schema)
+        said: dict[Target, bool] = {}
 
-    def _count_mentions(self, document: Document, schema: Schema, owner: Mapping[str, int | None], coverage: Coverage) -> None:
-        for entity in document.entities:
-            if entity.type in schema.entity_names:
-                coverage.gold += 1
-                if owner[entity.id] is None:
-                    coverage.unrepresentable["crosses the end of a segment"] += 1
-                elif any(document.text[a].isspace() or document.text[b - 1].isspace() for a, b in entity.span.fragments):
-                    coverage.unrepresentable["begins or ends in white space"] += 1  # said all the same, without it
+        def possible(head: Entity, tail: Entity, name: str) -> bool:
+            if head.id == tail.id or not labels.allows(name, head.type, tail.type):
+                return False
+            if owner.get(head.id) is None or owner.get(head.id) != owner.get(tail.id):
+                return False
+            for entity in (head, tail) if self.kind == "joint" else ():
+                key = entity.type, entity.span
+                if key not in said:
+                    said[key] = most([key]) == 1
+                if not said[key]:
+                    return False
+            return True
+
+        coverage.gold += sum(1 for _ in document.links())
+        count_links(coverage, document, possible)
 
     def annotations(
         self,
@@ -302,7 +292,9 @@ class Instruction(Task[InstructionExample]):
                 outcomes.update(counted(grounded))
                 names = dict(example.types)
                 ends = [
-                    (names[mention.type], _shifted(place.span, example.segment[0])) if place.span is not None else None
+                    (names[mention.type], _shifted(place.span, example.segment[0]).joined(document.text))
+                    if place.span is not None
+                    else None
                     for mention, place in zip(parsed.mentions, grounded, strict=True)
                 ]
                 spans.update(dict.fromkeys(end for end in ends if isinstance(end, tuple)))
@@ -380,18 +372,6 @@ class JointInstruction(Instruction):
 
     kind: ClassVar[Literal["entities", "relations", "joint"]] = "joint"
     finds: ClassVar[Literal["entities", "relations"]] = "relations"
-
-
-def _in_text_order(entities: list[Entity], what: Asked) -> list[Entity]:
-    """Mentions of the types asked for: start, then longest first, then the order of types."""
-    rank = {name: place for place, name in enumerate(what.types)}
-    return sorted((entity for entity in entities if entity.type in rank), key=lambda e: (e.start, -e.end, rank[e.type]))
-
-
-def _mention(document: Document, entity: Entity, segment: Fragment, flat: Flat, what: Asked) -> Mention:
-    words = GAP.join(" ".join(document.text[start:end].split()) for start, end in entity.span.fragments)
-    first, last = (flat.place(edge - segment[0]) for edge in (entity.start, entity.end - 1))
-    return Mention(what.type_names[entity.type], words, (first, last + 1))
 
 
 def _shifted(span: Span, by: int) -> Span:

@@ -65,6 +65,10 @@ class LinkLabels:
             )
         return self._legal[head, tail]
 
+    def allows(self, relation: str, head: str, tail: str) -> bool:
+        """Whether any label of a relation or role may join a pair of these types."""
+        return any(self.labels[rank].relation == relation for rank in self.legal(head, tail))
+
     def gold(self, document: Document) -> Iterator[tuple[Entity, Entity, int | None]]:
         """Head, tail and rank of every annotated link; the rank is None where the schema does not allow it."""
         values = document.values()

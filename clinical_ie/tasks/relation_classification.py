@@ -28,8 +28,9 @@ from clinical_ie.errors import SettingError
 from clinical_ie.schema import Schema
 from clinical_ie.segmentation.sentences import cut_points, sentences
 from clinical_ie.segmentation.windows import starts_of, windows
+from clinical_ie.tasks.coverage import Coverage, count_links
 from clinical_ie.tasks.links import LinkLabels, linked
-from clinical_ie.tasks.task import Coverage, Example, Source, Task
+from clinical_ie.tasks.task import Example, Source, Task
 
 Encoding = Literal["shared", "pair"]
 Decision = Literal["multi_class", "multi_label", "binary"]
@@ -109,7 +110,7 @@ class RelationClassification(Task[PairExample]):
         """Windows with their pairs, or one example for each pair."""
         coverage = Coverage() if coverage is None else coverage
         coverage.of = "links"
-        labels = LinkLabels(source.schema)
+        document, labels = document.joined(), LinkLabels(source.schema)
         ids, offsets = source.encoder.encode(document.text)
         mentions = self._mentions(document, source, offsets)
         pairs = list(self._candidates(mentions, labels))
@@ -205,6 +206,15 @@ class RelationClassification(Task[PairExample]):
                 gold.setdefault(pair, []).append(rank)
         for pair, rank in implied.items():
             gold.setdefault(pair, [rank])
+
+        def possible(head: Entity, tail: Entity, name: str) -> bool:
+            if (place_of.get(head.id, -1), place_of.get(tail.id, -1)) not in pairs:
+                return False
+            if self.decision == "binary":
+                return labels.labels[labels.legal(head.type, tail.type)[0]].relation == name
+            return labels.allows(name, head.type, tail.type)
+
+        count_links(coverage, document, possible, single_label=self.decision != "multi_label")
         return gold
 
     def _shared(

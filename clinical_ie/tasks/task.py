@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from clinical_ie.document import Document, Fragment
 from clinical_ie.schema import Schema
+from clinical_ie.tasks.coverage import Coverage
 
 
 class SubwordEncoder(Protocol):
@@ -69,31 +70,6 @@ class Example:
     def length(self) -> int:
         """Sub-words, special ones included."""
         return len(self.input_ids)
-
-
-@dataclass(slots=True)
-class Coverage:
-    """How many gold annotations examples can express, and why not the others.
-
-    `of` is what is counted: mentions, or links (relations and event arguments). `candidates` are the
-    places where a model is asked.
-    """
-
-    of: str = "mentions"
-    gold: int = 0
-    unrepresentable: Counter[str] = field(default_factory=Counter)
-    candidates: int = 0
-
-    @property
-    def recall_ceiling(self) -> float:
-        """The best recall that a perfect model can reach; 1 where there is nothing to find."""
-        return 1 - sum(self.unrepresentable.values()) / self.gold if self.gold else 1.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain counts."""
-        reasons = dict(sorted(self.unrepresentable.items()))
-        found = {"of": self.of, "gold": self.gold, "unrepresentable": reasons, "recall_ceiling": self.recall_ceiling}
-        return {**found, "candidates": self.candidates} if self.candidates else found
 
 
 E = TypeVar("E", bound=Example)

@@ -71,7 +71,7 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 def sayable(kind: ResponseFormat, answer: Answer, text: str) -> Answer:
     """An answer without what the syntax cannot express."""
-    left_out = kind.unsayable(answer.mentions, text)
+    left_out = kind.inexpressible(answer.mentions, text)
     assert set(left_out) <= set(range(len(answer.mentions)))
     assert all(left_out.values())
     kept = [place for place in range(len(answer.mentions)) if place not in left_out]
@@ -133,7 +133,7 @@ def test_flat_has_single_blanks_and_leads_back(text: str) -> None:
 def test_round_trip_in_order(name: str, case: tuple[str, Answer]) -> None:
     text, answer = case
     kind = made(name)
-    assert not kind.unsayable(answer.mentions, text)
+    assert not kind.inexpressible(answer.mentions, text)
     parsed = kind.parse(kind.render(answer, text, VOCABULARY), VOCABULARY)
     assert not parsed.problems
     assert said(parsed.mentions, parsed.links) == said(answer.mentions, answer.links)
@@ -144,7 +144,7 @@ def test_round_trip_in_order(name: str, case: tuple[str, Answer]) -> None:
 def test_round_trip_by_type(case: tuple[str, Answer]) -> None:
     text, answer = case
     kind = made("grouped")
-    assert not kind.unsayable(answer.mentions, text)
+    assert not kind.inexpressible(answer.mentions, text)
     parsed = kind.parse(kind.render(answer, text, VOCABULARY), VOCABULARY)
     assert not parsed.problems
     assert said(parsed.mentions, parsed.links) == said(answer.mentions, answer.links, grouped_order(answer.mentions))
@@ -217,23 +217,23 @@ def test_tagged_words_of_mentions_inside_words_stay_readable(case: tuple[str, An
 
 
 @given(answers())
-def test_only_what_must_be_is_unsayable(case: tuple[str, Answer]) -> None:
+def test_only_what_must_be_is_inexpressible(case: tuple[str, Answer]) -> None:
     """Nested, adjacent and crossing mentions of different types can be marked up; flat ones be tagged."""
     text, answer = case
-    gone = made("markup").unsayable(answer.mentions, text)
+    gone = made("markup").inexpressible(answer.mentions, text)
     for place, mention in enumerate(answer.mentions):
         if GAP not in mention.text and all(other.type != mention.type for rank, other in enumerate(answer.mentions) if rank != place):
             assert place not in gone
     first = [mention for mention in answer.mentions if GAP not in mention.text][:1]
     edges = {edge for word in WORD.finditer(text) for edge in word.span()}
-    assert bool(made("bio").unsayable(first, text)) == any(not edges.issuperset(mention.at or ()) for mention in first)
+    assert bool(made("bio").inexpressible(first, text)) == any(not edges.issuperset(mention.at or ()) for mention in first)
 
 
 @given(answers())
-def test_only_what_must_be_is_unsayable_in_braces(case: tuple[str, Answer]) -> None:
+def test_only_what_must_be_is_inexpressible_in_braces(case: tuple[str, Answer]) -> None:
     """Discontinuous mentions, those said already, and of two that cross one; all else stays."""
     text, answer = case
-    gone = made("inline").unsayable(answer.mentions, text)
+    gone = made("inline").inexpressible(answer.mentions, text)
     kept: list[Mention] = []
     for place, mention in enumerate(answer.mentions):
         wrong = GAP in mention.text or any(crosses(mention, other) or repeats(mention, other) for other in kept)
@@ -469,12 +469,12 @@ def test_markup_not_escaped_by_the_model_is_read() -> None:
 def test_markup_of_one_type_cannot_cross_or_repeat() -> None:
     kind = made("markup")
     crossing = (Mention("Drug", "abc def", (0, 7)), Mention("Drug", "def ghi", (4, 11)))
-    assert set(kind.unsayable(crossing, "abc def ghi")) == {1}
+    assert set(kind.inexpressible(crossing, "abc def ghi")) == {1}
     twice = (Mention("Drug", "abc", (0, 3)), Mention("Drug", "abc", (0, 3)))
-    assert set(kind.unsayable(twice, "abc def ghi")) == {1}
+    assert set(kind.inexpressible(twice, "abc def ghi")) == {1}
     nested = (Mention("Drug", "abc def", (0, 7)), Mention("Drug", "def", (4, 7)))
-    assert not kind.unsayable(nested, "abc def ghi")
-    assert set(kind.unsayable((Mention("Drug", "abc ... ghi", (0, 11)),), "abc def ghi")) == {0}
+    assert not kind.inexpressible(nested, "abc def ghi")
+    assert set(kind.inexpressible((Mention("Drug", "abc ... ghi", (0, 11)),), "abc def ghi")) == {0}
 
 
 def test_markup_behind_an_empty_line_is_read() -> None:
@@ -655,12 +655,12 @@ def test_inline_answers_over_several_lines_are_read() -> None:
 def test_inline_mentions_cannot_cross_or_repeat() -> None:
     kind = made("inline")
     crossing = (Mention("Drug", "abc def", (0, 7)), Mention("T1", "def ghi", (4, 11)))
-    assert set(kind.unsayable(crossing, "abc def ghi")) == {1}
+    assert set(kind.inexpressible(crossing, "abc def ghi")) == {1}
     twice = (Mention("Drug", "abc", (0, 3)), Mention("T1", "abc", (0, 3)), Mention("Drug", "abc", (0, 3)))
-    assert set(kind.unsayable(twice, "abc def ghi")) == {2}
+    assert set(kind.inexpressible(twice, "abc def ghi")) == {2}
     nested = (Mention("Drug", "abc def", (0, 7)), Mention("Drug", "def", (4, 7)), Mention("Drug", "ghi", (8, 11)))
-    assert not kind.unsayable(nested, "abc def ghi")
-    assert set(kind.unsayable((Mention("Drug", "abc ... ghi", (0, 11)), *crossing), "abc def ghi")) == {0, 2}
+    assert not kind.inexpressible(nested, "abc def ghi")
+    assert set(kind.inexpressible((Mention("Drug", "abc ... ghi", (0, 11)), *crossing), "abc def ghi")) == {0, 2}
 
 
 def test_words_are_tagged_one_by_one() -> None:
@@ -678,14 +678,14 @@ def test_tagged_words_say_no_overlap() -> None:
         Mention("Dose", "c ... d", (4, 11)),
         Mention("T1", "e", (12, 13)),
     )
-    assert set(kind.unsayable(mentions, "a b c x x d e")) == {1, 2}
+    assert set(kind.inexpressible(mentions, "a b c x x d e")) == {1, 2}
 
 
-def test_a_mention_that_crosses_only_unsayable_ones_can_be_tagged() -> None:
+def test_a_mention_that_crosses_only_inexpressible_ones_can_be_tagged() -> None:
     """What is not said covers nothing."""
     kind = made("bio")
     mentions = (Mention("Drug", "a b", (0, 3)), Mention("Drug", "b c", (2, 5)), Mention("Drug", "c d", (4, 7)))
-    assert 2 not in kind.unsayable(mentions, "a b c d")
+    assert 2 not in kind.inexpressible(mentions, "a b c d")
 
 
 def test_a_tag_without_a_word_is_no_mention() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from clinical_ie.document import Document, Fragment
 from clinical_ie.prompts.automata import automaton_of
 from clinical_ie.schema import Schema
+from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import (
     Completion,
     EntityInstruction,
@@ -18,7 +19,7 @@ from clinical_ie.tasks.instruction import (
     RelationInstruction,
 )
 from clinical_ie.tasks.links import LinkLabels
-from clinical_ie.tasks.task import Coverage, Source
+from clinical_ie.tasks.task import Source
 
 TASKS: dict[str, type[Instruction]] = {"entities": EntityInstruction, "relations": RelationInstruction, "joint": JointInstruction}
 WAYS = [

@@ -7,8 +7,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from clinical_ie.document import Document, Entity, Span
-from clinical_ie.tasks.reading_comprehension import EntityReading, ReadingExample, RelationReading
-from clinical_ie.tasks.task import Coverage, Source
+from clinical_ie.tasks.coverage import Coverage
+from clinical_ie.tasks.reading_comprehension import EntityReading, RelationReading
+from clinical_ie.tasks.reading_inputs import ReadingExample
+from clinical_ie.tasks.task import Source
 
 ENCODINGS = ("packed", "single")
 encodings = st.sampled_from(ENCODINGS)

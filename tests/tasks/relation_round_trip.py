@@ -7,8 +7,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from clinical_ie.document import Document
+from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.relation_classification import PairExample, RelationClassification
-from clinical_ie.tasks.task import Coverage, Source
+from clinical_ie.tasks.task import Source
 
 ENCODINGS = ("shared", "pair")
 DECISIONS = ("multi_class", "multi_label", "binary")

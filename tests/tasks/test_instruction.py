@@ -17,9 +17,10 @@ from clinical_ie.document import Document, Entity, Relation, Span
 from clinical_ie.errors import SettingError
 from clinical_ie.formats import jsonl
 from clinical_ie.schema import EntityType, RelationType, Schema
+from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import Completion, EntityInstruction, JointInstruction, RelationInstruction
 from clinical_ie.tasks.questions import Variation, question_of
-from clinical_ie.tasks.task import Coverage, Source
+from clinical_ie.tasks.task import Source
 from tests.conftest import corpora_folder
 from tests.tasks.instruction_round_trip import TASKS, WAYS, Characters, accepted, entities_of, links_of, said, spelled, there_and_back
 

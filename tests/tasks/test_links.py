@@ -16,8 +16,9 @@ from clinical_ie.document import Attribute, Document, Entity, Event, Fragment, R
 from clinical_ie.formats import brat
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import AttributeType, EntityType, RelationType, Schema, arguments
+from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
-from clinical_ie.tasks.task import Coverage, Source
+from clinical_ie.tasks.task import Source
 
 NARROW = Schema(
     (EntityType("Trigger"), EntityType("Status"), EntityType("Thing"), EntityType("Place")),

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from clinical_ie.document import Document, Entity, Fragment, Relation, Span
 from clinical_ie.errors import SettingError
 from clinical_ie.schema import EntityType, Schema
+from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.links import LinkLabels
-from clinical_ie.tasks.reading_comprehension import QUERY_MARKER, EntityReading, ReadingExample, RelationReading
-from clinical_ie.tasks.task import Coverage
+from clinical_ie.tasks.reading_comprehension import EntityReading, RelationReading
+from clinical_ie.tasks.reading_inputs import QUERY_MARKER, ReadingExample
 from tests.tasks.test_links import NARROW, OPEN, Pieces, assert_gives_back, documents, source_of
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -17,9 +17,10 @@ from clinical_ie.schema import RelationType, Schema
 from clinical_ie.scoring.score import score
 from clinical_ie.scoring.shac import Shac2022
 from clinical_ie.segmentation.sentences import sentences
+from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.links import LinkLabels
 from clinical_ie.tasks.relation_classification import RelationClassification
-from clinical_ie.tasks.task import Coverage, Source
+from clinical_ie.tasks.task import Source
 from tests.conftest import corpora_folder
 from tests.tasks.test_links import NARROW, OPEN, SCHEMAS, Pieces, assert_gives_back, documents, links_of, source_of
 

@@ -16,8 +16,8 @@ from clinical_ie.document import Document, Entity, Relation, Span
 from clinical_ie.errors import SettingError
 from clinical_ie.schema import Schema
 from clinical_ie.segmentation.sentences import sentences
+from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.relation_classification import PairExample, RelationClassification
-from clinical_ie.tasks.task import Coverage
 from tests.tasks.test_links import NARROW, OPEN, SCHEMAS, Pieces, documents, links_of, source_of
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -7,35 +7,32 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from clinical_ie.document import Fragment
-from clinical_ie.prompts.answers import GAP, Answer, Mention, Parsed, Vocabulary
-from clinical_ie.prompts.responses.response_format import UNKNOWN_TYPE, UNPARSED, ResponseFormat
+from clinical_ie.prompts.answers import Answer, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.responses.annotated_text import AnnotatedText, at
+from clinical_ie.prompts.responses.response_format import UNKNOWN_TYPE, UNPARSED
 
-_WORD = re.compile(r"[^\W\d_]+|\d+|\S")
+_MARKS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f]*"
+_WORD = re.compile(rf"(?:[^\W\d_]{_MARKS})+|(?:\d{_MARKS})+|\S{_MARKS}")  # combining marks belong to their letter
 
 
-class Bio(ResponseFormat):
+class Bio(AnnotatedText):
     """Flat mentions of whole words, and no links."""
 
     name: ClassVar[str] = "bio"
     separators: ClassVar[str] = "\n"
     says_links: ClassVar[bool] = False
 
-    def unsayable(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
-        """Discontinuous mentions, parts of words, and all that share characters with one before them."""
-        found: dict[int, str] = {}
+    def obstacles(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
+        """Discontinuous mentions, and parts of words."""
+        found = super().obstacles(mentions, text)
         edges = {edge for word in _WORD.finditer(text) for edge in word.span()}
-        reach = 0
-        for place, mention in enumerate(mentions):
-            assert mention.at is not None
-            if GAP in mention.text:
-                found[place] = "discontinuous"
-            elif not edges.issuperset(mention.at):
-                found[place] = "a part of a word"
-            elif mention.at[0] < reach:
-                found[place] = "overlaps another"
-            else:
-                reach = mention.at[1]
-        return found
+        parts = {place: "a part of a word" for place, mention in enumerate(mentions) if not edges.issuperset(at(mention))}
+        return parts | found
+
+    def conflict(self, one: Mention, other: Mention) -> str | None:
+        """A word has one tag."""
+        (a, b), (c, d) = at(one), at(other)
+        return "overlaps another" if a < d and c < b else None
 
     def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
         """The response that says an answer."""

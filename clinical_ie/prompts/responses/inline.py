@@ -7,13 +7,13 @@ words share their braces.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import ClassVar
 
 from clinical_ie.document import Fragment
-from clinical_ie.prompts.answers import GAP, Answer, Link, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.answers import Answer, Link, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.responses.annotated_text import AnnotatedText, at, crossing
 from clinical_ie.prompts.responses.markup import UNCLOSED
-from clinical_ie.prompts.responses.response_format import LINK, UNKNOWN_TYPE, UNPARSED, ResponseFormat, link_lines, read_links, renumbered
+from clinical_ie.prompts.responses.response_format import LINK, UNKNOWN_TYPE, UNPARSED, link_lines, read_links, renumbered
 
 _ESCAPED = str.maketrans({character: f"\\{character}" for character in "\\{|}"})
 _PART = re.compile(
@@ -22,7 +22,7 @@ _PART = re.compile(
 _NUMBER = re.compile(r":(\d{1,9})\Z")
 
 
-class Inline(ResponseFormat):
+class Inline(AnnotatedText):
     r"""``{smokes|Tobacco,Status}``, types in the order of the question; braces nest and do not cross.
 
     Braces, bars and backslashes of the text stand behind a backslash. Mentions count in the order in which their types are said; where
@@ -33,20 +33,11 @@ class Inline(ResponseFormat):
     constrained_as = "inline"
     reserved: ClassVar[str] = "{}|,:\\"
 
-    def unsayable(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
-        """Discontinuous mentions, those that cross another, and those said already."""
-        found: dict[int, str] = {}
-        kept: dict[tuple[Fragment, str], None] = {}
-        for place, mention in enumerate(mentions):
-            assert mention.at is not None
-            start, end = mention.at
-            if GAP in mention.text:
-                found[place] = "discontinuous"
-            elif any(a < start < b < end or start < a < end < b for (a, b), _ in kept) or ((start, end), mention.type) in kept:
-                found[place] = "crosses another"
-            else:
-                kept[(start, end), mention.type] = None
-        return found
+    def conflict(self, one: Mention, other: Mention) -> str | None:
+        """Braces do not cross, and say each type once."""
+        if at(one) == at(other) and one.type == other.type:
+            return "annotated twice"
+        return "crosses another" if crossing(at(one), at(other)) else None
 
     def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
         """The response that says an answer."""

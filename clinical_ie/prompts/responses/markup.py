@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import ClassVar
 
-from clinical_ie.document import Fragment
-from clinical_ie.prompts.answers import GAP, Answer, Link, Mention, Parsed, Vocabulary
-from clinical_ie.prompts.responses.response_format import LINK, UNKNOWN_TYPE, UNPARSED, ResponseFormat, link_lines, read_links, renumbered
+from clinical_ie.prompts.answers import Answer, Link, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.responses.annotated_text import AnnotatedText, at, crossing
+from clinical_ie.prompts.responses.response_format import LINK, UNKNOWN_TYPE, UNPARSED, link_lines, read_links, renumbered
 
 _STRANGE = re.compile(r"</?[^\W\d][\w-]*>")
 UNCLOSED = "tags that are not closed or opened"
 
 
-class Markup(ResponseFormat):
+class Markup(AnnotatedText):
     """Tags may nest and cross, but not cross another of the same type. Mentions count by their opening tags."""
 
     name: ClassVar[str] = "markup"
     constrained_as = "markup"
     reserved: ClassVar[str] = "<>"
 
-    def unsayable(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
-        """Discontinuous mentions, and those that cross or repeat another of their type."""
-        found: dict[int, str] = {}
-        kept: dict[str, list[Fragment]] = {}
-        for place, mention in enumerate(mentions):
-            assert mention.at is not None
-            start, end = mention.at
-            known = kept.setdefault(mention.type, [])
-            if GAP in mention.text:
-                found[place] = "discontinuous"
-            elif any(a <= start < b < end or start < a < end < b or (a, b) == (start, end) for a, b in known):
-                found[place] = "crosses another of its type"
-            else:
-                known.append((start, end))
-        return found
+    def conflict(self, one: Mention, other: Mention) -> str | None:
+        """Tags of one type nest and do not cross."""
+        if one.type != other.type:
+            return None
+        if at(one) == at(other):
+            return "annotated twice"
+        return "crosses another of its type" if crossing(at(one), at(other)) else None
 
     def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
         """The response that says an answer."""

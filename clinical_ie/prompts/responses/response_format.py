@@ -35,9 +35,13 @@ class ResponseFormat(ABC):
     separators: ClassVar[str] = ""
     """Characters behind which a completion that was cut off begins something unfinished."""
 
-    def unsayable(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
+    def inexpressible(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
         """Place -> reason for the mentions of an answer about a flat text that this syntax cannot express."""
         return {}
+
+    def most_expressible(self, mentions: Sequence[Mention], text: str) -> int:
+        """How many of these mentions one answer can hold, at most."""
+        return len(mentions)
 
     @abstractmethod
     def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:

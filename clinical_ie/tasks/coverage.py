@@ -1,0 +1,128 @@
+"""What of a corpus' annotations a task can express: what gold outputs lack and why, and the ceiling of recall by rule set.
+
+What gold outputs lack is not lost under every rule set. Where hulls are compared, a contiguous answer matches a discontinuous mention;
+of mentions that exclude each other, a model may find others than those it was taught. So ceilings are upper bounds over all outputs.
+They are of strict matches: leniently, anything that touches a mention may match it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from clinical_ie.document import Document, Entity, Fragment, Span
+
+HULLS = {"strict-one-to-one": False, "n2c2-2018": True}
+"""Rule sets with a ceiling, and whether they compare hulls, first start to last end. The rows of ``shac-2022`` are counted otherwise."""
+
+Target = tuple[str, Span]
+"""What a strict match needs: type and span."""
+
+
+@dataclass(slots=True)
+class Coverage:
+    """What examples can express of a corpus, and why not the rest.
+
+    `of` is what is counted: mentions, or links (relations and event arguments). `unrepresentable` counts by reason what gold
+    outputs lack. `reachable` is, for each rule set, how many of its `countable` gold annotations some output can match strictly.
+    `candidates` are the places where a model is asked. `unknown_words` of the `words` hold a sub-word that the tokenizer does not
+    know, and `obscured` mentions touch one of them.
+    """
+
+    of: str = "mentions"
+    gold: int = 0
+    unrepresentable: Counter[str] = field(default_factory=Counter)
+    candidates: int = 0
+    reachable: Counter[str] = field(default_factory=Counter)
+    countable: Counter[str] = field(default_factory=Counter)
+    words: int = 0
+    unknown_words: int = 0
+    obscured: int = 0
+
+    @property
+    def recall_ceiling(self) -> float:
+        """The ceiling under our own rules."""
+        return self.ceiling("strict-one-to-one") or 0.0
+
+    def ceiling(self, rules: str) -> float | None:
+        """The strict recall that no output exceeds; 1 where there is nothing to find, None for rules that have no such ceiling."""
+        if rules not in HULLS:
+            return None
+        return self.reachable[rules] / self.countable[rules] if self.countable[rules] else 1.0
+
+    def to_dict(self, rules: str = "strict-one-to-one") -> dict[str, Any]:
+        """Plain counts, with the ceiling under a rule set."""
+        reasons = dict(sorted(self.unrepresentable.items()))
+        found = {"of": self.of, "gold": self.gold, "unrepresentable": reasons, "recall_ceiling": self.ceiling(rules)}
+        if self.candidates:
+            found["candidates"] = self.candidates
+        if self.unknown_words:
+            found |= {"words": self.words, "unknown_words": self.unknown_words, "mentions_with_unknown_words": self.obscured}
+        return found
+
+
+def target(entity: Entity, hulls: bool) -> Target:
+    """Type and span of a joined mention as a rule set compares them."""
+    return entity.type, Span.of(entity.start, entity.end) if hulls and entity.span.discontinuous else entity.span
+
+
+def count_mentions(coverage: Coverage, entities: Iterable[Entity], possible: Callable[[list[Target]], int]) -> None:
+    """Add the mentions of a joined document.
+
+    Args:
+        coverage: Where to.
+        entities: Gold mentions of the types that are looked for.
+        possible: How many of different targets one output can hold at most.
+    """
+    listed = list(entities)
+    for rules, hulls in HULLS.items():
+        coverage.countable[rules] += len(listed)
+        coverage.reachable[rules] += possible(list(dict.fromkeys(target(entity, hulls) for entity in listed)))
+
+
+def count_links(
+    coverage: Coverage, document: Document, possible: Callable[[Entity, Entity, str], bool], *, single_label: bool = False
+) -> None:
+    """Add the links of a joined document.
+
+    Args:
+        coverage: Where to.
+        document: Mentions and links.
+        possible: Whether an output can link two mentions, as the rules compare them, by a relation or role.
+        single_label: Whether it can do so once for each pair only.
+    """
+    links = [(name, head, tail) for _, name, head, tail in document.links()]
+    anchors = document.anchors()
+    relations = [(relation.type, anchors[relation.head], anchors[relation.tail]) for relation in document.relations]
+    for rules, hulls in HULLS.items():
+        counted = relations if hulls else links  # the script of 2018 does not look at events
+        coverage.countable[rules] += len(counted)
+        same: dict[Target, list[Entity]] = {}
+        for entity in document.entities:
+            key = target(entity, hulls)
+            same.setdefault(key, []).append(Entity(entity.id, *key))
+        gold: dict[tuple[Target, Target], Counter[str]] = {}
+        for name, head, tail in counted:
+            gold.setdefault((target(head, hulls), target(tail, hulls)), Counter())[name] += 1
+        for (one, other), names in gold.items():
+            pairs = [(head, tail) for head in same[one] for tail in same[other]]
+            ways = {name: [pair for pair in pairs if possible(*pair, name)] for name in names}
+            found = sum(min(count, len(ways[name]), 1 if hulls else count) for name, count in names.items())
+            different = {(head.id, tail.id) for rows in ways.values() for head, tail in rows}
+            coverage.reachable[rules] += min(found, len(different)) if single_label else found
+
+
+def most_disjoint(ranges: Iterable[Fragment]) -> int:
+    """How many ranges can be chosen at most so that no two overlap: by ascending end.
+
+    Example:
+        >>> most_disjoint([(0, 9), (0, 2), (2, 4), (3, 8)])
+        2
+    """
+    chosen, reach = 0, 0
+    for start, end in sorted(ranges, key=lambda pair: pair[1]):
+        if start >= reach:
+            chosen, reach = chosen + 1, end
+    return chosen
