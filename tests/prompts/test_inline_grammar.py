@@ -251,7 +251,7 @@ def test_what_is_accepted_can_be_rendered(grammar: Grammar, seed: int, greedy: b
     flat = flat_of(grammar.text)
     mentions = [Mention(kind, flat[start:end], (start, end)) for kind, (start, end) in expected.said]
     answer = Answer(tuple(mentions), tuple(Link(*link) for link in expected.links))
-    if not Inline().unsayable(mentions, flat):
+    if not Inline().inexpressible(mentions, flat):
         said = Inline().render(answer, flat, Vocabulary(grammar.types, tuple(name for name, _ in grammar.labels)))
         assert automaton_accepts(grammar, said)
         again = read(grammar, said)
@@ -274,7 +274,7 @@ def answers(draw: st.DrawFn) -> tuple[Grammar, Answer]:
         begin = {mention.at for mention in mentions if mention.at is not None and mention.at[0] == start}
         if words and len(begin - {(start, start + len(words))}) < len(grammar.types):  # see the limit above
             mentions.append(Mention(draw(st.sampled_from(grammar.types)), words, (start, start + len(words))))
-    lost = Inline().unsayable(mentions, flat)
+    lost = Inline().inexpressible(mentions, flat)
     kept = tuple(mention for place, mention in enumerate(mentions) if place not in lost)
     legal = dict(grammar.labels)
     links = [
@@ -437,7 +437,7 @@ def answer_of(document: Document) -> Answer:
     mentions = [
         Mention(e.type, flat_of(document.text[e.start : e.end]), (flat.place(e.start), flat.place(e.end - 1) + 1)) for e in entities
     ]
-    kept = [place for place in range(len(mentions)) if place not in Inline().unsayable(mentions, flat.text)]
+    kept = [place for place in range(len(mentions)) if place not in Inline().inexpressible(mentions, flat.text)]
     rank = {entities[place].id: new for new, place in enumerate(kept)}
     links = dict.fromkeys((r.type, rank[r.head], rank[r.tail]) for r in document.relations if r.head in rank and r.tail in rank)
     return Answer(tuple(mentions[place] for place in kept), tuple(Link(*link) for link in links))

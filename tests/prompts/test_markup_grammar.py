@@ -177,7 +177,7 @@ def test_gold_responses_of_the_demo_notes_are_accepted() -> None:
             for e in entities
             if len(e.span.fragments) == 1 and flat.place(e.start) in starts
         ]
-        lost = Markup().unsayable(mentions, flat.text)
+        lost = Markup().inexpressible(mentions, flat.text)
         kept = tuple(mention for place, mention in enumerate(mentions) if place not in lost)
         completion = Markup().render(Answer(kept), flat.text, Vocabulary(types))
         assert automaton_accepts(Grammar("markup", document.text, types), completion)
