@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import stat
 import sys
 import unicodedata
@@ -107,6 +108,41 @@ def _replaced(path: Path | str) -> Iterator[IO[str]]:
             partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_folder(path: Path | str) -> Iterator[Path]:
+    """A folder to write to that takes the place of one of this name only once it is whole.
+
+    Its files get the mode that the umask leaves. An exception inside the block leaves what stood there before.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    target = Path(path)
+    partial = target.with_name(f".{zlib.crc32(os.fsencode(target.name)):08x}.{os.getpid()}.partial")
+    try:
+        with _refusing(path):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        yield partial
+        with _refusing(path):
+            give_umask_modes(partial)
+            shutil.rmtree(target, ignore_errors=True)
+            partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def give_umask_modes(folder: Path) -> None:
+    """Give all files of a folder the mode that a new file gets; safetensors makes files that only their owner can read."""
+    sample = folder / ".mode"
+    sample.touch()
+    mode = stat.S_IMODE(sample.stat().st_mode)
+    sample.unlink()
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            file.chmod(mode)
 
 
 def _stream(path: Path | str) -> contextlib.AbstractContextManager[IO[str]] | None:

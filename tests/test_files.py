@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clinical_ie.errors import FileFormatError, InputError, RunError
-from clinical_ie.files import place_of, read_text, write_text, writing
+from clinical_ie.files import place_of, read_text, write_text, writing, writing_folder
 
 
 def test_line_ends_are_never_translated(tmp_path: Path) -> None:
@@ -216,3 +216,18 @@ def test_ids_that_are_none(tmp_path: Path, name: str, reason: str) -> None:
     assert reason in str(caught.value)
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
     assert str(caught.value).isprintable()
+
+
+def test_a_folder_appears_whole_with_modes_of_the_umask(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    with writing_folder(tmp_path / "model") as folder:
+        (folder / "weights").touch(0o600)
+        (folder / "inner").mkdir()
+        (folder / "inner" / "more").touch(0o400)
+        assert not (tmp_path / "model").exists()
+    assert {path.stat().st_mode for path in (tmp_path / "model").rglob("*") if path.is_file()} == {plain.stat().st_mode}
+    with pytest.raises(ZeroDivisionError), writing_folder(tmp_path / "model") as folder:
+        (folder / "other").write_bytes(bytes([1 // 0]))
+    assert {path.name for path in tmp_path.iterdir()} == {"plain", "model"}
+    assert (tmp_path / "model" / "weights").exists(), "a failure leaves what was there"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from clinical_ie.commands.exported_prompts import PROMPTS, write_prompts
 from clinical_ie.errors import SettingError
-from clinical_ie.files import read_text
+from clinical_ie.files import read_text, writing_folder
+from clinical_ie.models.folders import locate
 
 _BEST = "checkpoints/best.ckpt"
 
@@ -30,15 +31,13 @@ def run(arguments: Sequence[str]) -> int:
     output = Path(options.output)
     if output.exists():
         raise SettingError(f"{output} exists; --output names a new folder")
-    model = load_run(Path(options.run))
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    run_dir = Path(options.run)
+    model, task = load_run(run_dir), load_task(run_dir)
+    with writing_folder(output) as partial:
         write_whole(model, partial, options.dtype) if options.merge else write_adapter(model, partial)
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_prompts(partial, task, model.schemas, model.subwords, base=None if options.merge else base_of(model))
     print(f"{'Model' if options.merge else 'Adapter'}: {output}")
+    print(f"Prompt:  {output}/{PROMPTS}, what to send for each note; {output}/README.md tells how")
     return 0
 
 
@@ -73,19 +72,39 @@ def load_run(run_dir: Path) -> Any:
     return model.eval()
 
 
+def load_task(run_dir: Path) -> Any:
+    """The task of a generator's run: how it asks."""
+    from jsonargparse import ArgumentParser
+
+    from clinical_ie.tasks.instruction import Instruction
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--task", type=Instruction)
+    given = yaml.safe_load(read_text(run_dir / "config.yaml"))["data"]["task"]
+    return parser.instantiate_classes(parser.parse_object({"task": given})).task
+
+
+def base_of(model: Any) -> str:
+    """What plain transformers and PEFT take for the base of an adapter: its hub name, or the absolute path of a folder."""
+    found = locate(model.backbone_name)
+    return str(Path(found).absolute()) if Path(found).is_dir() else found
+
+
 def write_adapter(model: Any, folder: Path) -> None:
     """What PEFT loads on top of the base: the adapter's weights and settings.
 
     Raises:
-        SettingError: There is no adapter.
+        SettingError: There is no adapter, or it is not all that was trained.
     """
     from peft import PeftModel
 
     adapted = model.backbone.model
     if not isinstance(adapted, PeftModel):
         raise SettingError("this run has no adapter, it trained the whole model; export it with --merge")
+    if not model.frozen_base:
+        raise SettingError("this run trained its base too, which an adapter does not hold; export it with --merge")
     for config in adapted.peft_config.values():
-        config.base_model_name_or_path = model.backbone_name
+        config.base_model_name_or_path = base_of(model)
     adapted.save_pretrained(str(folder), safe_serialization=True)
 
 

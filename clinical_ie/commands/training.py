@@ -7,7 +7,6 @@ A run directory holds ``config.yaml`` (replays the run alone), ``checkpoints/``,
 from __future__ import annotations
 
 import inspect
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +39,7 @@ from clinical_ie.commands.run_cost import run_cost, versions
 from clinical_ie.commands.run_directory import RunDirectory, make_paths_absolute, read_checkpoint, run_of
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.errors import SettingError
-from clinical_ie.files import write_text
+from clinical_ie.files import write_text, writing_folder
 from clinical_ie.modules import InstructionGenerator
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
@@ -224,16 +223,13 @@ class TrainingCLI(LightningCLI):
                 print(f"  beside it: {found.folder.name}.jsonl (JSON lines), {found.folder.name}.html (a page to look at)", flush=True)
 
     def _write_adapter(self) -> None:
-        """The best adapter of a generator as PEFT reads it, beside its checkpoint."""
-        if self.trainer.is_global_zero and isinstance(self.model, InstructionGenerator) and self.model.peft is not None:
-            folder = self.directory.checkpoints / "adapter"
-            partial = folder.with_name(".adapter.partial")
-            shutil.rmtree(partial, ignore_errors=True)
+        """The best adapter of a generator as PEFT reads it, beside its checkpoint; none where the base was trained too."""
+        model = self.model
+        if self.trainer.is_global_zero and isinstance(model, InstructionGenerator) and model.peft is not None and model.frozen_base:
             state = torch.load(self.directory.best(), map_location="cpu", weights_only=True)["state_dict"]
-            self.model.load_state_dict(state, strict=False)  # a checkpoint holds what was trained
-            write_adapter(self.model, partial)
-            shutil.rmtree(folder, ignore_errors=True)
-            partial.rename(folder)
+            model.load_state_dict(state, strict=False)  # a checkpoint holds what was trained
+            with writing_folder(self.directory.checkpoints / "adapter") as folder:
+                write_adapter(model, folder)
 
     def _show(self) -> None:
         if self.trainer.is_global_zero:

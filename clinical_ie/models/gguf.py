@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinical_ie.errors import SettingError
+from clinical_ie.files import give_umask_modes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,6 +38,7 @@ def convert_gguf(file: Path) -> str:
         partial.mkdir(parents=True)
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+        give_umask_modes(partial)
         try:
             partial.rename(folder)
         except OSError:  # another process was faster

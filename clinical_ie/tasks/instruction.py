@@ -21,7 +21,7 @@ from clinical_ie.prompts.grammar import Grammar
 from clinical_ie.prompts.grounding import Grounded, Status, counted, ground
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.prompts.responses.markup import UNCLOSED
-from clinical_ie.prompts.template import Wording, asked, instruction
+from clinical_ie.prompts.template import Question, Wording, asked, instruction
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Coverage, Target, count_links, count_mentions
 from clinical_ie.tasks.gold_answers import expressible, gold_links, in_text_order, mention_of, most_mentions, trimmed_mentions
@@ -163,11 +163,17 @@ class Instruction(Task[InstructionExample]):
             variant = random.Random(f"{self.seed}/{source.corpus}/{training}").randrange(self.variation.variants)
         key = source.schema, id(encoder), variant
         if key not in self._asked:
-            what = question_of(source.schema, self.kind, self.response, self.definitions, self.variation, variant, self.seed)
-            if self.demonstrations is not None:
-                what = self._demonstrated(what, source.schema)
+            what = self._asked_of(source.schema, variant)
             self._asked[key] = what, tuple(encoder.prompt_prefix(self.wording.system, instruction(self.wording, what.question)))
         return self._asked[key]
+
+    def _asked_of(self, schema: Schema, variant: int = -1) -> Asked:
+        what = question_of(schema, self.kind, self.response, self.definitions, self.variation, variant, self.seed)
+        return what if self.demonstrations is None else self._demonstrated(what, schema)
+
+    def question(self, schema: Schema) -> Question:
+        """What is asked of every text of a corpus with this schema outside training."""
+        return self._asked_of(schema).question
 
     def _demonstrated(self, what: Asked, schema: Schema) -> Asked:
         """The same question with examples of texts and answers."""

@@ -7,21 +7,28 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 import torch
-from peft import PeftModel
+from peft import AutoPeftModelForCausalLM, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clinical_ie.callbacks.interruption import SafeInterruption
 from clinical_ie.cli import main
-from clinical_ie.commands.export import load_run
+from clinical_ie.commands.export import base_of, load_run, load_task
+from clinical_ie.formats import jsonl
+from clinical_ie.prompts.answers import Vocabulary
+from clinical_ie.prompts.responses import FORMATS
+from clinical_ie.tasks.task import Source
 from tests.integration.processes import scored_by_ranks
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 Arguments = Callable[..., list[str]]
+UMASK = os.umask(0)
+os.umask(UMASK)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +81,48 @@ def test_the_adapter_and_the_merged_model_say_the_same(run: Path, tiny_llama: st
     assert AutoTokenizer.from_pretrained(tmp_path / "whole").chat_template
     assert main(["export", str(run), "--output", str(tmp_path / "whole")]) == 2, "nothing is overwritten"
     assert main(["export", str(run), "--output", str(tmp_path / "adapter")]) == 0
-    assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
+    with torch.no_grad():
+        alone = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "adapter")  # finds the base by what the adapter names
+        torch.testing.assert_close(alone(ids).logits, expected, atol=1e-5, rtol=1e-4)
+    for folder in (tmp_path / "adapter", tmp_path / "whole", run / "checkpoints"):
+        assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o666 & ~UMASK}
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_an_export_tells_the_prompt_that_the_model_was_trained_with(run: Path, small_corpus: str, tmp_path: Path) -> None:
+    assert main(["export", str(run), "--output", str(tmp_path / "adapter")]) == 0
+    prompts = json.loads((tmp_path / "adapter" / "prompts.json").read_text(encoding="utf-8"))
+    assert (prompts["task"], prompts["segment"]) == ("joint", 128)
+    ours, task = load_run(run), load_task(run)
+    document = jsonl.read(Path(small_corpus) / "test.jsonl")[0]
+    example = task.examples(document, Source("demo", ours.schemas["demo"], ours.subwords))[0]
+    entry = prompts["corpora"]["demo"]
+    prompt = entry["prompt"].replace("{{TEXT}}", document.text[slice(*example.segment)])
+    tokenizer = ours.subwords.tokenizer
+    seen = tokenizer.decode([*example.prefix_ids, *example.input_ids], clean_up_tokenization_spaces=False)
+    assert seen == prompt
+    assert tokenizer.apply_chat_template(entry["messages"], tokenize=False, add_generation_prompt=True) == entry["prompt"]
+    parsed = FORMATS[prompts["answer"]["syntax"]]().parse("Drug\taspirin", Vocabulary(tuple(entry["types"]), tuple(entry["links"])))
+    assert [(mention.type, mention.text) for mention in parsed.mentions] == [("Drug", "aspirin")]
+    page = (tmp_path / "adapter" / "README.md").read_text(encoding="utf-8")
+    assert "AutoPeftModelForCausalLM" in page
+    assert f"`{prompts['answer']['syntax']}`" in page
+
+
+def test_the_base_of_an_adapter_is_one_that_plain_peft_finds() -> None:
+    found = base_of(SimpleNamespace(backbone_name="package:clinical_ie/prompts"))
+    assert Path(found).is_absolute()
+    assert Path(found).is_dir()
+    assert base_of(SimpleNamespace(backbone_name="HuggingFaceTB/SmolLM2-135M")) == "HuggingFaceTB/SmolLM2-135M"
+
+
+def test_an_adapter_is_not_all_of_a_run_that_trained_its_base(given: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = ("--trainer.max_epochs=1", "--data.dev_documents=1", "--test_after_fit=false", "--model.init_args.freeze=false")
+    assert main(given(tmp_path / "run", *short)) == 0
+    assert not (tmp_path / "run" / "checkpoints" / "adapter").exists()
+    assert main(["export", str(tmp_path / "run"), "--output", str(tmp_path / "out")]) == 2
+    assert "export it with --merge" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_export_refuses_what_it_cannot_do(tmp_path: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,117 @@
+"""What an exported generator is to be asked, for software that knows nothing of this package."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clinical_ie.files import write_text
+from clinical_ie.prompts.template import asked, instruction
+from clinical_ie.schema import Schema
+
+PROMPTS = "prompts.json"
+TEXT, MENTION_TYPE, MENTION = "{{TEXT}}", "{{TYPE}}", "{{MENTION}}"
+
+
+def write_prompts(folder: Path, task: Any, schemas: Mapping[str, Schema], tokenizer: Any, *, base: str | None) -> None:
+    """Write ``prompts.json`` and a ``README.md`` into an exported folder.
+
+    Args:
+        folder: Holds an adapter or a whole model.
+        task: The `Instruction` of the run.
+        schemas: Corpus -> schema.
+        tokenizer: The `ChatTokenizer` of the run's base.
+        base: What the adapter is put on; None for a whole model.
+    """
+    given = [(MENTION_TYPE, MENTION)] if task.needs_mentions else []
+    prompts = {corpus: _prompt(task, schema, tokenizer, given) for corpus, schema in schemas.items()}
+    held: dict[str, Any] = {
+        "task": task.kind,
+        "placeholders": {TEXT: f"a segment of a note, of at most {task.segment} tokens, cut at the end of a sentence"},
+        "segment": task.segment,
+        "answer": {
+            "syntax": task.response.name,
+            "instruction": task.wording.formats[task.response.name],
+            "parser": f"clinical_ie.prompts.responses.FORMATS[{task.response.name!r}]().{'parse_links' if given else 'parse'}",
+        },
+        "wording": task.wording.fingerprint,
+        "corpora": prompts,
+    }
+    if given:
+        held["placeholders"] |= {
+            MENTION_TYPE: "the type of a mention; one numbered row for each mention of the segment, in the order of the text",
+            MENTION: "the words of the mention",
+        }
+    write_text(folder / PROMPTS, json.dumps(held, indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / "README.md", _readme(task, list(schemas), base))
+
+
+def _prompt(task: Any, schema: Schema, tokenizer: Any, given: list[tuple[str, str]]) -> dict[str, Any]:
+    """The prompt as the model has learned it, and the messages whose chat template gives it, where there are some."""
+    question = task.question(schema)
+    system, before, suffix = task.wording.system, instruction(task.wording, question), asked(task.wording, TEXT, given)
+    user = before + suffix
+    ids = tokenizer.prompt_prefix(system, before) + tokenizer.prompt_suffix(suffix, task.wording.answer)
+    prompt = tokenizer.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    forms = (
+        [{"role": "system", "content": system}, {"role": "user", "content": user}],
+        [{"role": "user", "content": f"{system}\n\n{user}"}],
+    )
+    return {
+        "messages": next((messages for messages in forms if _rendered(tokenizer, messages) == prompt), None),
+        "prompt": prompt,
+        "types": list(question.vocabulary.types),
+        "links": list(question.vocabulary.labels),
+    }
+
+
+def _rendered(tokenizer: Any, messages: list[dict[str, str]]) -> str | None:
+    from jinja2 import TemplateError
+
+    if not tokenizer.has_turns:
+        return None
+    try:
+        return str(tokenizer.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    except TemplateError:  # some templates know no system
+        return None
+
+
+def _readme(task: Any, corpora: list[str], base: str | None) -> str:
+    load = (
+        'model = AutoModelForCausalLM.from_pretrained("this folder")\ntokenizer = AutoTokenizer.from_pretrained("this folder")'
+        if base is None
+        else f'model = AutoPeftModelForCausalLM.from_pretrained("this folder")\ntokenizer = AutoTokenizer.from_pretrained({base!r})'
+    )
+    imports = "from transformers import AutoModelForCausalLM, AutoTokenizer" if base is None else (
+        "from peft import AutoPeftModelForCausalLM\nfrom transformers import AutoTokenizer"
+    )  # fmt: skip
+    where = "" if base is None or not Path(base).is_dir() else (
+        "\nThe base is a local folder; elsewhere set `base_model_name_or_path` in `adapter_config.json` to where it lies.\n"
+    )  # fmt: skip
+    shown = "\nThe prompt holds the demonstrations of the run, text included.\n" if task.demonstrations is not None else ""
+    mentions = (
+        f"\nEach mention of the segment is a row `1<tab>{MENTION_TYPE}<tab>{MENTION}`, numbered from 1.\n" if task.needs_mentions else ""
+    )
+    return f"""# {"An adapter" if base is not None else "A model"} of clinical_ie
+
+Extracts {"mentions" if task.kind == "entities" else "links between given mentions" if task.kind == "relations" else "mentions and links"}
+as in the corpora {", ".join(corpora)}, asked by the prompts in
+`{PROMPTS}`; other prompts than those it was trained with give worse answers.
+
+```python
+import json
+{imports}
+
+{load}
+prompt = json.load(open("this folder/{PROMPTS}"))["corpora"][{corpora[0]!r}]["prompt"].replace("{TEXT}", text)
+ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt").input_ids
+answer = tokenizer.decode(model.generate(ids, max_new_tokens=1024, do_sample=False)[0, ids.shape[1]:], skip_special_tokens=True)
+```
+
+`messages` are the same prompt for a server that applies the chat template itself (null where the template cannot give it).
+A note is asked in segments of at most {task.segment} tokens, cut at ends of sentences.
+{mentions}{shown}{where}
+The answer has the syntax `{task.response.name}`; in Python `clinical_ie.prompts.responses` parses it.
+"""
