@@ -1,4 +1,4 @@
-"""Documents: a text and what stands in it, in half-open character offsets.
+"""Documents: a text and its annotations, in half-open character offsets (standoff annotation).
 
 Everything that crosses a boundary in this package is a `Document`: gold notes, our
 predictions and another team's files alike. Documents are frozen and check themselves once,

@@ -1,4 +1,4 @@
-"""Text files, read without translating line ends and written whole or not at all."""
+"""Text files, read without translating line ends and written atomically."""
 
 from __future__ import annotations
 

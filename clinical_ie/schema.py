@@ -39,7 +39,7 @@ class RelationType:
     argument: bool = False
 
     def allows(self, head: str, tail: str) -> bool:
-        """Whether a head and a tail of these types may stand in this relation."""
+        """Whether this relation allows a head and a tail of these types."""
         return (not self.heads or head in self.heads) and (not self.tails or tail in self.tails)
 
 

@@ -103,7 +103,7 @@ class Checkpoints(ModelCheckpoint):
 
 
 def _placed(file: Path, other: Path) -> None:
-    """Put the same bytes under another name, whole or not at all."""
+    """Copy a file atomically."""
     partial = other.with_name(f".{other.name}.partial")
     partial.unlink(missing_ok=True)
     try:

@@ -97,7 +97,7 @@ class Evaluation(OutputCallback):
         self._write(trainer, "test", self.predicted(trainer, "test"))
 
     def without_batches(self, trainer: pl.Trainer, stage: Stage) -> None:
-        """Score documents of which nothing was asked: all that is to be found in them is missed."""
+        """Score documents without examples: all their gold annotations are false negatives."""
         if stage != "predict":
             self._write(trainer, stage, self.predicted(trainer, stage))
 
@@ -109,7 +109,7 @@ class Evaluation(OutputCallback):
             self._forget(trainer, "dev")
 
     def _forget(self, trainer: pl.Trainer, stage: Stage) -> None:
-        """Take the earlier scores of these corpora away, so that they do not stand for a test that failed."""
+        """Take the earlier scores of these corpora away, so that they are not taken for those of a test that failed."""
         if not trainer.is_global_zero or self.run_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
@@ -153,5 +153,5 @@ class Evaluation(OutputCallback):
 
 
 def _has_some(documents: list[Document], kind: Kind) -> bool:
-    """Whether there is anything to find, so that a score says something."""
+    """Whether there are gold annotations, without which a score means nothing."""
     return any(any(True for _ in document.links()) if kind == "relations" else document.entities for document in documents)

@@ -47,18 +47,18 @@ class SafeInterruption(pl.Callback):
         loop = trainer.fit_loop
         if loop._should_accumulate() or loop.epoch_loop.batch_progress.is_last_batch:
             return  # gradients that wait for more batches would be lost, and so would the epoch's validation
-        if self.run_dir is not None and self._asked(trainer, pl_module):
+        if self.run_dir is not None and self._is_requested(trainer, pl_module):
             trainer.save_checkpoint(Path(self.run_dir) / "checkpoints" / LAST)
             self._stop(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        if self.run_dir is not None and trainer.current_epoch and self._asked(trainer, pl_module):
+        if self.run_dir is not None and trainer.current_epoch and self._is_requested(trainer, pl_module):
             self._stop(trainer)  # the epoch before has been scored and saved
 
-    def _asked(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
+    def _is_requested(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
         """Whether any rank got a signal."""
-        asked = torch.tensor(float(self._signal != 0), device=pl_module.device)
-        return bool(trainer.strategy.reduce(asked, reduce_op="sum") > 0)
+        requested = torch.tensor(float(self._signal != 0), device=pl_module.device)
+        return bool(trainer.strategy.reduce(requested, reduce_op="sum") > 0)
 
     def _stop(self, trainer: pl.Trainer) -> None:
         if trainer.is_global_zero:

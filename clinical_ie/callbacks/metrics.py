@@ -32,7 +32,7 @@ class TypeScore(Metric):
 
     Args:
         kind: What is counted.
-        schema: Its types are the rows of the states; one more stands for types that it does not know, which only gold can have.
+        schema: Its types are the rows of the states; one more row counts types outside the schema, which only gold can have.
 
     Shape:
         - states: ``(types + 1, 3)``, true positives, false positives, false negatives.

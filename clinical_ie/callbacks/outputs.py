@@ -1,4 +1,4 @@
-"""Collects what a model says of each example and puts documents together again."""
+"""Collects a model's output for each example and assembles documents from them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class OutputCallback(pl.Callback):
     def predicted(self, trainer: pl.Trainer, part: Part) -> dict[str, list[Document]]:
         """Corpus -> predicted documents, in the order of the gold ones; empty while Lightning only tries a batch or two.
 
-        What became of the outputs stands in `outcomes` afterwards.
+        Counts of outcomes (kept, discarded, ungrounded) are in `outcomes` afterwards.
 
         Raises:
             SettingError: Some windows were left out, so that documents would be half annotated.

@@ -77,7 +77,7 @@ class PredictionWriter(OutputCallback):
         self._write(trainer, "predict")
 
     def without_batches(self, trainer: pl.Trainer, stage: Stage) -> None:
-        """Write documents of which nothing was asked as they are, unannotated."""
+        """Write documents without examples, unannotated."""
         if stage != "dev":
             self._write(trainer, stage)
 

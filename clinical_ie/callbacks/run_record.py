@@ -1,4 +1,4 @@
-"""What a run is, in its checkpoints, so that it goes on as itself or not at all."""
+"""The identity of a run in its checkpoints (settings, data, versions, tokenizer): it resumes as itself or is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunRecord(pl.Callback):
         settings: The run's settings as plain values; the command line compares them before anything is loaded.
         versions: Name -> version of what computes. Another one is warned of and written down.
         changes: What the command line has accepted as changed since the checkpoint, as ``name: old -> new``.
-        accepted: Called once on the first rank when nothing stands in the way of training any more.
+        accepted: Called once on the first rank when training may begin.
     """
 
     def __init__(

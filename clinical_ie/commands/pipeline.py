@@ -75,7 +75,7 @@ def read_recipe(path: str) -> dict[str, list[str] | str]:
     """Stage -> paths of configuration files, or the folder of a run.
 
     Raises:
-        FileFormatError: Not both stages and nothing else.
+        FileFormatError: Stages other than these two.
         SettingError: A configuration file or folder does not exist.
     """
     try:
@@ -167,7 +167,7 @@ def _command(*arguments: str) -> None:
     """Run one of our commands.
 
     Raises:
-        RunError: It failed; it has said why.
+        RunError: It failed; it has printed why.
     """
     code = subprocess.run([sys.executable, "-m", "clinical_ie", *arguments], check=False).returncode
     if code == 2:

@@ -1,4 +1,4 @@
-"""The arithmetic that a run computes in where nothing says it."""
+"""The default floating-point precision of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every corpus can say of itself, and how it is split."""
+"""The base of corpora: schema, files, citation and licence, and splits into train, dev and test."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def first_existing(root: Path, *candidates: str) -> Path | None:
 
 
 def require(path: Path | None, root: Path, expected: str) -> Path:
-    """The path, or a clear error that says what was looked for."""
+    """The path, or an error that names what was expected."""
     if path is None:
         raise InputError(f"{root}: expected {expected}; is this the folder as its owners ship it?")
     return path

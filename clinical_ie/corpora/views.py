@@ -63,7 +63,7 @@ def keep(document: Document, entities: list[Entity]) -> Document:
     known = nodes | {relation.id for relation in relations}
     attributes: set[str] = set()
     while more := {a.id for a in document.attributes if a.target in known | attributes} - attributes:
-        attributes |= more  # an attribute may stand on another
+        attributes |= more  # an attribute may have another as its target
     known |= attributes
     return Document(
         document.id,

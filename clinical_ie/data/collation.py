@@ -196,14 +196,14 @@ class ReadingCollator:
         }
 
     def _packed(self, examples: Sequence[ReadingExample]) -> Batch:
-        different = {asked: rank for rank, asked in enumerate(dict.fromkeys(asked for example in examples for asked in example.asked))}
+        distinct = {query: rank for rank, query in enumerate(dict.fromkeys(query for example in examples for query in example.asked))}
         widest = max(len(example.asked) for example in examples)
         filled = [ids for example in examples for ids in (*example.filled, *([()] * (widest - len(example.filled))))]
         shape = (len(examples), widest, -1)
         return {
-            "query_ids": padded(list(different), self.pad_id),
-            "query_ids_mask": padded([[1] * len(asked) for asked in different], 0),
-            "query_indices": padded([[different[asked] for asked in example.asked] for example in examples], 0),
+            "query_ids": padded(list(distinct), self.pad_id),
+            "query_ids_mask": padded([[1] * len(query) for query in distinct], 0),
+            "query_indices": padded([[distinct[query] for query in example.asked] for example in examples], 0),
             "slot_ids": padded(filled, 0).reshape(shape) if any(filled) else None,
             "slot_mask": padded([[1] * len(ids) for ids in filled], 0).reshape(shape) if any(filled) else None,
         }

@@ -40,7 +40,7 @@ class ExtractionDataModule(pl.LightningDataModule):
 
     Args:
         corpora: Where documents come from. Each keeps its schema, and the model a head for each.
-        task: What is asked of the model.
+        task: The task of the model.
         tokenizer: Hub name or folder; the command line links it to the model's backbone.
         batch_budget: Sub-words of a training batch, padding included; batches of a shuffled epoch may exceed it by a few per
             cent, so that every epoch has the same number of steps.
@@ -88,7 +88,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.coverage: dict[Part, dict[str, Coverage]] = {}
         self.findings = Findings(strict=not lenient)
         self._encoder: Subwords | None = None
-        self._told: Counter[str] = Counter()
+        self._reported: Counter[str] = Counter()
         self.left_out: dict[tuple[Part, str], dict[str, int]] = {}
 
     @property
@@ -204,10 +204,10 @@ class ExtractionDataModule(pl.LightningDataModule):
                 + (f", {lost} of them cannot be expressed ({reasons}), recall can reach {coverage.recall_ceiling:.3f}" if lost else "")
                 + (f"; {coverage.candidates:,} candidate pairs" if coverage.candidates else "")
             )
-        told = self.findings.counts()
-        for code, count in sorted((told - self._told).items()):
+        counts = self.findings.counts()
+        for code, count in sorted((counts - self._reported).items()):
             _LOG.info(f"{part}: {count} x {code} while reading")
-        self._told = told
+        self._reported = counts
 
     def _read(self, corpus: Corpus, part: Part) -> list[Document]:
         if part != "predict":

@@ -17,7 +17,7 @@ from clinical_ie.files import distinct, place_of, read_text, write_text
 from clinical_ie.formats.findings import Findings
 
 ASSERTION = "assertion"
-"""The attribute type that holds what an ``.ast`` file says of a problem."""
+"""The attribute type of the assertion status of a problem (``.ast`` files)."""
 
 _CONCEPT = r'c="(.*)" (\d+):(\d+) (\d+):(\d+)'
 _CONCEPT_LINE = re.compile(rf'{_CONCEPT}\|\|t="([^"]*)"\s*').fullmatch
@@ -160,11 +160,11 @@ def _parse(name: str, path: Path, beside: dict[str, Path | None], findings: Find
 def write(documents: Iterable[Document], folder: Path | str, findings: Findings | None = None) -> None:
     """Texts, concepts, relations and assertions in the challenge's four folders.
 
-    What the format cannot say (mentions that do not end with tokens, discontinuous ones, events,
+    What the format cannot express (mentions that do not end with tokens, discontinuous ones, events,
     other attributes) is an error for each: raised in strict mode, left out and counted otherwise.
 
     Raises:
-        FileFormatError: Something cannot be said, in strict mode.
+        FileFormatError: Something cannot be expressed, in strict mode.
     """
     findings = Findings() if findings is None else findings
     root = Path(folder)
@@ -180,7 +180,7 @@ def write(documents: Iterable[Document], folder: Path | str, findings: Findings 
         target = root / "concept" / f"{document.id}.con"
 
         def refuse(what: str, target: Path = target) -> None:
-            findings.error(target, 0, "unrepresentable", f"i2b2 files cannot say {what}", remedy="convert to brat or jsonl")
+            findings.error(target, 0, "unrepresentable", f"i2b2 files cannot hold {what}", remedy="convert to brat or jsonl")
 
         for entity in document.joined().entities:
             if position := grid.position(entity.span):

@@ -175,9 +175,9 @@ def _render(document: Document, findings: Findings, path: Path | str) -> dict[st
 
     nested = {target for event in document.events for role, target in event.arguments if role == _COMBINATION}
     outer = [render(event) for event in document.events if event.id not in nested]
-    said = {entity.id: f"{entity.type.rpartition('.')[2]}Value" for entity in document.entities if entity.id in used}
-    lost = len(document.entities) - len(said) + len(document.relations)
-    lost += sum(attribute.value is None or said.get(attribute.target) != attribute.type for attribute in document.attributes)
+    as_values = {entity.id: f"{entity.type.rpartition('.')[2]}Value" for entity in document.entities if entity.id in used}
+    lost = len(document.entities) - len(as_values) + len(document.relations)
+    lost += sum(attribute.value is None or as_values.get(attribute.target) != attribute.type for attribute in document.attributes)
     lost += len(document.equivalences) + len(document.normalizations) + len(document.comments)
     if lost:
         problem = f"document {document.id}: {lost} annotations have no place in this format"

@@ -47,7 +47,7 @@ class BaseIdentity:
         return asdict(self)
 
     def check(self, needed: dict[str, Any]) -> None:
-        """Compare with what a checkpoint says that it needs.
+        """Compare with the identity that a checkpoint holds.
 
         Raises:
             SettingError: The weights are others.

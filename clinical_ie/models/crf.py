@@ -20,7 +20,7 @@ class LinearChainCRF(nn.Module):
     """Scores tag sequences.
 
     Args:
-        allowed: ``allowed[i][j]`` says whether tag ``j`` may follow tag ``i``.
+        allowed: ``allowed[i][j]`` is true where tag ``j`` can follow tag ``i``.
         learned: Learn transition scores; without them training is plain cross-entropy on each unit, and decoding
             finds the best valid tag sequence (a softmax tagger with constrained Viterbi decoding).
     """

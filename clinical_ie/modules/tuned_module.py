@@ -117,7 +117,7 @@ class TunedModule(pl.LightningModule):
         return {name for name in self.state_dict() if name.startswith("backbone.") and name not in trained}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say what the heads mean; leave a frozen base out and say which one is needed."""
+        """Add schemas and tuning settings; replace the weights of a frozen base by its identity."""
         checkpoint["schemas"] = {name: schema.to_dict() for name, schema in self.schemas.items()}
         checkpoint["tuning"] = self._tuning_settings()
         checkpoint["tokenizer"] = self._tokenizer
@@ -131,7 +131,7 @@ class TunedModule(pl.LightningModule):
                     }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights that mean something else or stand on another base; put the base in.
+        """Refuse weights of other labels or of another base; add the weights of the base.
 
         Raises:
             SettingError: The checkpoint was trained for other corpora or types (or another order of them), on another
@@ -145,8 +145,8 @@ class TunedModule(pl.LightningModule):
         tuning, needed = self._tuning_settings(), checkpoint["tuning"]
         if tuning != needed:
             keys = sorted(key for key in needed.keys() | tuning.keys() if needed.get(key) != tuning.get(key))
-            said = ", ".join(f"{key} was {needed.get(key)}, now it is {tuning.get(key)}" for key in keys)
-            raise SettingError(f"the checkpoint was trained in another way: {said}; use the run's own config.yaml")
+            changes = ", ".join(f"{key} was {needed.get(key)}, now it is {tuning.get(key)}" for key in keys)
+            raise SettingError(f"the checkpoint was trained in another way: {changes}; use the run's own config.yaml")
         state = checkpoint["state_dict"]
         mine = self.state_dict()
         if "base" in checkpoint and self.backbone.identity is not None:

@@ -1,1 +1,1 @@
-"""What a generator is asked, what it should say, and where in the text its words stand."""
+"""Prompts (instructions, few-shot demonstrations), response syntaxes, grammars of constrained decoding, and grounding of mentions."""

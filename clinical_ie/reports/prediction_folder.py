@@ -149,7 +149,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def _explained(folder: Path) -> Iterator[None]:
-    """What the operating system says as an error of ours."""
+    """An error of the operating system as an error of ours."""
     try:
         yield
     except OSError as error:

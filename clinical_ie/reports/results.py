@@ -51,8 +51,7 @@ class Results:
     ) -> None:
         """Put in a score with bootstrap intervals of its micro F1 (none from 0 samples) and the counts of every document.
 
-        `finds` is what the model is there for: a tagger's results say nothing of relations. `outcomes` counts what became of
-        what the model said.
+        `finds` is what the model predicts: a tagger's results have no relations. `outcomes` counts what became of the model's output.
         """
         entry = {**score.to_dict(), "finds": finds, "coverage": coverage, "left_out_by_flat_view": dict(sorted(left_out.items()))}
         entry["outcomes"] = dict(sorted((outcomes or {}).items()))

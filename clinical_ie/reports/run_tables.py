@@ -102,6 +102,6 @@ def _say_losses(entry: dict[str, Any], console: Console) -> None:
     if left_out := entry.get("left_out_by_flat_view"):
         console.print(f"[yellow]the flat view leaves out {sum(left_out.values())} overlapping gold mentions[/]", highlight=False)
     if outcomes := entry.get("outcomes"):
-        console.print(Text("of what the model said: " + ", ".join(f"{count:,} {name}" for name, count in outcomes.items())))
+        console.print(Text("outcomes of completions: " + ", ".join(f"{count:,} {name}" for name, count in outcomes.items())))
     if entry["missing"]:
         console.print(f"[bold yellow]{entry['missing']} documents have no prediction[/]")

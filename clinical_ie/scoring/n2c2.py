@@ -21,7 +21,7 @@ class N2c22018(RuleSet):
     Mentions collapse to first start and last end. A predicted item that equals a gold item which an
     earlier one has matched is dropped, neither right nor wrong; one that equals several gold items
     is one true positive. Macro averages are over documents. Only documents on both sides count.
-    Events are not looked at.
+    Events are ignored.
     """
 
     name = "n2c2-2018"

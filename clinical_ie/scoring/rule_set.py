@@ -13,8 +13,8 @@ from clinical_ie.scoring.counts import DocumentCounts, Kind
 class RuleSet(ABC):
     """How documents are compared.
 
-    `files` says which documents count: those on either side (``union``), those on both
-    (``intersection``), or only equal sets (``equal``). `macro` says what the macro average is over.
+    `files` selects the documents that count: those on either side (``union``), those on both
+    (``intersection``), or only equal sets (``equal``). `macro` is what the macro average is over.
     """
 
     name: ClassVar[str]

@@ -22,7 +22,7 @@ class Score:
     """Counts of every document under one rule set, and the figures that follow.
 
     `missing` are gold documents without a prediction, `extra` predictions without gold; `files` says, as in the rule set, whether
-    they count. `setting` tells whether relations stand on gold or predicted entities.
+    they count. `setting` is whether relations are predicted between gold or predicted entities.
     """
 
     rules: str
@@ -102,8 +102,8 @@ class Score:
             }
             for kind in KINDS
         }
-        said = {"missing_ids": self.missing, "extra_ids": self.extra, "macro_over": self.macro_over}
-        return {**head, **body, "relation_setting": self.setting, **said}
+        documents = {"missing_ids": self.missing, "extra_ids": self.extra, "macro_over": self.macro_over}
+        return {**head, **body, "relation_setting": self.setting, **documents}
 
 
 def score(

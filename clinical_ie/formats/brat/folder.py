@@ -61,7 +61,7 @@ def read(
 
 
 def write(documents: Iterable[Document], folder: Path | str, findings: Findings | None = None) -> None:
-    """A ``.txt`` and an ``.ann`` file for every document, sub-folders as their ids say.
+    """A ``.txt`` and an ``.ann`` file for every document, sub-folders from their ids.
 
     Args:
         documents: What to write.

@@ -85,7 +85,7 @@ class _Parser:
         self.ranks: dict[str, int] = {}
 
     def document(self) -> Document:
-        """What the records say, without those that refer to nothing."""
+        """The document of the records, without dangling references."""
         records, places = self.records, self.records.places
         text, lines, length = self.text, self.lines, len(self.text)
         plain = self.positions.table is None
