@@ -158,7 +158,7 @@ class Shac2022(RuleSet):
     def _common_tokens(self, first: _Mention, second: _Mention) -> int:
         """The length of the longest run of tokens in both."""
         left, right = self.tokens(first.text), self.tokens(second.text)
-        return SequenceMatcher(None, left, right, autojunk=False).find_longest_match().size
+        return SequenceMatcher(None, left, right).find_longest_match().size
 
 
 def _overlap(first: _Mention, second: _Mention) -> bool:

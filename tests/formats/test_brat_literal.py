@@ -86,6 +86,8 @@ def test_blanks_and_a_byte_order_mark_before_a_record() -> None:
 def test_covered_text_over_several_lines() -> None:
     lines = ("T1\tDrug 0 18\taspirin", "Tylenol", "Re", "T2\tDose 8 13\t81 mg")
     assert parse(*lines, text=None) == (LiteralNote("a", None, (("Drug", 0, 18), DOSE)), {})
+    with pytest.raises(FileFormatError, match=r"a\.ann:3"):  # "aspirin\nTylenol" is all of 0-15
+        parse("T1\tDrug 0 15\taspirin", "Tylenol", "Re", text=None)
 
 
 @pytest.mark.parametrize(
