@@ -6,11 +6,12 @@ schema decodes alone and a rare type has its place before it is first seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from clinical_ie.errors import SettingError
+from clinical_ie.errors import SettingError, did_you_mean, shown
+from clinical_ie.fields import Fields, MalformedDataError, elements, string
 
 ANY: tuple[str, ...] = ()
 """Stands for every entity type where a relation's arguments are not restricted."""
@@ -80,7 +81,11 @@ class Schema:
         used.update(name for attribute in self.attributes for name in attribute.targets)
         used.update(self.events)
         if unknown := sorted(used - known):
-            raise SettingError(f"schema: relations, attributes or events name unknown entity types {unknown}")
+            hint = did_you_mean(unknown[0], names)
+            raise SettingError(f"schema: relations, attributes or events name unknown entity types {unknown}{hint}")
+        attributes = [attribute.name for attribute in self.attributes]
+        if len(set(attributes)) != len(attributes):
+            raise SettingError(f"schema: an attribute is declared twice among {attributes}")
 
     @property
     def entity_names(self) -> tuple[str, ...]:
@@ -142,49 +147,81 @@ class Schema:
         return result
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Schema:
+    def from_dict(cls, data: object) -> Schema:
         """What `to_dict` gave, or the same written by hand in YAML.
 
         Short forms are read too: an entity may be a bare name, or `name: definition`.
 
         Raises:
-            SettingError: An unknown key, or a value of the wrong kind.
+            SettingError: An unknown key, a value of the wrong type, or types that contradict each other.
         """
-        if unknown := sorted(set(data) - {"entities", "relations", "attributes", "events"}):
-            raise SettingError(f"schema: unknown keys {unknown}; known are entities, relations, attributes, events")
-        events = data.get("events") or ()
-        if not isinstance(events, list | tuple) or not all(isinstance(name, str) for name in events):
-            raise SettingError("schema: events is no list of entity types")
         try:
-            return cls(
-                tuple(EntityType(**entry) for entry in _entries(data.get("entities") or ())),
-                tuple(RelationType(**_tuples(entry)) for entry in _entries(data.get("relations") or ())),
-                tuple(AttributeType(**_tuples(entry)) for entry in _entries(data.get("attributes") or ())),
-                tuple(events),
-            )
-        except TypeError as error:
-            raise SettingError(f"schema: {error}") from error
+            return cls.from_fields(data)
+        except MalformedDataError as error:
+            raise SettingError(str(error)) from None
+
+    @classmethod
+    def from_fields(cls, data: object) -> Schema:
+        """The same, with errors that name the place for whoever knows its file and line.
+
+        Raises:
+            MalformedDataError: An unknown key or a value of the wrong type.
+            SettingError: Types that contradict each other.
+        """
+        fields = Fields(data, "schema")
+        fields.only("entities", "relations", "attributes", "events")
+        given = {key: value for key, value in fields.data.items() if value is not None}  # a key with all its entries commented out
+        return cls(
+            tuple(_entity(entry) for entry in _entries(given, "entities")),
+            tuple(_relation(entry) for entry in _entries(given, "relations")),
+            tuple(_attribute(entry) for entry in _entries(given, "attributes")),
+            tuple(Fields(given, "schema").listed("events", _name)),
+        )
 
 
-def _entries(listed: Any) -> list[dict[str, Any]]:
+def _entries(given: dict[str, Any], key: str) -> Iterator[Fields]:
     """Rows of a schema list, the short forms spelled out."""
-    if isinstance(listed, Mapping):
-        listed = [{name: value} for name, value in listed.items()]
-    if not isinstance(listed, list | tuple):
-        raise SettingError(f"schema: expected a list or a mapping of types, found {type(listed).__name__}")
-    rows: list[dict[str, Any]] = []
-    for entry in listed:
-        if isinstance(entry, str):
-            rows.append({"name": entry})
-        elif isinstance(entry, Mapping) and "name" not in entry and len(entry) == 1:
+    place, listed = f"schema.{key}", given.get(key, [])
+    rows: list[tuple[str, Any]]
+    if isinstance(listed, dict):
+        rows = [(f"{place}.{shown(str(name))}", {name: value}) for name, value in listed.items()]
+    else:
+        rows = [(f"{place}[{number}]", entry) for number, entry in enumerate(elements(listed, place))]
+    for where, entry in rows:
+        if isinstance(entry, dict) and "name" not in entry and len(entry) == 1:
             ((name, value),) = entry.items()
-            rows.append({"name": name, **value} if isinstance(value, Mapping) else {"name": name, "definition": str(value or "")})
-        elif isinstance(entry, Mapping):
-            rows.append(dict(entry))
-        else:
-            raise SettingError(f"schema: expected a name or a mapping, found {type(entry).__name__}")
-    return rows
+            # the name comes last: `Drug: {name: Dose}` must not rename it
+            entry = {**(value if isinstance(value, dict) else {"definition": value}), "name": name}
+        yield Fields({"name": entry} if isinstance(entry, str | bool | int | float) else entry, where)
 
 
-def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+def _entity(fields: Fields) -> EntityType:
+    fields.only("name", "definition", "layer")
+    layer = _name(fields.data.get("layer", "entities"), fields.at("layer"))
+    return EntityType(_name(fields.get("name"), fields.at("name")), _definition(fields), layer)
+
+
+def _relation(fields: Fields) -> RelationType:
+    fields.only("name", "definition", "heads", "tails", "argument")
+    name = _name(fields.get("name"), fields.at("name"))
+    heads, tails = fields.listed("heads", _name), fields.listed("tails", _name)
+    return RelationType(name, _definition(fields), tuple(heads), tuple(tails), fields.flag_or("argument", False))
+
+
+def _attribute(fields: Fields) -> AttributeType:
+    fields.only("name", "definition", "values", "targets")
+    name = _name(fields.get("name"), fields.at("name"))
+    return AttributeType(name, _definition(fields), tuple(fields.listed("values", _name)), tuple(fields.listed("targets", _name)))
+
+
+def _definition(fields: Fields) -> str:
+    return "" if fields.data.get("definition") is None else fields.string("definition")
+
+
+def _name(value: object, place: str) -> str:
+    """A name as files can hold it."""
+    name = string(value, place)
+    if not name.strip() or name != name.strip() or not name.isprintable():
+        problem = "a name that is empty, begins or ends with white space, or holds a control character"
+        raise MalformedDataError(place, problem, expected="a name such as Drug")
+    return name

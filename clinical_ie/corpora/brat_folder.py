@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from clinical_ie.corpora.corpus import BratCorpus
 from clinical_ie.corpora.splits import SPLITS, Split, named_parts, nested_split_folders
-from clinical_ie.errors import FileFormatError, SettingError
-from clinical_ie.files import read_text
+from clinical_ie.corpora.yaml_file import YamlFile
+from clinical_ie.errors import SettingError
+from clinical_ie.fields import Fields, MalformedDataError, elements, kind_of
 from clinical_ie.formats.brat.offsets import CHARACTERS, check_rule
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import Schema
@@ -60,7 +59,10 @@ class BratFolder(BratCorpus):
         split_seed: int = 13,
         offsets: str = CHARACTERS,
     ) -> None:
-        self.described = Schema.from_dict(schema)
+        try:
+            self.described = Schema.from_dict(schema)
+        except SettingError as error:
+            raise SettingError(f"{corpus_name}: {error}") from None
         if not self.described.entities:
             raise SettingError(f"{corpus_name}: the schema declares no entity types")
         self.name = corpus_name  # type: ignore[misc]  # this corpus is named by its description
@@ -81,24 +83,21 @@ class BratFolder(BratCorpus):
         """The corpus that a YAML file describes: either the arguments themselves, or a data configuration with one corpus.
 
         Raises:
-            FileFormatError: Not YAML, or no description in it.
-            SettingError: An argument that does not exist.
+            FileFormatError: Not YAML, no description in it, or a value of the wrong type: with its line.
+            SettingError: Values that contradict each other.
         """
+        file = YamlFile(path)
         try:
-            data = yaml.safe_load(read_text(path))
-        except yaml.YAMLError as error:
-            line = getattr(getattr(error, "problem_mark", None), "line", -1) + 1
-            raise FileFormatError(path, line, "not YAML", expected="root, schema, ... of a BRAT corpus") from None
-        if isinstance(data, Mapping) and "data" in data:
-            inner = data["data"] if isinstance(data["data"], Mapping) else {}
-            listed = inner.get("corpora+") or inner.get("corpora") or [{}]
-            data = listed[0].get("init_args", {}) if isinstance(listed, list) and isinstance(listed[0], Mapping) else {}
-        if not isinstance(data, Mapping) or "schema" not in data:
-            raise FileFormatError(path, 0, "no schema in it", expected="root, schema, ... of a BRAT corpus")
-        arguments = {**data, **({"root": root} if root else {}), **options}
-        try:
-            return cls(**arguments)
-        except TypeError as error:
+            fields = _description(file)
+            fields.only(*_ARGUMENTS)
+            if root is None:
+                fields.string("root", empty=False)
+            given: dict[str, Any] = {key: read(fields, key) for key, read in _ARGUMENTS.items() if fields.data.get(key) is not None}
+            Schema.from_fields(fields.get("schema"))
+            return cls(**{**given, **({"root": root} if root else {}), **options})
+        except MalformedDataError as error:
+            raise file.failure(error) from None
+        except SettingError as error:
             raise SettingError(f"{path}: {error}") from error
 
     def base_schema(self) -> Schema:
@@ -172,3 +171,51 @@ def _annotated(folders: list[Path], outside: list[Path] | None = None) -> dict[s
             if count := sum(name.casefold().endswith(".ann") and not name.startswith(".") for name in files):
                 found[where] = count
     return found
+
+
+def _description(file: YamlFile) -> Fields:
+    """The arguments, wherever they stand in the file."""
+    whole = Fields(file.data)
+    if "data" not in whole:
+        return whole
+    data = Fields(whole.get("data"), "data")
+    key = next((key for key in ("corpora+", "corpora") if key in data), "corpora")
+    corpora = [Fields(entry, f"data.{key}[{number}]") for number, entry in enumerate(elements(data.get(key), data.at(key)))]
+    described = [entry for entry in corpora if str(entry.data.get("class_path", "BratFolder")).endswith("BratFolder")]
+    if len(described) != 1:
+        problem = f"found {len(described)} of {len(corpora)} corpora that are a BratFolder"
+        raise MalformedDataError(data.at(key), problem, expected="one", remedy="give each corpus a file of its own")
+    return Fields(described[0].get("init_args"), described[0].at("init_args"))
+
+
+def _folders(fields: Fields, key: str) -> dict[str, list[str]]:
+    inner = Fields(fields.get(key), fields.at(key))
+    inner.only(*SPLITS)
+    return {split: inner.strings(split) for split in inner.data}
+
+
+def _share(fields: Fields, key: str) -> float:
+    value = fields.get(key)
+    if type(value) not in (int, float):
+        raise MalformedDataError(fields.at(key), f"found {kind_of(value)}", expected="a share such as 0.1")
+    return float(value)
+
+
+def _pass(fields: Fields, key: str) -> Any:
+    return fields.get(key)
+
+
+_ARGUMENTS: dict[str, Callable[[Fields, str], Any]] = {
+    "root": Fields.string,
+    "schema": _pass,
+    "corpus_name": Fields.string,
+    "split_folders": _folders,
+    "patient_pattern": Fields.string,
+    "entity_types": Fields.strings,
+    "flat": lambda fields, key: fields.flag_or(key, False),
+    "dev_share": _share,
+    "test_share": _share,
+    "split_seed": Fields.integer,
+    "offsets": Fields.string,
+}
+"""Argument -> how it is read from YAML."""

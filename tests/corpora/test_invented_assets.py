@@ -161,7 +161,7 @@ def test_without_a_pattern_every_note_is_its_own_group() -> None:
 def test_wrong_settings_are_said(tmp_path: Path, change: dict[str, Any]) -> None:
     data = yaml.safe_load((ASSETS / "my_notes.yaml").read_text()) | {"root": str(ASSETS / "my_notes")} | change
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(data))
-    with pytest.raises(SettingError):
+    with pytest.raises((SettingError, FileFormatError), match=r"c\.yaml"):
         BratFolder.from_yaml(tmp_path / "c.yaml").read_all()
 
 
