@@ -1,4 +1,4 @@
-"""How long ``clinical-ie --help`` takes, beside the help of the same command line without lazy imports."""
+"""How long ``clinical-ie --help`` and ``clinical-ie fit --help`` take, beside the help of the same command line without lazy imports."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ def seconds(command: list[str], runs: int = 5) -> float:
 
 def main() -> None:
     lazy = seconds([sys.executable, "-m", "clinical_ie", "--help"])
+    fit = seconds([sys.executable, "-m", "clinical_ie", "fit", "--help"])
+    whole = seconds([sys.executable, "-m", "clinical_ie", "fit", "--help=all"], runs=3)
     eager = seconds([sys.executable, "-c", _EAGER], runs=3)
     print("| start | seconds |\n|---|---|")
     print(f"| `clinical-ie --help` | {lazy:.3f} |")
-    print(f"| the same with Lightning and torch imported first | {eager:.2f} |")
+    print(f"| `clinical-ie fit --help` | {fit:.3f} |")
+    print(f"| `clinical-ie fit --help=all` | {whole:.2f} |")
+    print(f"| `clinical-ie --help` with Lightning and torch imported first | {eager:.2f} |")
     print(f"| ratio | {eager / lazy:.0f} |")
 
 

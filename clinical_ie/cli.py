@@ -10,18 +10,23 @@ import os
 import sys
 from collections.abc import Sequence
 
-from clinical_ie.errors import ClinicalIEError, InputError
+from clinical_ie.errors import ClinicalIEError, InputError, did_you_mean
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "fit": ("training", "train a model; -c FILE adds a configuration, later ones win"),
-    "validate": ("training", "score a run's best checkpoint on the development split"),
-    "test": ("training", "score a run's best checkpoint on the test split"),
-    "predict": ("training", "annotate texts with a run's best checkpoint"),
+    "fit": ("runs", "train a model; -c adds a configuration, later ones win"),
+    "validate": ("runs", "score a run's best checkpoint on the development split"),
+    "test": ("runs", "score a run's best checkpoint on the test split"),
+    "predict": ("runs", "annotate texts with a run's best checkpoint"),
     "pipeline": ("pipeline", "train an entity and a relation model as one run, or annotate texts with both"),
     "corpus": ("corpus", "check, describe and convert corpora"),
     "score": ("score", "compare predicted with gold annotations under official rules"),
     "export": ("export", "write a generator as an adapter or a whole model that other software loads"),
     "demo": ("demo", "train and test on the embedded corpus, in a few minutes"),
+}
+
+_GOING_ON = {
+    "fit": "; if RUN/checkpoints/last.ckpt was written, the same command goes on from there with --ckpt_path=RUN/checkpoints/last.ckpt",
+    "pipeline": "; the same command goes on from there",
 }
 
 _HELP = """usage: clinical-ie COMMAND [options]
@@ -30,7 +35,8 @@ Clinical notes to structured patient information.
 
 {commands}
 
-clinical-ie COMMAND --help tells more. Exit codes: 0 fine, 2 bad usage or input, 1 anything else.
+Start with `clinical-ie demo`; `clinical-ie COMMAND --help` shows the options of a command.
+Exit codes: 0 fine, 2 bad usage or input, 1 anything else.
 """
 
 
@@ -39,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         rows = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
-        print(_HELP.format(commands="\n".join(rows)), end="")
+        print(_HELP.format(commands="\n".join(rows)), end="", file=sys.stdout if given else sys.stderr)
         return 0 if given else 2
     if given[0] in ("-V", "--version"):
         from importlib.metadata import version
@@ -47,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"clinical_ie {version('clinical_ie')}")
         return 0
     if given[0] not in COMMANDS:
-        print(f"clinical-ie: no command {given[0]!r}; known are {', '.join(COMMANDS)}", file=sys.stderr)
+        near = did_you_mean(given[0], COMMANDS) or f"; known are {', '.join(COMMANDS)}"
+        print(f"clinical-ie: no command {given[0][:100]!r}{near}", file=sys.stderr)
         return 2
     module = importlib.import_module(f"clinical_ie.commands.{COMMANDS[given[0]][0]}")
     try:
@@ -62,4 +69,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
+        print(f"clinical-ie {given[0]}: interrupted{_GOING_ON.get(given[0], '')}", file=sys.stderr)
         return 1

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from clinical_ie.commands.arguments import Parser
 from clinical_ie.corpora import Corpus, find
 from clinical_ie.corpora.corpus import BratCorpus
 from clinical_ie.document import Document
@@ -145,8 +146,12 @@ def _tell(findings: Findings, console: Console) -> None:
         console.print(f"{kind}: {count:,} x {code}", highlight=False)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="clinical-ie corpus", description="Check, describe and convert corpora.")
+def _parser() -> Parser:
+    parser = Parser(
+        prog="clinical-ie corpus",
+        example="clinical-ie corpus check /data/my_notes --corpus my_notes.yaml",
+        description="Check, describe and convert corpora.",
+    )
     commands = parser.add_subparsers(required=True, metavar="check|stats|convert")
     described = "maccrobat, n2c2_2018, ..., or a YAML file that describes a BRAT folder"
 

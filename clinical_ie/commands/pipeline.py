@@ -7,7 +7,6 @@ is an ordinary command in a process of its own, so any strategy works, and the s
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 import yaml
 
 from clinical_ie.commands import configurations
+from clinical_ie.commands.arguments import Parser
 from clinical_ie.errors import FileFormatError, RunError, SettingError
 from clinical_ie.files import read_text, write_text
 from clinical_ie.reports.prediction_folder import set_all_aside
@@ -30,8 +30,9 @@ _BEST, _LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 
 def run(arguments: Sequence[str]) -> int:
     """Train what is not trained yet, join, score; or annotate texts."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="clinical-ie pipeline",
+        example="clinical-ie pipeline demo --run_dir=runs/demo_pipeline",
         description="Train an entity model and a relation model, score them on gold entities and end to end; or annotate texts with both.",
         epilog="An option for a stage is one of `clinical-ie fit`, such as --both=--data.root=/data/notes",
     )

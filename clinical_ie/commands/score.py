@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from clinical_ie.commands.arguments import Parser
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.files import write_text
@@ -117,8 +118,12 @@ def _rules(options: argparse.Namespace) -> RuleSet:
     return rules
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="clinical-ie score", description="Compare predicted with gold annotations.")
+def _parser() -> Parser:
+    parser = Parser(
+        prog="clinical-ie score",
+        example="clinical-ie score --gold gold/ --predicted system/ --rules n2c2-2018 --json scores.json",
+        description="Compare predicted with gold annotations.",
+    )
     parser.add_argument("--gold", required=True, metavar="DIR", help="BRAT folder or .jsonl file with the truth")
     parser.add_argument("--predicted", required=True, metavar="DIR", help="the same from a system; .ann files are enough")
     parser.add_argument(
