@@ -11,9 +11,10 @@ from typing import TypeVar
 
 from clinical_ie.commands.arguments import Parser
 from clinical_ie.document import Document
-from clinical_ie.errors import SettingError
+from clinical_ie.errors import SettingError, printable
 from clinical_ie.files import write_text
 from clinical_ie.formats import brat, brat_literal, jsonl
+from clinical_ie.formats.brat.offsets import CHARACTERS, RULES
 from clinical_ie.formats.brat_literal import LiteralNote
 from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.folders import find_files
@@ -27,7 +28,8 @@ from clinical_ie.scoring.shac import Shac2022
 N = TypeVar("N", Document, LiteralNote)
 Texts = Mapping[str, str] | None
 """Document id -> text, for files of annotations without a text beside them."""
-Reader = Callable[[str, Findings, Texts], list[N]]
+Reader = Callable[[str, Findings, Texts, str], list[N]]
+"""Notes of a path, given where findings go, texts, and what the offsets of BRAT files count."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -66,29 +68,37 @@ def _scores(
     judge: Callable[[list[N], list[N], Mapping[str, LiteralNote] | None], Score],
 ) -> tuple[Score, Score | None]:
     """The scores of the system and of the second one, if there is one, both on gold's texts."""
-    gold = reader(options.gold, sides["gold"], None)
+    gold = reader(options.gold, sides["gold"], None, options.gold_offsets)
     texts = {note.id: note.text for note in gold if note.text is not None}
 
     def scored(path: str, side: str) -> Score:
-        notes = reader(path, sides[side], texts)
+        notes = reader(path, sides[side], texts, options.offsets)
         return judge(gold, on_texts(notes, texts, path, sides[side]), _written(path) if sides[side].errors else None)
 
     return scored(options.predicted, "predicted"), scored(options.compare, "compare") if options.compare else None
 
 
-def read(path: str, findings: Findings, texts: Texts) -> list[Document]:
-    """Documents of a BRAT folder, or of JSON lines."""
-    return jsonl.read(path, findings) if _holds_json_lines(path) else brat.read(path, findings, texts=texts)
+def read(path: str, findings: Findings, texts: Texts, offsets: str) -> list[Document]:
+    """Documents of a BRAT folder, or of JSON lines.
+
+    Raises:
+        SettingError: Offsets of JSON lines are to count something else than characters.
+    """
+    if not _holds_json_lines(path):
+        return brat.read(path, findings, texts=texts, offsets=offsets)
+    if offsets != CHARACTERS:
+        raise SettingError(f"{printable(path)}: offsets {offsets} are for BRAT files; those of JSON lines count characters")
+    return jsonl.read(path, findings)
 
 
-def read_literally(path: str, findings: Findings, texts: Texts) -> list[LiteralNote]:
+def read_literally(path: str, findings: Findings, texts: Texts, offsets: str) -> list[LiteralNote]:
     """The same as the files write it."""
     if _holds_json_lines(path):
-        documents = jsonl.read(path, findings)
+        documents = read(path, findings, texts, offsets)
         for event in (event for document in documents for event in document.events):
             findings.warning(path, 0, "event-not-counted", f"{event.id} is an event, which only gives its trigger to relations")
         return [LiteralNote.of(document) for document in documents]
-    return brat_literal.read(path, findings, texts=texts)
+    return brat_literal.read(path, findings, texts=texts, offsets=offsets)
 
 
 def _written(path: str) -> dict[str, LiteralNote] | None:
@@ -142,6 +152,9 @@ def _parser() -> Parser:
         help="95 %% confidence intervals from N bootstrap samples of documents; 0, the default, for none",
     )
     parser.add_argument("--lenient", action="store_true", help="mend and count broken records instead of stopping at the first")
+    counted = f"{', '.join(RULES)}, or some joined by +"
+    parser.add_argument("--offsets", default=CHARACTERS, metavar="RULE", help=f"what offsets of predicted BRAT files count: {counted}")
+    parser.add_argument("--gold-offsets", default=CHARACTERS, metavar="RULE", help="the same for gold files")
     parser.add_argument("--triggers", default="overlap", choices=("overlap", "exact", "min_dist"), help="shac-2022: equal triggers")
     parser.add_argument(
         "--span-arguments",

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from clinical_ie.document import Document
 from clinical_ie.errors import InputError, printable
+from clinical_ie.formats.brat.offsets import CHARACTERS, Positions, check_rule, checked_rule
 from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.folders import find_files, text_of
 
@@ -55,18 +56,23 @@ class LiteralNote:
         return cls(document.id, document.text, tuple(mentions.values()), links)
 
 
-def read(folder: Path | str, findings: Findings | None = None, *, texts: Mapping[str, str] | None = None) -> list[LiteralNote]:
+def read(
+    folder: Path | str, findings: Findings | None = None, *, texts: Mapping[str, str] | None = None, offsets: str = CHARACTERS
+) -> list[LiteralNote]:
     """The notes of a folder and its sub-folders, by path; the id is the path of the ``.ann`` file without its ending.
 
     Args:
         folder: Where the files lie.
         findings: Counts what is wrong or odd; strict when left out.
         texts: Note id -> text, for ``.ann`` files without ``.txt`` beside them.
+        offsets: What the offsets of the files count (see `clinical_ie.formats.brat.read`); of use only where there is a text.
 
     Raises:
+        SettingError: Another word for what offsets count.
         InputError: No such folder, or no ``.ann`` file in it.
         FileFormatError: A line that is no record, or a relation of something that is not there, in strict mode.
     """
+    check_rule(offsets)
     findings = Findings() if findings is None else findings
     findings.begin()
     files = {name: paths for name, paths in find_files(folder, (".ann", ".txt"), findings).items() if ".ann" in paths}
@@ -77,11 +83,13 @@ def read(folder: Path | str, findings: Findings | None = None, *, texts: Mapping
         text = text_of(paths[".txt"], findings) if ".txt" in paths else (texts or {}).get(name)
         annotation = text_of(paths[".ann"], findings)
         if annotation is not None:
-            notes.append(parse(name, text, annotation, findings, path=paths[".ann"]))
+            notes.append(parse(name, text, annotation, findings, path=paths[".ann"], offsets=offsets))
     return notes
 
 
-def parse(name: str, text: str | None, annotation: str, findings: Findings | None = None, *, path: str = "") -> LiteralNote:
+def parse(
+    name: str, text: str | None, annotation: str, findings: Findings | None = None, *, path: str = "", offsets: str = CHARACTERS
+) -> LiteralNote:
     """One note from its records.
 
     Raises:
@@ -89,11 +97,13 @@ def parse(name: str, text: str | None, annotation: str, findings: Findings | Non
     """
     findings = Findings() if findings is None else findings
     path = path or f"{name}.ann"
+    lines = _LINE_END.split(annotation.removeprefix("\ufeff"))
+    positions = None if text is None else Positions(text, checked_rule(text, lines, offsets, findings, path))
     mentions: dict[str, Mention] = {}
     relations: dict[str, tuple[int, str, str, str]] = {}
     triggers: dict[str, str] = {}
     open_characters = 0  # of a covered text that goes on in the next line
-    for number, line in enumerate(_LINE_END.split(annotation.removeprefix("\ufeff")), 1):
+    for number, line in enumerate(lines, 1):
         record = line.strip()
         if not record:
             continue
@@ -102,6 +112,8 @@ def parse(name: str, text: str | None, annotation: str, findings: Findings | Non
             if identifier in mentions:
                 findings.warning(path, number, "duplicate-id", f"{identifier} stands here again, and the last one counts")
             numbers = [int(part) for part in ranges.replace(";", " ").split(" ")]
+            if positions is not None:
+                numbers = [positions.character(offset) for offset in numbers]
             start, end = numbers[0], numbers[-1]
             mentions[identifier] = (kind, start, end)
             _count_oddities(identifier, numbers, text, findings, path, number)

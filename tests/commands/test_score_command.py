@@ -192,6 +192,25 @@ def test_a_system_with_another_text_is_refused(tmp_path: Path, rules: str, form:
         assert system in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rules", RULES)
+def test_a_system_whose_offsets_count_otherwise_is_refused_with_the_rule(
+    tmp_path: Path, rules: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program that counts a CRLF as one, on gold's text."""
+    gold, shifted = on_lines(tmp_path / "gold", "\r\n"), on_lines(tmp_path / "system", "\n")
+    Path(shifted, "ward/a.txt").write_bytes(Path(gold, "ward/a.txt").read_bytes())
+    assert main(["score", "--gold", gold, "--predicted", shifted, "--rules", rules]) == 2
+    assert "--offsets crlf-as-one" in capsys.readouterr().err
+    for more in (["--offsets", "crlf-as-one"], ["--lenient"]):
+        data = result(tmp_path, gold, shifted, "--rules", rules, *more)
+        rows = [data["overall"]] if rules == "shac-2022" else [data[kind]["strict"]["micro"] for kind in ("entities", "relations")]
+        assert all((row["tp"] > 0, row["fp"], row["fn"]) == (True, 0, 0) for row in rows)
+    assert main(["score", "--gold", shifted, "--predicted", gold, "--rules", rules, "--gold-offsets", "crlf-as-one"]) == 0
+    assert main(["score", "--gold", gold, "--predicted", as_json_lines(gold), "--rules", rules, "--offsets", "utf-16"]) == 2
+    assert "for BRAT files" in capsys.readouterr().err
+    assert main(["score", "--gold", gold, "--predicted", gold, "--rules", rules, "--offsets", "bytes"]) == 2
+
+
 @pytest.mark.parametrize("lenient", [[], ["--lenient"]])
 @pytest.mark.parametrize(
     ("predicted", "entities", "relations"),

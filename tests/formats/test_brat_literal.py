@@ -139,3 +139,15 @@ def test_folders_without_texts(tmp_path: Path) -> None:
     (tmp_path / "a.ann").unlink()
     with pytest.raises(InputError, match=r"no \.ann file"):
         brat_literal.read(tmp_path)
+
+
+def test_offsets_that_count_otherwise() -> None:
+    text = "\U0001f600 aspirin"
+    findings = Findings(strict=False)
+    lines = "T1\tDrug 3 10\taspirin\nT2\tDrug 1 10\tx\nT3\tDrug 12 14\tx"
+    note = brat_literal.parse("a", text, lines, findings, offsets="utf-16")
+    # An offset inside the pair goes to its character; those behind the text stay behind it, one less than they were.
+    assert note.mentions == (("Drug", 2, 9), ("Drug", 0, 9), ("Drug", 11, 13))
+    assert findings.counts() == {"offsets-outside-text": 1}
+    with pytest.raises(FileFormatError, match="--offsets utf-16"):
+        brat_literal.parse("a", text, "T1\tDrug 3 10\taspirin")

@@ -15,6 +15,7 @@ from itertools import combinations
 from clinical_ie.document import Fragment
 from clinical_ie.errors import SettingError
 from clinical_ie.formats.brat.covered_text import last_line
+from clinical_ie.formats.findings import Findings
 
 CHARACTERS = "characters"
 _PARTS = {
@@ -67,6 +68,15 @@ class Positions:
             ranges = [(places[start], places[end]) if max(start, end) <= last else (-1, -1) for start, end in ranges]
         return list(ranges) if all(0 <= start < end <= self.length for start, end in ranges) else None
 
+    def character(self, offset: int) -> int:
+        """The character at an offset; offsets that the text does not have stay outside of it, as far as they were."""
+        if self.table is None or offset < 0:
+            return offset
+        last = len(self.table) - 1
+        if offset > last:
+            return self.length + offset - last
+        return self.table[offset] if self.table[offset] >= 0 else self.table[offset - 1]
+
 
 def _table(text: str, parts: frozenset[str]) -> list[int]:
     """Offset of the file -> character; -1 in the middle of one."""
@@ -100,6 +110,21 @@ def better_rule(text: str, lines: Sequence[str], rule: str) -> tuple[str, int] |
     left = {other: len(_disagreements(text, lines, other)) for other in others if other != rule}
     best = min(left, key=lambda other: left[other])
     return (best, failing[0]) if left[best] * 10 <= len(failing) else None
+
+
+def checked_rule(text: str, lines: Sequence[str], rule: str, findings: Findings, path: str) -> str:
+    """The rule to read a file by: the given one, or, noted as an error, the only one under which its covered texts agree with the text.
+
+    Raises:
+        FileFormatError: There is a better rule, in strict mode.
+    """
+    found = better_rule(text, lines, rule)
+    if found is None:
+        return rule
+    better, number = found
+    problem = f"the offsets of this file {described(better)}: only under that rule do its covered texts agree with the text"
+    findings.error(path, number, "shifted-offsets", problem, remedy=f"read it with offsets: {better} (--offsets {better})")
+    return better
 
 
 def _has_pairs(text: str) -> bool:

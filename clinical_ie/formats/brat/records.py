@@ -21,7 +21,7 @@ from clinical_ie.document import (
 from clinical_ie.errors import DocumentError
 from clinical_ie.formats.brat.covered_text import last_line, lines_of
 from clinical_ie.formats.brat.dangling import Records, drop_dangling
-from clinical_ie.formats.brat.offsets import CHARACTERS, Positions, better_rule, described, numbers
+from clinical_ie.formats.brat.offsets import CHARACTERS, Positions, checked_rule, numbers
 from clinical_ie.formats.findings import Findings
 
 # Every pattern has one way to match: none of them tries a line again from another place.
@@ -68,10 +68,7 @@ def parse(
     findings = Findings() if findings is None else findings
     path = path or f"{document_id}.ann"
     lines = lines_of(annotation)
-    if found := better_rule(text, lines, offsets):
-        offsets, number = found
-        problem = f"the offsets of this file {described(offsets)}: only under that rule do its covered texts agree with the text"
-        findings.error(path, number, "shifted-offsets", problem, remedy=f"read it with offsets: {offsets} (--offsets {offsets})")
+    offsets = checked_rule(text, lines, offsets, findings, path)
     return _Parser(document_id, text, lines, findings, path, Positions(text, offsets)).document()
 
 
