@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from clinical_ie.commands.arguments import Parser
 from clinical_ie.document import Document
-from clinical_ie.errors import SettingError, printable
+from clinical_ie.errors import InputError, SettingError, printable
 from clinical_ie.files import write_text
 from clinical_ie.formats import brat, brat_literal, jsonl
 from clinical_ie.formats.brat.offsets import CHARACTERS, RULES
@@ -73,9 +73,19 @@ def _scores(
 
     def scored(path: str, side: str) -> Score:
         notes = reader(path, sides[side], texts, options.offsets)
+        _check_names(options.gold, [note.id for note in gold], path, [note.id for note in notes])
         return judge(gold, on_texts(notes, texts, path, sides[side]), _written(path) if sides[side].errors else None)
 
     return scored(options.predicted, "predicted"), scored(options.compare, "compare") if options.compare else None
+
+
+def _check_names(gold: str, ours: Sequence[str], path: str, theirs: Sequence[str]) -> None:
+    """Refuse folders that have no document in common: one of them is the wrong one, or lies a level deeper."""
+    if ours and theirs and not set(ours) & set(theirs):
+        raise InputError(
+            f"{printable(path)}: none of its documents has the name of one in {printable(gold)};"
+            f" names there are like {printable(ours[0])}, here like {printable(theirs[0])}; give folders in which they are the same"
+        )
 
 
 def read(path: str, findings: Findings, texts: Texts, offsets: str) -> list[Document]:

@@ -28,7 +28,8 @@ def show(
     `findings` are those of each side: gold, predicted, compare.
     """
     console = console or Console()
-    console.print(f"{len(score.documents)} documents under {score.rules} (macro averages over {score.macro_over})")
+    averages = "micro average over all rows" if score.macro_over == "rows" else f"macro averages over {score.macro_over}"
+    console.print(f"{len(score.documents)} documents under {score.rules} ({averages})")
     _show_files(score, console)
     for side, found in (findings or {}).items():
         for code, count in sorted(found.counts().items()):

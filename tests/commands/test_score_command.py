@@ -292,6 +292,16 @@ def test_zeros_are_explained(tmp_path: Path, pair: tuple[str, str], capsys: pyte
     assert "1 x event-not-counted while reading gold" in shown(as_json_lines(events), pair[1], "n2c2-2018")
 
 
+@pytest.mark.parametrize("rules", RULES)
+def test_folders_without_a_common_document_are_refused(tmp_path: Path, rules: str, capsys: pytest.CaptureFixture[str]) -> None:
+    gold, deeper = folder(tmp_path / "gold", {"a": EVENTS}), folder(tmp_path / "system" / "data", {"a": EVENTS})
+    assert main(["score", "--gold", gold, "--predicted", str(Path(deeper).parent), "--rules", rules]) == 2
+    assert "names there are like a, here like data/a" in capsys.readouterr().err
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("", encoding="utf-8")  # a system that wrote nothing at all is another matter
+    assert main(["score", "--gold", gold, "--predicted", str(empty), "--rules", rules]) == (2 if rules == "shac-2022" else 0)
+
+
 def test_unknown_rules_are_answered_with_the_nearest(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", "--gold", pair[0], "--predicted", pair[1], "--rules", "shac2022"]) == 2
     assert "did you mean 'shac-2022'?" in capsys.readouterr().err
