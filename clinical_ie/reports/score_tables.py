@@ -62,9 +62,9 @@ def _show_empty_sides(score: Score, console: Console) -> None:
     else:
         counts = total(score.micro(kind, "strict") for kind in KINDS)
         what = "mentions and no relations" + (" (it does not count arguments of events)" if score.rules == "n2c2-2018" else "")
-    for side, number in (("gold", counts.tp + counts.fn), ("predicted", counts.tp + counts.fp)):
-        if score.documents and not number:
-            console.print(f"[bold yellow]the {side} documents have no {what}[/]")
+    empty = [side for side, number in (("gold", counts.tp + counts.fn), ("predicted", counts.tp + counts.fp)) if not number]
+    if score.documents and empty:
+        console.print(f"[bold yellow]the {' and the '.join(empty)} documents have no {what}[/]")
 
 
 def _table(score: Score, kind: Kind, samples: int) -> Table:
@@ -123,11 +123,11 @@ def _compare(score: Score, other: Score, kind: Kind, names: tuple[str, str | Non
 
 
 def _event_table(score: Score) -> Table:
-    table = Table(title="events", title_justify="left")
+    table = Table(title="events", title_justify="left", padding=(0, 0), pad_edge=False)
     for name in ("event", "argument", "subtype"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold", ratio=1)
     for name in ("gold", "predicted", "tp", "P", "R", "F1"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     rows = [(row["event"], row["argument"], row["subtype"], row["gold"], row["predicted"], row["tp"]) for row in score.events()]
     for event, argument, subtype, gold, predicted, tp in rows:
         counts = Counts(tp, predicted - tp, gold - tp)

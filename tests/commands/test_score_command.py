@@ -281,10 +281,11 @@ def test_zeros_are_explained(tmp_path: Path, pair: tuple[str, str], capsys: pyte
 
     nothing = folder(tmp_path / "nothing", {"a": [], "b": []})
     events = folder(tmp_path / "events", {"a": EVENTS, "b": DRUGS})
-    assert "the gold documents have no events, all that shac-2022 counts (strict-one-to-one counts mentions" in shown(*pair, "shac-2022")
+    none = "the gold and the predicted documents have no events, all that shac-2022 counts (strict-one-to-one counts mentions"
+    assert none in shown(*pair, "shac-2022")
     said = shown(events, pair[1], "shac-2022")
     assert "the predicted documents have no events" in said
-    assert "the gold documents" not in said
+    assert "the gold" not in said
     for rules in ("strict-one-to-one", "n2c2-2018"):
         assert "the predicted documents have no mentions and no relations" in shown(pair[0], nothing, rules)
         assert "documents have no" not in shown(*pair, rules)
@@ -379,6 +380,17 @@ def test_figures_are_whole_on_a_narrow_terminal(
     said = capsys.readouterr().out
     assert "0.5714" in said  # strict micro F1 of entities, 4 / 7
     assert "Strength" in said
+    assert "\u2026" not in said
+
+
+def test_events_are_whole_on_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    records = ["T1\tEnvironmentalExposure 0 7\taspirin", "T2\tExposureHistoryOfAnyKind 8 13\t81 mg", "E1\tEnvironmentalExposure:T1 X:T2"]
+    gold = folder(tmp_path / "gold", {"a": records})
+    assert main(["score", "--gold", gold, "--predicted", gold, "--rules", "shac-2022"]) == 0
+    said = capsys.readouterr().out
+    assert "predicted" in said
+    assert "1.0000" in said
     assert "\u2026" not in said
 
 
