@@ -85,7 +85,7 @@ class Run:
         self.model: Any = load_run(folder)
         settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["data"]["task"]
         kind = {"EntityInstruction": EntityInstruction, "JointInstruction": JointInstruction}[settings["class_path"].rpartition(".")[2]]
-        self.task = kind(**{**settings["init_args"], "variation": None})
+        self.task = kind(**{**settings["init_args"], "augmentation": None})
         source = Source(corpus.name, corpus.schema, self.model.subwords)
         self.examples = [example for document in notes for example in self.task.examples(document, source)]
         base, ratio = self.model.max_new_tokens_base, self.model.max_new_tokens_ratio

@@ -54,7 +54,7 @@ def main() -> None:
         model = load_run(run)
         settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]["task"]
         kind = getattr(tasks, settings["class_path"].rpartition(".")[2])
-        task = kind(**{**settings["init_args"], "variation": None})
+        task = kind(**{**settings["init_args"], "augmentation": None})
         source = Source(corpus.name, corpus.schema, model.subwords)
         examples = [example for document in gold for example in task.examples(document, source)]
         for threshold in options.backtrack_threshold if examples[0].grammar is not None else ["free"]:

@@ -1,4 +1,4 @@
-"""What an exported generator is to be asked, for software that knows nothing of this package."""
+"""The prompts of an exported generator, for software without this package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clinical_ie.files import write_text
-from clinical_ie.prompts.template import asked, instruction
+from clinical_ie.prompts.prompt_template import render_instruction, render_text
 from clinical_ie.schema import Schema
 
 PROMPTS = "prompts.json"
@@ -33,10 +33,10 @@ def write_prompts(folder: Path, task: Any, schemas: Mapping[str, Schema], tokeni
         "segment": task.segment,
         "answer": {
             "syntax": task.response.name,
-            "instruction": task.wording.formats[task.response.name],
+            "instruction": task.prompt_template.formats[task.response.name],
             "parser": f"clinical_ie.prompts.responses.FORMATS[{task.response.name!r}]().{'parse_links' if given else 'parse'}",
         },
-        "wording": task.wording.fingerprint,
+        "prompt_template": task.prompt_template.fingerprint,
         "corpora": prompts,
     }
     if given:
@@ -50,10 +50,14 @@ def write_prompts(folder: Path, task: Any, schemas: Mapping[str, Schema], tokeni
 
 def _prompt(task: Any, schema: Schema, tokenizer: Any, given: list[tuple[str, str]]) -> dict[str, Any]:
     """The prompt as the model has learned it, and the messages whose chat template gives it, where there are some."""
-    question = task.question(schema)
-    system, before, suffix = task.wording.system, instruction(task.wording, question), asked(task.wording, TEXT, given)
+    spec = task.spec(schema)
+    system, before, suffix = (
+        task.prompt_template.system,
+        render_instruction(task.prompt_template, spec),
+        render_text(task.prompt_template, TEXT, given),
+    )
     user = before + suffix
-    ids = tokenizer.prompt_prefix(system, before) + tokenizer.prompt_suffix(suffix, task.wording.answer)
+    ids = tokenizer.prompt_prefix(system, before) + tokenizer.prompt_suffix(suffix, task.prompt_template.answer)
     prompt = tokenizer.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     forms = (
         [{"role": "system", "content": system}, {"role": "user", "content": user}],
@@ -62,8 +66,8 @@ def _prompt(task: Any, schema: Schema, tokenizer: Any, given: list[tuple[str, st
     return {
         "messages": next((messages for messages in forms if _rendered(tokenizer, messages) == prompt), None),
         "prompt": prompt,
-        "types": list(question.vocabulary.types),
-        "links": list(question.vocabulary.labels),
+        "types": list(spec.label_names.types),
+        "links": list(spec.label_names.labels),
     }
 
 

@@ -26,7 +26,7 @@ _FREE = re.compile(
         | answer_room | draft )
     | data\.( tokenizer | texts | mentions | workers | eval_batch_budget | lenient )
     | data\.corpora\.\d+\.init_args\.root
-    | data\.task\.init_args\.( wording | demonstrations )
+    | data\.task\.init_args\.( prompt_template | demonstrations )
     )""",
     re.VERBOSE,
 )

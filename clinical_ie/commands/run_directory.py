@@ -14,7 +14,7 @@ from clinical_ie.strategies.checkpoint_names import BEST, LAST
 
 CONFIG = "config.yaml"
 _PARTS = ("state_dict", "optimizer_states", "loops", "callbacks", "schemas", "tuning", "tokenizer", "run")
-_PATHS = {"root", "backbone", "tokenizer", "wording", "demonstrations", "texts", "mentions"}
+_PATHS = {"root", "backbone", "tokenizer", "prompt_template", "demonstrations", "texts", "mentions"}
 """Settings that may name files; what they name is written down as an absolute path, so that a run works from any working directory."""
 
 

@@ -1,7 +1,7 @@
-"""Answers without syntax: mentions and links between them, on one line of text.
+"""Structured answers, independent of a response syntax: mentions and links, with white-space normalisation and offset alignment.
 
-Responses are made of lines and tabs, so mentions are given with every run of white space as one blank; `Flat` leads back to the
-characters of the text as it was.
+Responses are made of lines and tabs, so mentions have every run of white space as one blank; `NormalizedText` maps back to offsets
+of the original text.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ GAP = " ... "
 
 
 @dataclass(frozen=True, slots=True)
-class Flat:
+class NormalizedText:
     """A text with every run of white space as one blank.
 
-    `starts` and `ends` are, for each character of `text`, where the characters that it stands for begin and end.
+    `starts` and `ends` are the offsets in the original text of each character of `text`.
     """
 
     text: str
@@ -29,8 +29,8 @@ class Flat:
     ends: tuple[int, ...]
 
     @classmethod
-    def of(cls, text: str) -> Flat:
-        """The flat form of a text."""
+    def of(cls, text: str) -> NormalizedText:
+        """The normalised form of a text."""
         found: list[str] = []
         starts: list[int] = []
         ends: list[int] = []
@@ -46,11 +46,11 @@ class Flat:
         return cls("".join(found), tuple(starts), tuple(ends))
 
     def place(self, original: int) -> int:
-        """The flat character that stands for an original one."""
+        """The normalised offset of an original one."""
         return bisect_right(self.starts, original) - 1
 
-    def back(self, start: int, end: int) -> Fragment:
-        """The characters of the original text under a range of the flat one."""
+    def to_original(self, start: int, end: int) -> Fragment:
+        """The original offsets of a range of the normalised text."""
         return self.starts[start], self.ends[end - 1]
 
 
@@ -58,8 +58,8 @@ class Flat:
 class Mention:
     """A type and the words of a mention on one line, fragments joined by `GAP`.
 
-    `at` says where it stands: in a gold answer in the flat text (first fragment's start, last one's end); in a completion that
-    repeats the text, among the characters of that copy that are not white space; None where only the words are known.
+    `at` are its offsets: in a gold answer in the normalised text (first fragment's start, last one's end); in a completion that
+    copies the text, among the characters of that copy that are not white space; None where only the words are known.
     """
 
     type: str
@@ -78,17 +78,17 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All that should be said of a text. Mentions are in text order: start, then longest first."""
+    """The gold answer about a text. Mentions are in text order: start, then longest first."""
 
     mentions: tuple[Mention, ...]
     links: tuple[Link, ...] = ()
 
 
 @dataclass(slots=True)
-class Parsed:
-    """What a completion says, as far as it was understood; `problems` counts the rest by reason.
+class ParsedCompletion:
+    """The mentions and links parsed from a completion; `problems` counts what could not be parsed, by reason.
 
-    `copied` is the text as the completion repeats it, without white space, for syntaxes that repeat it.
+    `copied` is the text as the completion copies it, without white space, for syntaxes that do so.
     """
 
     mentions: list[Mention] = field(default_factory=list)
@@ -98,8 +98,8 @@ class Parsed:
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """The names that a completion may use, in the order in which they were asked for."""
+class LabelNames:
+    """The names of types and labels in a prompt, in its order."""
 
     types: tuple[str, ...]
     labels: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from clinical_ie.prompts.answers import Flat
+from clinical_ie.prompts.answers import NormalizedText
 from clinical_ie.prompts.draft_proposer import DraftProposer
 from clinical_ie.prompts.responses.response_format import LINK
 from clinical_ie.prompts.word_pattern import WORD
@@ -75,7 +75,7 @@ class Automaton:
     def __init__(self, grammar: Grammar) -> None:
         self.grammar = grammar
         self.grouped = grammar.response == "grouped"
-        flat = Flat.of(grammar.text).text.rstrip()  # no mention ends in a blank
+        flat = NormalizedText.of(grammar.text).text.rstrip()  # no mention ends in a blank
         self.bytes = flat.encode("utf-8", "surrogatepass")
         places = [0]
         for character in flat:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clinical_ie.document import Fragment, Span
-from clinical_ie.prompts.answers import GAP, Flat
+from clinical_ie.prompts.answers import GAP, NormalizedText
 from clinical_ie.prompts.text_index import TextIndex
 
 Status = Literal["constrained", "exact", "ordered", "fuzzy", "none"]
@@ -56,7 +56,7 @@ def ground(text: str, mentions: Sequence[tuple[str, str]], *, literal: bool = Fa
         mentions: Type and words, in the order of the completion.
         literal: The words are known to occur verbatim, perhaps inside other words.
     """
-    flat = Flat.of(text)
+    flat = NormalizedText.of(text)
     index = TextIndex(flat.text)
     known: dict[str, tuple[list[Fragment], bool]] = {}
     items: list[_Item] = []
@@ -78,7 +78,7 @@ def ground(text: str, mentions: Sequence[tuple[str, str]], *, literal: bool = Fa
     for rank, item in enumerate(items):
         if item.at is not None:
             status: Status = "fuzzy" if item.fuzzy else "exact" if item.is_anchor else "ordered"
-            found.append(Grounded(Span.of(*flat.back(*item.at)), status))
+            found.append(Grounded(Span.of(*flat.to_original(*item.at)), status))
         else:
             found.append(_last_resort(flat, index, items, rank, mentions[rank][1], chains))
     return found
@@ -218,7 +218,7 @@ def _start(item: _Item) -> int:
 
 
 def _in_fragments(
-    flat: Flat,
+    flat: NormalizedText,
     index: TextIndex,
     item: _Item,
     words: str,
@@ -246,11 +246,11 @@ def _in_fragments(
         return Grounded(None, "none")
     chosen = left.pop(place)
     item.at = chosen[0]
-    return Grounded(Span(tuple(flat.back(*fragment) for fragment in chosen)), "exact")
+    return Grounded(Span(tuple(flat.to_original(*fragment) for fragment in chosen)), "exact")
 
 
 def _last_resort(
-    flat: Flat,
+    flat: NormalizedText,
     index: TextIndex,
     items: list[_Item],
     rank: int,
@@ -275,7 +275,7 @@ def _last_resort(
     if found is None:
         return Grounded(None, "none")
     items[rank].at = found
-    return Grounded(Span.of(*flat.back(*found)), "fuzzy")
+    return Grounded(Span.of(*flat.to_original(*found)), "fuzzy")
 
 
 def counted(found: Sequence[Grounded]) -> Counter[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from clinical_ie.prompts.answers import Flat
+from clinical_ie.prompts.answers import NormalizedText
 from clinical_ie.prompts.draft_proposer import DraftProposer
 from clinical_ie.prompts.grammar import NEWLINE, Automaton, Context, Grammar, State
 from clinical_ie.prompts.word_pattern import WORD
@@ -22,7 +22,7 @@ class TextCopyingAutomaton(Automaton):
 
     def __init__(self, grammar: Grammar) -> None:
         super().__init__(grammar)
-        flat = Flat.of(grammar.text).text
+        flat = NormalizedText.of(grammar.text).text
         places = [0]
         for character in flat:
             places.append(places[-1] + len(self._escaped(character).encode("utf-8", "surrogatepass")))

@@ -1,7 +1,7 @@
 """An inverted index of a text's words: exact, case-insensitive and approximate string matching of mentions.
 
 Approximate matches are found by corrections of single words (symmetric deletes) or by trigrams, and ranked by edit distance. Offsets are
-those of the flat text (see `Flat`).
+those of the flat text (see `NormalizedText`).
 
 References: Garbe, SymSpell (2012), for deletion neighbourhoods; Hyyrö (2003) for the bit-parallel edit distance.
 """

@@ -1,4 +1,4 @@
-"""What a generator should answer of a segment, and what of the gold annotations its syntax leaves out."""
+"""Gold answers about a segment, and which gold annotations its response syntax cannot express."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from clinical_ie.document import Document, Entity, Fragment, Span
-from clinical_ie.prompts.answers import GAP, Answer, Flat, Link, Mention
+from clinical_ie.prompts.answers import GAP, Answer, Link, Mention, NormalizedText
 from clinical_ie.prompts.responses import ResponseFormat
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Target
+from clinical_ie.tasks.instruction_variants import InstructionVariant
 from clinical_ie.tasks.links import LinkLabels
-from clinical_ie.tasks.questions import Asked
 
 WHITE_SPACE = "begins or ends in white space"
 
 
 def trimmed(span: Span, text: str) -> Span | None:
-    """A span without the white space about its fragments; None where it holds nothing else."""
+    """A span without the white space about its fragments; None where it holds only white space."""
     found = []
     for start, end in span.fragments:
         inner = text[start:end].strip()
@@ -28,7 +28,7 @@ def trimmed(span: Span, text: str) -> Span | None:
 
 
 def trimmed_mentions(document: Document) -> list[Entity]:
-    """Mentions as answers give them, without white space about them and without those that are nothing else."""
+    """Mentions without white space around them; mentions of white space only are left out."""
     found = []
     for entity in document.entities:
         span = trimmed(entity.span, document.text)
@@ -37,14 +37,14 @@ def trimmed_mentions(document: Document) -> list[Entity]:
     return found
 
 
-def in_text_order(entities: list[Entity], what: Asked) -> list[Entity]:
-    """Mentions of the types asked for: start, then longest first, then the order of types."""
-    rank = {name: place for place, name in enumerate(what.types)}
+def in_text_order(entities: list[Entity], variant: InstructionVariant) -> list[Entity]:
+    """Mentions of the types in a prompt: start, then longest first, then the order of types."""
+    rank = {name: place for place, name in enumerate(variant.types)}
     return sorted((entity for entity in entities if entity.type in rank), key=lambda e: (e.start, -e.end, rank[e.type]))
 
 
-def mention_of(text: str, name: str, span: Span, segment: Fragment, flat: Flat) -> Mention:
-    """A mention of a segment in words, under the name that its type has in the question."""
+def mention_of(text: str, name: str, span: Span, segment: Fragment, flat: NormalizedText) -> Mention:
+    """A mention of a segment in words, under the name of its type in the prompt."""
     words = GAP.join(" ".join(text[start:end].split()) for start, end in span.fragments)
     first, last = (flat.place(edge - segment[0]) for edge in (span.start, span.end - 1))
     return Mention(name, words, (first, last + 1))
@@ -114,17 +114,17 @@ def expressible(
         if head in lost or tail in lost:
             why[f"a mention cannot be expressed: {lost[head if head in lost else tail]}"] += 1
             continue
-        said = Link(link.label, moved[head], moved[tail])
+        renumbered = Link(link.label, moved[head], moved[tail])
         if not (exact[link.head] and exact[link.tail]):
             why[f"a mention {WHITE_SPACE}"] += 1
-        elif said in links:
+        elif renumbered in links:
             why["annotated twice"] += 1
-        links[said] = None
+        links[renumbered] = None
     return Answer(tuple(answer.mentions[place] for place in kept), tuple(links)), [mentions[place] for place in kept], why
 
 
 def most_mentions(
-    text: str, segments: Sequence[Fragment], flats: Sequence[Flat], response: ResponseFormat
+    text: str, segments: Sequence[Fragment], flats: Sequence[NormalizedText], response: ResponseFormat
 ) -> Callable[[Sequence[Target]], int]:
     """How many of different mentions the answers about a text can hold exactly, at most."""
 

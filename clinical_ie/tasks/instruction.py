@@ -1,8 +1,10 @@
-"""Extraction by instruction: a question in words, an answer in words, grounded in the text.
+"""Generative information extraction by instruction: prompts, gold responses for instruction tuning, completions grounded in the text.
 
-A note is asked segment by segment, cut at ends of sentences. Every segment of a corpus is asked in the same words, so what comes before
-the text is shared. While training, variants of the instruction may ask for some types only, in another order, with other words,
-or under names that mean nothing, so that a model learns to follow definitions that it has not seen.
+A note is prompted segment by segment, cut at ends of sentences. All segments of a corpus have the same instruction, which is the shared
+prefix of their prompts. Instruction augmentation in training (subsets, order and paraphrases of types, masked names) teaches a model
+to follow definitions that it has not seen.
+
+References: Wang et al., InstructUIE (2023); Sainz et al., GoLLIE (ICLR 2024).
 """
 
 from __future__ import annotations
@@ -16,17 +18,17 @@ from typing import ClassVar, Literal
 from clinical_ie.document import Document, Entity, Fragment, Span
 from clinical_ie.errors import SettingError
 from clinical_ie.formats import jsonl
-from clinical_ie.prompts.answers import Answer, Flat, Link, Parsed, Vocabulary
+from clinical_ie.prompts.answers import Answer, LabelNames, Link, NormalizedText, ParsedCompletion
 from clinical_ie.prompts.grammar import Grammar
 from clinical_ie.prompts.grounding import Grounded, Status, counted, ground
+from clinical_ie.prompts.prompt_template import InstructionSpec, PromptTemplate, render_instruction, render_text
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.prompts.responses.markup import UNCLOSED
-from clinical_ie.prompts.template import Question, Wording, asked, instruction
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Coverage, Target, count_links, count_mentions
 from clinical_ie.tasks.gold_answers import expressible, gold_links, in_text_order, mention_of, most_mentions, trimmed_mentions
+from clinical_ie.tasks.instruction_variants import InstructionAugmentation, InstructionVariant, instruction_variant
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
-from clinical_ie.tasks.questions import Asked, Variation, question_of
 from clinical_ie.tasks.segments import segment_of, segments_of
 from clinical_ie.tasks.task import ChatEncoder, Example, Source, Task
 
@@ -49,12 +51,11 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class InstructionExample(Example):
-    """A segment with its question and response.
+    """A segment with its prompt and gold response.
 
-    `prefix_ids` are those of the shared prefix, `input_ids` those of the segment up to the answer, `response` the gold
-    answer with its end. `segment` are the characters of the text, `given` the ids of mentions that the question numbers, `types`
-    and `labels` the names that the answer uses, in the order of the question, each with what it stands for. `grammar` is what an
-    answer can say without being wrong, where its syntax allows for one.
+    `prefix_ids` are those of the shared prefix, `input_ids` those of the prompt's suffix, `response` the gold response with its
+    end token. `segment` are the offsets of its text, `given` the ids of mentions that the prompt numbers, `types` and `labels` the names
+    in the prompt, in its order, each with the schema's. `grammar` is that of constrained decoding, where the syntax has one.
     """
 
     prefix_ids: tuple[int, ...]
@@ -72,16 +73,16 @@ class InstructionExample(Example):
 
 
 class Instruction(Task[InstructionExample]):
-    """What all instructions share.
+    """The base of instruction tasks.
 
     Args:
-        response: Syntax of the answer.
-        segment: Most sub-words of text in a question.
-        window: Most positions of an example: instruction, question and response.
-        wording: Name of a wording, or a YAML file.
+        response: Syntax of responses.
+        segment: Most sub-words of text in a prompt.
+        window: Most positions of an example: prefix, suffix and response.
+        prompt_template: Name of a prompt template, or a YAML file.
         definitions: Give the definitions of the schema, not names alone.
-        variation: How instructions differ while training; None asks for all types in declared order.
-        demonstrations: A JSON-lines file of annotated documents to be shown before the text.
+        augmentation: Instruction augmentation in training; None gives all types in declared order.
+        demonstrations: A JSON-lines file of annotated documents as few-shot demonstrations.
         seed: Of all choices.
     """
 
@@ -93,26 +94,26 @@ class Instruction(Task[InstructionExample]):
         *,
         segment: int = 256,
         window: int = 2048,
-        wording: str = "unified",
+        prompt_template: str = "unified",
         definitions: bool = True,
-        variation: Variation | None = None,
+        augmentation: InstructionAugmentation | None = None,
         demonstrations: str | None = None,
         seed: int = 0,
     ) -> None:
         self.response = FORMATS[response]()
-        if self.kind != "entities" and not self.response.says_links:
-            raise SettingError(f"{response} cannot say links; take lines or grouped for {type(self).__name__}")
+        if self.kind != "entities" and not self.response.supports_links:
+            raise SettingError(f"{response} has no links; take lines or grouped for {type(self).__name__}")
         if segment < 8 or window < segment:
             raise SettingError(f"segment {segment}, window {window}: expected at least 8, and a window that holds more than a segment")
         self.segment, self.window, self.seed = segment, window, seed
-        self.wording = Wording.load(wording)
-        self.definitions, self.variation, self.demonstrations = definitions, variation, demonstrations
-        self._asked: dict[tuple[Schema, int, int], tuple[Asked, tuple[int, ...]]] = {}
+        self.prompt_template = PromptTemplate.load(prompt_template)
+        self.definitions, self.augmentation, self.demonstrations = definitions, augmentation, demonstrations
+        self._variants: dict[tuple[Schema, int, int], tuple[InstructionVariant, tuple[int, ...]]] = {}
 
     def examples(
         self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False
     ) -> list[InstructionExample]:
-        """The segments of a document with their questions and gold answers."""
+        """The segments of a document with their prompts and gold responses."""
         encoder = source.encoder
         if not isinstance(encoder, ChatEncoder):
             raise SettingError(f"{type(self).__name__} needs a decoder; give a configs/model file of a generator")
@@ -120,20 +121,20 @@ class Instruction(Task[InstructionExample]):
         coverage.of = "mentions" if self.kind == "entities" else "links"
         document = document.joined()
         segments = segments_of(document.text, encoder, self.segment)
-        flats = [Flat.of(document.text[slice(*segment)]) for segment in segments]
+        flats = [NormalizedText.of(document.text[slice(*segment)]) for segment in segments]
         trimmed = trimmed_mentions(document)
         untouched = set(document.entities)
         owner = {entity.id: segment_of(entity, segments) for entity in trimmed}
         links = gold_links(document, source.schema, owner, coverage.unrepresentable) if self.kind != "entities" else []
         found = []
         for number, (segment, flat) in enumerate(zip(segments, flats, strict=True)):
-            what, prefix_ids = self._question(source, encoder, f"{document.id}#{number}" if training else None)
-            mentions = in_text_order([e for e in trimmed if owner[e.id] == number], what)
+            variant, prefix_ids = self._prompt_parts(source, encoder, f"{document.id}#{number}" if training else None)
+            mentions = in_text_order([e for e in trimmed if owner[e.id] == number], variant)
             places = {entity.id: place for place, entity in enumerate(mentions)}
             answer = Answer(
-                tuple(mention_of(document.text, what.type_names[e.type], e.span, segment, flat) for e in mentions),
-                tuple(Link(what.label_names[rank], places[a], places[b]) for at, a, b, rank in links
-                      if at == number and rank in what.label_names and a in places and b in places),
+                tuple(mention_of(document.text, variant.type_names[e.type], e.span, segment, flat) for e in mentions),
+                tuple(Link(variant.label_names[rank], places[a], places[b]) for at, a, b, rank in links
+                      if at == number and rank in variant.label_names and a in places and b in places),
             )  # fmt: skip
             lost: Counter[str] = Counter()
             gold = len(mentions) if self.kind == "entities" else len(answer.links)
@@ -141,12 +142,12 @@ class Instruction(Task[InstructionExample]):
                 exact = [entity in untouched for entity in mentions]
                 answer, mentions, lost = expressible(answer, mentions, exact, self.response, flat.text, of_links=self.kind != "entities")
             example = self._example(
-                f"{source.corpus}/{document.id}#{number}", document, source, segment, flat, what, prefix_ids, answer, mentions
+                f"{source.corpus}/{document.id}#{number}", document, source, segment, flat, variant, prefix_ids, answer, mentions
             )
             if example.length > self.window:
                 if len(prefix_ids) + len(example.input_ids) >= self.window:
                     raise SettingError(
-                        f"a question of {len(prefix_ids)} + {len(example.input_ids)} sub-words leaves no room for an answer in a window of"
+                        f"a prompt of {len(prefix_ids)} + {len(example.input_ids)} sub-words leaves no room for a response in a window of"
                         f" {self.window} ({document.id}, characters {segment[0]} to {segment[1]}); lower data.task.segment or raise window"
                     )
                 lost["the answer is longer than the window"] += gold - lost.total()
@@ -156,51 +157,54 @@ class Instruction(Task[InstructionExample]):
         self._count(document, source.schema, segments, flats, owner, coverage)
         return found
 
-    def _question(self, source: Source, encoder: ChatEncoder, training: str | None) -> tuple[Asked, tuple[int, ...]]:
-        """What is asked, and the ids of the shared part; the same few variants for all examples of a corpus."""
-        variant = -1
-        if training is not None and self.variation is not None:
-            variant = random.Random(f"{self.seed}/{source.corpus}/{training}").randrange(self.variation.variants)
-        key = source.schema, id(encoder), variant
-        if key not in self._asked:
-            what = self._asked_of(source.schema, variant)
-            self._asked[key] = what, tuple(encoder.prompt_prefix(self.wording.system, instruction(self.wording, what.question)))
-        return self._asked[key]
+    def _prompt_parts(self, source: Source, encoder: ChatEncoder, training: str | None) -> tuple[InstructionVariant, tuple[int, ...]]:
+        """The instruction variant of an example, and the ids of the shared prefix; a corpus has a few variants."""
+        number = -1
+        if training is not None and self.augmentation is not None:
+            number = random.Random(f"{self.seed}/{source.corpus}/{training}").randrange(self.augmentation.variants)
+        key = source.schema, id(encoder), number
+        if key not in self._variants:
+            variant = self._variant(source.schema, number)
+            self._variants[key] = (
+                variant,
+                tuple(encoder.prompt_prefix(self.prompt_template.system, render_instruction(self.prompt_template, variant.spec))),
+            )
+        return self._variants[key]
 
-    def _asked_of(self, schema: Schema, variant: int = -1) -> Asked:
-        what = question_of(schema, self.kind, self.response, self.definitions, self.variation, variant, self.seed)
-        return what if self.demonstrations is None else self._demonstrated(what, schema)
+    def _variant(self, schema: Schema, number: int = -1) -> InstructionVariant:
+        variant = instruction_variant(schema, self.kind, self.response, self.definitions, self.augmentation, number, self.seed)
+        return variant if self.demonstrations is None else self._demonstrated(variant, schema)
 
-    def question(self, schema: Schema) -> Question:
-        """What is asked of every text of a corpus with this schema outside training."""
-        return self._asked_of(schema).question
+    def spec(self, schema: Schema) -> InstructionSpec:
+        """The instruction for a corpus with this schema outside training."""
+        return self._variant(schema).spec
 
-    def _demonstrated(self, what: Asked, schema: Schema) -> Asked:
-        """The same question with examples of texts and answers."""
+    def _demonstrated(self, variant: InstructionVariant, schema: Schema) -> InstructionVariant:
+        """The variant with few-shot demonstrations."""
         shown = []
         for document in jsonl.read(str(self.demonstrations)):
             whole = (0, len(document.text))
-            flat = Flat.of(document.text)
-            mentions = in_text_order(trimmed_mentions(document.joined()), what)
+            flat = NormalizedText.of(document.text)
+            mentions = in_text_order(trimmed_mentions(document.joined()), variant)
             places = {entity.id: place for place, entity in enumerate(mentions)}
             links = [
-                Link(what.label_names[rank], places[head.id], places[tail.id])
+                Link(variant.label_names[rank], places[head.id], places[tail.id])
                 for head, tail, rank in LinkLabels(schema).gold(document)
-                if rank in what.label_names and head.id in places and tail.id in places
+                if rank in variant.label_names and head.id in places and tail.id in places
             ]
-            found = tuple(mention_of(document.text, what.type_names[e.type], e.span, whole, flat) for e in mentions)
+            found = tuple(mention_of(document.text, variant.type_names[e.type], e.span, whole, flat) for e in mentions)
             answer = Answer(found, tuple(links))
             if self.kind != "relations":
                 answer, mentions, _ = expressible(answer, mentions, [True] * len(mentions), self.response, flat.text, of_links=True)
             given = tuple((mention.type, mention.text) for mention in answer.mentions) if self.kind == "relations" else ()
-            shown.append((document.text, given, self._written(answer, flat, what)))
-        return what.with_demonstrations(tuple(shown))
+            shown.append((document.text, given, self._written(answer, flat, variant)))
+        return variant.with_demonstrations(tuple(shown))
 
-    def _written(self, answer: Answer, flat: Flat, what: Asked) -> str:
-        vocabulary = what.question.vocabulary
+    def _written(self, answer: Answer, flat: NormalizedText, variant: InstructionVariant) -> str:
+        label_names = variant.spec.label_names
         if self.kind == "relations":
-            return self.response.render_links(answer.links, vocabulary)
-        return self.response.render(answer, flat.text, vocabulary)
+            return self.response.render_links(answer.links, label_names)
+        return self.response.render(answer, flat.text, label_names)
 
     def _example(
         self,
@@ -208,8 +212,8 @@ class Instruction(Task[InstructionExample]):
         document: Document,
         source: Source,
         segment: Fragment,
-        flat: Flat,
-        what: Asked,
+        flat: NormalizedText,
+        variant: InstructionVariant,
         prefix_ids: tuple[int, ...],
         answer: Answer,
         mentions: Sequence[Entity],
@@ -221,14 +225,16 @@ class Instruction(Task[InstructionExample]):
             name,
             document.id,
             source.corpus,
-            tuple(encoder.prompt_suffix(asked(self.wording, document.text[slice(*segment)], given), self.wording.answer)),
+            tuple(
+                encoder.prompt_suffix(render_text(self.prompt_template, document.text[slice(*segment)], given), self.prompt_template.answer)
+            ),
             prefix_ids,
-            tuple(encoder.response(self._written(answer, flat, what))),
+            tuple(encoder.response(self._written(answer, flat, variant))),
             segment,
             tuple(entity.id for entity in mentions) if self.kind == "relations" else (),
-            tuple(zip((row.name for row in what.question.types), what.types, strict=True)),
-            tuple((name, rank) for rank, name in what.label_names.items()),
-            what.grammar(document.text[slice(*segment)], source.schema, mentions if self.kind == "relations" else None),
+            tuple(zip((row.name for row in variant.spec.types), variant.types, strict=True)),
+            tuple((name, rank) for rank, name in variant.label_names.items()),
+            variant.grammar(document.text[slice(*segment)], source.schema, mentions if self.kind == "relations" else None),
         )
 
     def _count(
@@ -236,7 +242,7 @@ class Instruction(Task[InstructionExample]):
         document: Document,
         schema: Schema,
         segments: Sequence[Fragment],
-        flats: Sequence[Flat],
+        flats: Sequence[NormalizedText],
         owner: Mapping[str, int | None],
         coverage: Coverage,
     ) -> None:
@@ -251,7 +257,7 @@ class Instruction(Task[InstructionExample]):
             count_mentions(coverage, mentions, most)
             return
         labels = LinkLabels(schema)
-        said: dict[Target, bool] = {}
+        expressed: dict[Target, bool] = {}
 
         def possible(head: Entity, tail: Entity, name: str) -> bool:
             if head.id == tail.id or not labels.allows(name, head.type, tail.type):
@@ -260,9 +266,9 @@ class Instruction(Task[InstructionExample]):
                 return False
             for entity in (head, tail) if self.kind == "joint" else ():
                 key = entity.type, entity.span
-                if key not in said:
-                    said[key] = most([key]) == 1
-                if not said[key]:
+                if key not in expressed:
+                    expressed[key] = most([key]) == 1
+                if not expressed[key]:
                     return False
             return True
 
@@ -277,7 +283,7 @@ class Instruction(Task[InstructionExample]):
         schema: Schema,
         outcomes: Counter[str] | None = None,
     ) -> Document:
-        """A document with the mentions and links that were said and could be found in the text."""
+        """A document with the generated mentions and links that could be grounded in the text."""
         outcomes = Counter() if outcomes is None else outcomes
         labels = LinkLabels(schema)
         spans: dict[tuple[str, Span], None] = {}
@@ -308,7 +314,7 @@ class Instruction(Task[InstructionExample]):
             for link in parsed.links:
                 head, tail = ends[link.head], ends[link.tail]
                 if head is None or tail is None:
-                    outcomes["links to a mention that is not in the text"] += 1
+                    outcomes["links to an ungrounded mention"] += 1
                 else:
                     links.append((head, tail, ranks[link.label]))
         outcomes += Counter()
@@ -320,17 +326,17 @@ class Instruction(Task[InstructionExample]):
                 return document
         return self._linked(document, links, labels, schema, outcomes)
 
-    def _parsed(self, completion: Completion, example: InstructionExample) -> Parsed:
+    def _parsed(self, completion: Completion, example: InstructionExample) -> ParsedCompletion:
         text = completion.text
-        vocabulary = Vocabulary(tuple(name for name, _ in example.types), tuple(name for name, _ in example.labels))
+        label_names = LabelNames(tuple(name for name, _ in example.types), tuple(name for name, _ in example.labels))
         if completion.truncated and (separators := self.response.separators):
             text = text[: max(text.rfind(separator) for separator in separators) + 1]
         if self.kind == "relations":
-            return self.response.parse_links(text, vocabulary, len(example.given))
-        return self.response.parse(text, vocabulary)
+            return self.response.parse_links(text, label_names, len(example.given))
+        return self.response.parse(text, label_names)
 
-    def _grounded(self, text: str, parsed: Parsed, constrained: bool) -> list[Grounded]:
-        """Where mentions stand; to the letter where the completion repeats the text as it is, as far as it comes."""
+    def _grounded(self, text: str, parsed: ParsedCompletion, constrained: bool) -> list[Grounded]:
+        """The spans of mentions; their own where the completion copies the text, by grounding elsewhere."""
         if parsed.copied is not None and "".join(text.split()).startswith(parsed.copied):
             dense = [place for place, character in enumerate(text) if not character.isspace()]
             at = [mention.at or (0, 1) for mention in parsed.mentions]
@@ -360,13 +366,13 @@ class Instruction(Task[InstructionExample]):
 
 
 class EntityInstruction(Instruction):
-    """Mentions of all types in one answer."""
+    """Named entity recognition: mentions of all types in one response."""
 
     kind: ClassVar[Literal["entities", "relations", "joint"]] = "entities"
 
 
 class RelationInstruction(Instruction):
-    """Links between mentions that the question numbers; roles of events and their values are links."""
+    """Relation extraction: links between mentions that the prompt numbers; roles of events and their values are links."""
 
     kind: ClassVar[Literal["entities", "relations", "joint"]] = "relations"
     finds: ClassVar[Literal["entities", "relations"]] = "relations"
@@ -374,7 +380,7 @@ class RelationInstruction(Instruction):
 
 
 class JointInstruction(Instruction):
-    """Mentions and the links between them in one answer: relations, or events with arguments and values."""
+    """Joint extraction: mentions and links in one response; relations, or events with arguments and values."""
 
     kind: ClassVar[Literal["entities", "relations", "joint"]] = "joint"
     finds: ClassVar[Literal["entities", "relations"]] = "relations"

@@ -1,4 +1,4 @@
-"""Segments of a note: what a generator is asked about at a time."""
+"""Segments of a note: the text of one prompt of a generator."""
 
 from __future__ import annotations
 

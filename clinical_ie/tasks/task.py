@@ -74,7 +74,7 @@ class Example:
 
 E = TypeVar("E", bound=Example)
 Output = Any
-"""What a module says of one example, in plain Python: tag strings, relation labels, response text."""
+"""A module's output for one example, in plain Python: tag strings, relation labels, completion text."""
 
 
 class Task(ABC, Generic[E]):
@@ -96,7 +96,7 @@ class Task(ABC, Generic[E]):
             document: A text with what is known of it.
             source: Corpus, schema and tokenizer.
             coverage: Counts what cannot be expressed.
-            training: Whether the examples are to learn from, so that some of what is not there may be left out.
+            training: Whether the examples are for training, so that some negatives may be left out.
         """
 
     @abstractmethod
@@ -115,5 +115,5 @@ class Task(ABC, Generic[E]):
             examples: What `examples` gave for it.
             outputs: Example id -> output.
             schema: That of its corpus.
-            outcomes: Counts what became of what the model said, above all what could not be kept.
+            outcomes: Counts what became of the model's output, above all what could not be kept.
         """

@@ -26,7 +26,7 @@ from clinical_ie.document import Document, Entity, Span
 from clinical_ie.formats import brat
 from clinical_ie.modules import InstructionGenerator
 from clinical_ie.tasks.instruction import EntityInstruction
-from clinical_ie.tasks.questions import Variation
+from clinical_ie.tasks.instruction_variants import InstructionAugmentation
 from tests.models.tiny_decoders import tiny_generator
 
 pytestmark = pytest.mark.filterwarnings(
@@ -166,7 +166,7 @@ class Steps(pl.Callback):
 def data_of(notes: str, generator: str, packing: bool, budget: int, corpora: int = 1) -> ExtractionDataModule:
     schema = {"entities": [{"name": "Drug", "definition": "What is taken."}, {"name": "Dose", "definition": "How much."}]}
     known = [BratFolder(notes, schema, corpus_name=f"notes{number}", dev_share=0.1, test_share=0.1) for number in range(corpora)]
-    task = EntityInstruction("lines", segment=48, variation=Variation(variants=2))
+    task = EntityInstruction("lines", segment=48, augmentation=InstructionAugmentation(variants=2))
     return ExtractionDataModule(known, task, generator, batch_budget=budget, seed=3, packing=packing)  # type: ignore[arg-type]
 
 
@@ -235,7 +235,7 @@ def test_one_step_is_the_same_with_any_batches(notes: str, generator: str, tmp_p
     found = []
     for packing, budget, accumulated in ((True, 100_000, 1), (False, 100_000, 1), (True, 400, 1000), (False, 300, 1000)):
         data = data_of(notes, generator, packing, budget)
-        data.task.variation = None  # type: ignore[attr-defined]
+        data.task.augmentation = None  # type: ignore[attr-defined]
         model, trainer = fit(data, generator, tmp_path, max_epochs=1, accumulate_grad_batches=accumulated)
         assert trainer.global_step == 1
         found.append(dict(model.backbone.model.named_parameters()))

@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from clinical_ie.corpora import Demo
 from clinical_ie.decoding.logits_processor import GrammarConstrainedLogitsProcessor
 from clinical_ie.decoding.token_trie import TokenTrie
-from clinical_ie.prompts.answers import Vocabulary
+from clinical_ie.prompts.answers import LabelNames
 from clinical_ie.prompts.grammar import Grammar
 from clinical_ie.prompts.grounding import ground
 from clinical_ie.prompts.responses import Grouped, Lines
@@ -60,7 +60,7 @@ def test_mentions_occur_in_the_text(how: dict[str, Any], grouped: bool, tokenize
     number = 0
     for text, ids in zip(TEXTS, found[:, length:].tolist(), strict=True):
         assert 0 in ids, "it comes to an end by itself"
-        parsed = syntax.parse(tokenizer.decode(ids, skip_special_tokens=True), Vocabulary(TYPES, ("Of",)))
+        parsed = syntax.parse(tokenizer.decode(ids, skip_special_tokens=True), LabelNames(TYPES, ("Of",)))
         assert not parsed.problems
         places = ground(text, [(mention.type, mention.text) for mention in parsed.mentions], literal=True)
         assert all(place.span is not None for place in places)

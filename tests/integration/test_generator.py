@@ -20,7 +20,7 @@ from clinical_ie.callbacks.interruption import SafeInterruption
 from clinical_ie.cli import main
 from clinical_ie.commands.export import base_of, load_run, load_task
 from clinical_ie.formats import jsonl
-from clinical_ie.prompts.answers import Vocabulary
+from clinical_ie.prompts.answers import LabelNames
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.tasks.task import Source
 from tests.integration.processes import scored_by_ranks
@@ -102,7 +102,7 @@ def test_an_export_tells_the_prompt_that_the_model_was_trained_with(run: Path, s
     seen = tokenizer.decode([*example.prefix_ids, *example.input_ids], clean_up_tokenization_spaces=False)
     assert seen == prompt
     assert tokenizer.apply_chat_template(entry["messages"], tokenize=False, add_generation_prompt=True) == entry["prompt"]
-    parsed = FORMATS[prompts["answer"]["syntax"]]().parse("Drug\taspirin", Vocabulary(tuple(entry["types"]), tuple(entry["links"])))
+    parsed = FORMATS[prompts["answer"]["syntax"]]().parse("Drug\taspirin", LabelNames(tuple(entry["types"]), tuple(entry["links"])))
     assert [(mention.type, mention.text) for mention in parsed.mentions] == [("Drug", "aspirin")]
     page = (tmp_path / "adapter" / "README.md").read_text(encoding="utf-8")
     assert "AutoPeftModelForCausalLM" in page

@@ -12,7 +12,7 @@ from clinical_ie.decoding.generation import GenerationRequest, generate
 from clinical_ie.errors import SettingError
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.folders import locate
-from clinical_ie.prompts.answers import Vocabulary
+from clinical_ie.prompts.answers import LabelNames
 from clinical_ie.prompts.grammar import Grammar
 from clinical_ie.prompts.responses import Lines
 
@@ -45,6 +45,6 @@ def test_a_packaged_model_is_converted_once(tmp_path: Path, monkeypatch: pytest.
         tuple(prefix), tuple(subwords.prompt_suffix(f"Text: {text}", "")), 40, Grammar("lines", text, ("Tobacco", "Amount"))
     )
     (answer,) = generate(Decoder(folder), subwords, [request])
-    parsed = Lines().parse(subwords.decode(answer.ids), Vocabulary(("Tobacco", "Amount")))
+    parsed = Lines().parse(subwords.decode(answer.ids), LabelNames(("Tobacco", "Amount")))
     assert answer.truncated or not parsed.problems
     assert all(mention.text in text for mention in parsed.mentions)

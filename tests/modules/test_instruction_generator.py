@@ -121,7 +121,7 @@ def test_untrained_completions_are_well_formed_where_constrained(name: str, note
     model.configure_model()
     outcomes: Counter[str] = Counter()
     _, found = predicted(data, completions(model, data), outcomes)
-    fine = {"completions", "completions truncated", "mentions, constrained", "lines that are no answer", "mentions and links backtracked"}
+    fine = {"completions", "completions truncated", "mentions, constrained", "malformed lines", "mentions and links backtracked"}
     assert set(outcomes) <= fine
     assert outcomes["completions"] == len(data.examples["test"])
     assert all(document.text for document in found)

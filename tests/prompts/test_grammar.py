@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clinical_ie.corpora import Demo
 from clinical_ie.document import Document, Entity
-from clinical_ie.prompts.answers import GAP, Answer, Flat, Mention, Vocabulary
+from clinical_ie.prompts.answers import GAP, Answer, LabelNames, Mention, NormalizedText
 from clinical_ie.prompts.grammar import Automaton, Grammar, State
 from clinical_ie.prompts.grounding import ground
 from clinical_ie.prompts.responses import Grouped, Lines
@@ -256,12 +256,12 @@ def test_every_short_completion(text: str, grouped: bool) -> None:
 
 def read(grammar: Grammar, completion: str) -> list[tuple[str, str]]:
     syntax = Grouped() if (grammar.response == "grouped") else Lines()
-    vocabulary = Vocabulary(grammar.types, tuple(name for name, _ in grammar.labels))
+    label_names = LabelNames(grammar.types, tuple(name for name, _ in grammar.labels))
     if grammar.given is not None:
-        parsed = syntax.parse_links(completion, vocabulary, len(grammar.given))
+        parsed = syntax.parse_links(completion, label_names, len(grammar.given))
         kinds = [grammar.types[kind] for kind in grammar.given]
     else:
-        parsed = syntax.parse(completion, vocabulary)
+        parsed = syntax.parse(completion, label_names)
         kinds = [mention.type for mention in parsed.mentions]
     assert not parsed.problems
     legal = {name: {(grammar.types[a], grammar.types[b]) for a, b in pairs} for name, pairs in grammar.labels}
@@ -361,11 +361,11 @@ def test_gold_responses_of_the_demo_notes_are_accepted(grouped: bool) -> None:
     accepted = 0
     for document in Demo().read("test"):
         kept = sayable(document)
-        flat = Flat.of(document.text)
+        flat = NormalizedText.of(document.text)
         rank = {name: place for place, name in enumerate(types)}
         kept.sort(key=lambda e: (e.start, -e.end, rank[e.type]))
         mentions = tuple(Mention(e.type, flat_of(document.text[e.start : e.end])) for e in kept)
-        said = syntax.render(Answer(mentions), flat.text, Vocabulary(types))
+        said = syntax.render(Answer(mentions), flat.text, LabelNames(types))
         assert automaton_accepts(Grammar("grouped" if grouped else "lines", document.text, types), said.encode())
         accepted += 1
     assert accepted > 20

@@ -14,7 +14,7 @@ import llguidance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinical_ie.prompts.answers import Flat
+from clinical_ie.prompts.answers import NormalizedText
 from clinical_ie.prompts.grammar import Automaton, Grammar
 from tests.prompts.test_grammar import texts
 
@@ -42,7 +42,7 @@ def walk(text: str, seed: int) -> Iterator[tuple[Automaton, Any, int, set[int], 
     draw = random.Random(seed)
     automaton = Automaton(Grammar("lines", text, ("A",)))
     state = automaton.step(automaton.start(), b"A\t")
-    oracle = matcher(Flat.of(text).text) if state is not None else None
+    oracle = matcher(NormalizedText.of(text).text) if state is not None else None
     for length in range(40):
         if state is None:
             return

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinical_ie.prompts import text_index
-from clinical_ie.prompts.answers import Flat
+from clinical_ie.prompts.answers import NormalizedText
 from clinical_ie.prompts.grounding import Grounded, counted, ground
 from clinical_ie.prompts.text_index import TextIndex, distance
 
@@ -386,7 +386,7 @@ def test_distinct_words_in_order_are_exact(ranks: list[int], between: str, liter
 def test_all_repeats_are_placed(case: tuple[str, list[tuple[int, int]]]) -> None:
     """Whole words said as often as they stand there each get a place of their own."""
     text = case[0].replace("İ", "i").replace("Σ", "s")  # test_words_whose_lower_case_depends_on_context_are_exact is about these
-    words = re.findall(r"[^\W\d_]+|\d+", Flat.of(text).text)
+    words = re.findall(r"[^\W\d_]+|\d+", NormalizedText.of(text).text)
     found = ground(text, [("T", word) for word in words])
     assert all(one.span is not None for one in found)
     assert [flat(text[one.span.start : one.span.end]) for one in found if one.span] == words

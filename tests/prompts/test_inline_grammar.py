@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clinical_ie.corpora import Demo
 from clinical_ie.document import Document
-from clinical_ie.prompts.answers import Answer, Flat, Link, Mention, Vocabulary
+from clinical_ie.prompts.answers import Answer, LabelNames, Link, Mention, NormalizedText
 from clinical_ie.prompts.automata import automaton_of
 from clinical_ie.prompts.grammar import Grammar, State
 from clinical_ie.prompts.responses import Inline
@@ -220,7 +220,7 @@ def test_every_short_completion(text: str, labels: tuple[tuple[str, frozenset[tu
 @given(grammars(), st.integers(0, 1 << 30), wishes)
 def test_completions_parse_and_stand_in_the_text(grammar: Grammar, seed: int, greedy: bytes) -> None:
     completion = walk(grammar, random.Random(seed), greedy=greedy)
-    parsed = Inline().parse(completion, Vocabulary(grammar.types, tuple(name for name, _ in grammar.labels)))
+    parsed = Inline().parse(completion, LabelNames(grammar.types, tuple(name for name, _ in grammar.labels)))
     expected = read(grammar, completion)
     assert expected is not None
     # an unclosed brace is discarded; all others are mentions, and there are no other problems
@@ -252,7 +252,7 @@ def test_what_is_accepted_can_be_rendered(grammar: Grammar, seed: int, greedy: b
     mentions = [Mention(kind, flat[start:end], (start, end)) for kind, (start, end) in expected.said]
     answer = Answer(tuple(mentions), tuple(Link(*link) for link in expected.links))
     if not Inline().inexpressible(mentions, flat):
-        said = Inline().render(answer, flat, Vocabulary(grammar.types, tuple(name for name, _ in grammar.labels)))
+        said = Inline().render(answer, flat, LabelNames(grammar.types, tuple(name for name, _ in grammar.labels)))
         assert automaton_accepts(grammar, said)
         again = read(grammar, said)
         assert again is not None
@@ -292,7 +292,7 @@ def answers(draw: st.DrawFn) -> tuple[Grammar, Answer]:
 def test_what_is_rendered_is_accepted(case: tuple[Grammar, Answer]) -> None:
     grammar, answer = case
     flat = flat_of(grammar.text)
-    completion = Inline().render(answer, flat, Vocabulary(grammar.types, tuple(name for name, _ in grammar.labels)))
+    completion = Inline().render(answer, flat, LabelNames(grammar.types, tuple(name for name, _ in grammar.labels)))
     assert automaton_accepts(grammar, completion)
     reading = read(grammar, completion)
     assert reading is not None
@@ -340,7 +340,7 @@ def test_links_of_given_mentions_are_those_of_lines(grammar: Grammar, given_: li
 def test_a_text_without_mentions(text: str) -> None:
     for labels in ((), LABELS):
         grammar = Grammar("inline", text, TYPES, labels)
-        said = Inline().render(Answer(()), flat_of(text), Vocabulary(TYPES, tuple(name for name, _ in labels)))
+        said = Inline().render(Answer(()), flat_of(text), LabelNames(TYPES, tuple(name for name, _ in labels)))
         assert automaton_accepts(grammar, said)
         assert accepts(grammar, said)
 
@@ -424,13 +424,13 @@ def test_more_than_nine_mentions_are_numbered() -> None:
     grammar = Grammar("inline", words, TYPES, LABELS)
     assert accepts(grammar, completion)
     assert automaton_accepts(grammar, completion)
-    parsed = Inline().parse(completion, Vocabulary(TYPES, ("R", "RS")))
+    parsed = Inline().parse(completion, LabelNames(TYPES, ("R", "RS")))
     assert parsed.links == [Link("R", 0, 9), Link("R", 11, 10)]
 
 
 def answer_of(document: Document) -> Answer:
     """All that the syntax can express, but mentions that begin inside a word."""
-    types, flat = Demo.declared.entity_names, Flat.of(document.text)
+    types, flat = Demo.declared.entity_names, NormalizedText.of(document.text)
     starts = word_starts(flat.text)
     entities = sorted(document.entities, key=lambda e: (e.start, -e.end, types.index(e.type)))
     entities = [e for e in entities if len(e.span.fragments) == 1 and flat.place(e.start) in starts]
@@ -447,7 +447,7 @@ def test_gold_responses_of_the_demo_notes_are_accepted() -> None:
     types, said = Demo.declared.entity_names, 0
     for document in Demo().read("test"):
         answer, flat = answer_of(document), flat_of(document.text)
-        completion = Inline().render(Answer(answer.mentions), flat, Vocabulary(types))
+        completion = Inline().render(Answer(answer.mentions), flat, LabelNames(types))
         grammar = Grammar("inline", document.text, types)
         assert automaton_accepts(grammar, completion)
         reading = read(grammar, completion)
@@ -467,10 +467,10 @@ def test_joint_gold_responses_of_the_demo_notes_are_accepted() -> None:
     )
     for document in Demo().read("test"):
         answer, flat = answer_of(document), flat_of(document.text)
-        vocabulary = Vocabulary(types, names)
-        completion = Inline().render(answer, flat, vocabulary)
+        label_names = LabelNames(types, names)
+        completion = Inline().render(answer, flat, label_names)
         assert automaton_accepts(Grammar("inline", document.text, types, labels), completion)
-        parsed = Inline().parse(completion, vocabulary)
+        parsed = Inline().parse(completion, label_names)
         assert not parsed.problems
         dense = ["".join(flat[slice(*(mention.at or (0, 0)))].split()) for mention in answer.mentions]
         wanted = {(link.label, dense[link.head], dense[link.tail]) for link in answer.links}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinical_ie.corpora import Demo
-from clinical_ie.prompts.answers import Answer, Flat, Mention, Vocabulary
+from clinical_ie.prompts.answers import Answer, LabelNames, Mention, NormalizedText
 from clinical_ie.prompts.automata import automaton_of
 from clinical_ie.prompts.grammar import Grammar, State
 from clinical_ie.prompts.responses import Markup
@@ -128,7 +128,7 @@ def test_accepted_is_what_the_checker_accepts(grammar: Grammar, seed: int, data:
 @given(grammars(), st.integers(0, 1 << 30))
 def test_completions_parse_and_stand_in_the_text(grammar: Grammar, seed: int) -> None:
     completion = walk(grammar, random.Random(seed))
-    parsed = Markup().parse(completion, Vocabulary(grammar.types, tuple(name for name, _ in grammar.labels)))
+    parsed = Markup().parse(completion, LabelNames(grammar.types, tuple(name for name, _ in grammar.labels)))
     opened, closed = (len(re.findall(rf"<{slash}(?:A|AB|Ähm x)>", completion)) for slash in ("", "/"))
     # an unclosed tag is discarded; all others are mentions, and there are no other problems
     assert parsed.problems.pop(UNCLOSED, 0) == opened - closed
@@ -161,7 +161,7 @@ def test_the_remaining_text_is_always_accepted(grammar: Grammar, seed: int) -> N
 @pytest.mark.parametrize("text", ["", " \n", "a < b & c"])
 def test_a_text_without_mentions(text: str) -> None:
     grammar = Grammar("markup", text, TYPES)
-    assert automaton_accepts(grammar, Markup().render(Answer(()), flat_of(text), Vocabulary(TYPES)))
+    assert automaton_accepts(grammar, Markup().render(Answer(()), flat_of(text), LabelNames(TYPES)))
 
 
 def test_gold_responses_of_the_demo_notes_are_accepted() -> None:
@@ -169,7 +169,7 @@ def test_gold_responses_of_the_demo_notes_are_accepted() -> None:
     types, said = Demo.declared.entity_names, 0
     rank = {name: place for place, name in enumerate(types)}
     for document in Demo().read("test"):
-        flat = Flat.of(document.text)
+        flat = NormalizedText.of(document.text)
         starts = word_starts(flat.text)
         entities = sorted(document.entities, key=lambda e: (e.start, -e.end, rank[e.type]))
         mentions = [
@@ -179,7 +179,7 @@ def test_gold_responses_of_the_demo_notes_are_accepted() -> None:
         ]
         lost = Markup().inexpressible(mentions, flat.text)
         kept = tuple(mention for place, mention in enumerate(mentions) if place not in lost)
-        completion = Markup().render(Answer(kept), flat.text, Vocabulary(types))
+        completion = Markup().render(Answer(kept), flat.text, LabelNames(types))
         assert automaton_accepts(Grammar("markup", document.text, types), completion)
         said += len(kept)
     assert said > 100

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinical_ie.prompts.answers import GAP, Answer, Flat, Link, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.answers import GAP, Answer, LabelNames, Link, Mention, NormalizedText, ParsedCompletion
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.prompts.responses.markup import UNCLOSED
 from clinical_ie.prompts.responses.response_format import NO_SUCH_MENTION, TWICE, UNKNOWN_LABEL, UNKNOWN_TYPE, UNPARSED, ResponseFormat
 
-VOCABULARY = Vocabulary(("Drug", "Dose", "B-C", "Living status", "T1"), ("Dose", "Reason-Drug", "is a"))
+VOCABULARY = LabelNames(("Drug", "Dose", "B-C", "Living status", "T1"), ("Dose", "Reason-Drug", "is a"))
 NAMES = tuple(FORMATS)
-LINKING = tuple(name for name, kind in FORMATS.items() if kind.says_links)
+LINKING = tuple(name for name, kind in FORMATS.items() if kind.supports_links)
 PIECES = [
     "aspirin", "ab", "B", "O", "é", "\U0001fac0", "日本", "\u0301", "\u200b", "\x00", "10", "5", "mg", "²", "٣", '"', "'", "<", ">", "&",
     "\\", "\\n", "/", ",", ":", ";", "|", ".", "...", "_", "-", "[", "]", "{", "}", "&lt;", "&amp;", "&", "<Drug>", "</Drug>", "< /T1 >",
@@ -77,7 +77,7 @@ def sayable(kind: ResponseFormat, answer: Answer, text: str) -> Answer:
     kept = [place for place in range(len(answer.mentions)) if place not in left_out]
     new = {place: rank for rank, place in enumerate(kept)}
     links = [Link(link.label, new[link.head], new[link.tail]) for link in answer.links if link.head in new and link.tail in new]
-    return Answer(tuple(answer.mentions[place] for place in kept), tuple(links) if kind.says_links else ())
+    return Answer(tuple(answer.mentions[place] for place in kept), tuple(links) if kind.supports_links else ())
 
 
 def grouped_order(mentions: Sequence[Mention]) -> list[int]:
@@ -117,15 +117,15 @@ def in_copy(text: str, mention: Mention) -> tuple[int, int]:
 
 @given(st.text(st.sampled_from("ab \t\n\r\u00a0\u2028\x0b\x1c\x85é\U0001fac0"), max_size=20))
 def test_flat_has_single_blanks_and_leads_back(text: str) -> None:
-    flat = Flat.of(text)
+    flat = NormalizedText.of(text)
     assert flat.text == re.sub(r"\s+", " ", text)
     for start in range(len(flat.text)):
         for end in range(start + 1, len(flat.text) + 1):
-            first, last = flat.back(start, end)
+            first, last = flat.to_original(start, end)
             assert 0 <= first < last <= len(text)
             assert re.sub(r"\s+", " ", text[first:last]) == flat.text[start:end]
     if flat.text:
-        assert flat.back(0, len(flat.text)) == (0, len(text))
+        assert flat.to_original(0, len(flat.text)) == (0, len(text))
 
 
 @pytest.mark.parametrize("name", ["lines", "json"])
@@ -166,10 +166,10 @@ def test_round_trip_of_markup(case: tuple[str, Answer]) -> None:
 @given(case=answers())
 def test_round_trip_in_the_order_in_which_types_are_said(labels: tuple[str, ...], case: tuple[str, Answer]) -> None:
     text, answer = case
-    kind, vocabulary = made("inline"), replace(VOCABULARY, labels=labels)
+    kind, label_names = made("inline"), replace(VOCABULARY, labels=labels)
     answer = sayable(kind, answer, text)
     answer = answer if labels else Answer(answer.mentions)
-    parsed = kind.parse(kind.render(answer, text, vocabulary), vocabulary)
+    parsed = kind.parse(kind.render(answer, text, label_names), label_names)
     order_ = closing_order(answer.mentions)
     assert not parsed.problems
     assert said(parsed.mentions, parsed.links) == said(answer.mentions, answer.links, order_)
@@ -265,12 +265,12 @@ def test_links_alone_round_trip(name: str, data: st.DataObject) -> None:
     assert len(parsed.links) == len(links)
 
 
-def check(parsed: Parsed, vocabulary: Vocabulary = VOCABULARY) -> None:
+def check(parsed: ParsedCompletion, label_names: LabelNames = VOCABULARY) -> None:
     """What holds of anything that was understood."""
-    assert all(mention.type in vocabulary.types for mention in parsed.mentions)
+    assert all(mention.type in label_names.types for mention in parsed.mentions)
     assert all(mention.text for mention in parsed.mentions)
     for link in parsed.links:
-        assert link.label in vocabulary.labels
+        assert link.label in label_names.labels
         assert 0 <= link.head < len(parsed.mentions)
         assert 0 <= link.tail < len(parsed.mentions)
     assert len(set(parsed.links)) == len(parsed.links)

@@ -19,7 +19,7 @@ from clinical_ie.formats import jsonl
 from clinical_ie.schema import EntityType, RelationType, Schema
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import Completion, EntityInstruction, JointInstruction, RelationInstruction
-from clinical_ie.tasks.questions import Variation, question_of
+from clinical_ie.tasks.instruction_variants import InstructionAugmentation, instruction_variant
 from clinical_ie.tasks.task import Source
 from tests.conftest import corpora_folder
 from tests.tasks.instruction_round_trip import TASKS, WAYS, Characters, accepted, entities_of, links_of, said, spelled, there_and_back
@@ -181,11 +181,11 @@ def test_other_syntaxes_have_no_grammar(response: str, demo: Corpus) -> None:
 
 
 VARIATIONS = {
-    "shuffled": Variation(variants=4),
-    "subsets": Variation(variants=4, types=0.5),
-    "masked": Variation(variants=4, masked=1.0),
-    "paraphrased": Variation(variants=6, shuffle=False, paraphrase=True),
-    "everything": Variation(variants=5, types=0.6, masked=0.5, paraphrase=True),
+    "shuffled": InstructionAugmentation(variants=4),
+    "subsets": InstructionAugmentation(variants=4, types=0.5),
+    "masked": InstructionAugmentation(variants=4, masked=1.0),
+    "paraphrased": InstructionAugmentation(variants=6, shuffle=False, paraphrase=True),
+    "everything": InstructionAugmentation(variants=5, types=0.6, masked=0.5, paraphrase=True),
 }
 
 
@@ -196,7 +196,7 @@ VARIATIONS = {
 def test_varied_questions_give_back_the_schemas_types(name: str, kind: str, response: str, demo: Corpus) -> None:
     """All annotations of the types that were asked for, under their own names."""
     documents, source = demo
-    task = task_of(kind, response, variation=VARIATIONS[name])
+    task = task_of(kind, response, augmentation=VARIATIONS[name])
     count = len(source.schema.entity_names)
     prefixes = set()
     for document in documents:
@@ -227,9 +227,9 @@ def test_varied_questions_give_back_the_schemas_types(name: str, kind: str, resp
 
 def test_variants_are_for_training_only_and_always_the_same(demo: Corpus) -> None:
     documents, source = demo
-    plain, varied = task_of("entities", "grouped"), task_of("entities", "grouped", variation=VARIATIONS["everything"])
-    again = task_of("entities", "grouped", variation=VARIATIONS["everything"])
-    other = task_of("entities", "grouped", variation=VARIATIONS["everything"], seed=1)
+    plain, varied = task_of("entities", "grouped"), task_of("entities", "grouped", augmentation=VARIATIONS["everything"])
+    again = task_of("entities", "grouped", augmentation=VARIATIONS["everything"])
+    other = task_of("entities", "grouped", augmentation=VARIATIONS["everything"], seed=1)
     one, two, three = ([e for d in documents for e in task.examples(d, source, training=True)] for task in (varied, again, other))
     assert one == two
     assert [e.prefix_ids for e in one] != [e.prefix_ids for e in three]
@@ -241,23 +241,23 @@ def test_variants_are_for_training_only_and_always_the_same(demo: Corpus) -> Non
 
 def test_masked_types_have_definitions_even_where_others_have_none(demo: Corpus) -> None:
     _, source = demo
-    what = question_of(source.schema, "entities", task_of("entities", "lines").response, False, VARIATIONS["masked"], 0, 0)
-    assert all(row.definition for row in what.question.types)
+    variant = instruction_variant(source.schema, "entities", task_of("entities", "lines").response, False, VARIATIONS["masked"], 0, 0)
+    assert all(row.definition for row in variant.spec.types)
     definitions = {kind.name: kind.definition for kind in source.schema.entities}
-    assert [row.definition for row in what.question.types] == [definitions[name] for name in what.types]
+    assert [row.definition for row in variant.spec.types] == [definitions[name] for name in variant.types]
 
 
 def test_links_of_masked_types_do_not_tell_their_names(demo: Corpus) -> None:
     _, source = demo
-    what = question_of(source.schema, "joint", task_of("joint", "lines").response, True, VARIATIONS["masked"], 0, 0)
-    names = {row.name for row in what.question.types}
-    assert {name for label in what.question.labels for name in (*label.heads, *label.tails)} <= names
+    variant = instruction_variant(source.schema, "joint", task_of("joint", "lines").response, True, VARIATIONS["masked"], 0, 0)
+    names = {row.name for row in variant.spec.types}
+    assert {name for label in variant.spec.labels for name in (*label.heads, *label.tails)} <= names
 
 
 @pytest.mark.parametrize("wrong", [{"variants": 0}, {"types": 0.0}, {"types": 1.1}, {"masked": -0.1}, {"masked": 2}])
 def test_variations_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingError):
-        Variation(**wrong)
+        InstructionAugmentation(**wrong)
 
 
 # demonstrations and given mentions
@@ -323,7 +323,7 @@ def test_predicted_mentions_are_given_by_their_numbers(response: str) -> None:
     assert found.entities == entities
     assert {(link.head, link.tail) for link in found.relations} == {("T1", "T9"), ("X", "T4")}
     assert outcomes["links that the schema does not allow"] == 1
-    assert outcomes["links to a mention that was not given"] == 1
+    assert outcomes["links to an unknown mention"] == 1
 
 
 def test_mentions_of_another_model_on_demo_notes(demo: Corpus) -> None:
@@ -420,7 +420,7 @@ def test_an_ellipsis_in_the_text_is_no_gap() -> None:
 
 @pytest.mark.parametrize("kind", ["relations", "joint"])
 def test_bio_says_no_links(kind: str) -> None:
-    with pytest.raises(SettingError, match="cannot say links"):
+    with pytest.raises(SettingError, match="has no links"):
         task_of(kind, "bio")
 
 

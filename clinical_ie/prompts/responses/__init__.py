@@ -1,4 +1,4 @@
-"""Syntaxes of responses."""
+"""Response formats: rendering of gold answers and parsing of completions."""
 
 from clinical_ie.prompts.responses.bio import Bio
 from clinical_ie.prompts.responses.compact_json import CompactJson

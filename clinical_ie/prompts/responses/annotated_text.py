@@ -1,4 +1,4 @@
-"""Syntaxes that repeat the text with its mentions marked in it."""
+"""Response formats that copy the text with its mentions marked in it (inline markup)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class AnnotatedText(ResponseFormat):
     """Marks stand where mentions begin and end, so mentions are contiguous, and some exclude each other."""
 
     def obstacles(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
-        """Place -> reason for the mentions that cannot be marked, whatever else is."""
+        """Place -> reason for the mentions that cannot be marked at all."""
         return {place: "discontinuous" for place, mention in enumerate(mentions) if mention.text != text[slice(*at(mention))].strip()}
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""One word and its tag on each line, for comparison with published code: ``aspirin<TAB>B-Drug``."""
+"""BIO tags, one word and its tag on each line, for comparison with published code: ``aspirin<TAB>B-Drug``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from clinical_ie.document import Fragment
-from clinical_ie.prompts.answers import Answer, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.answers import Answer, LabelNames, Mention, ParsedCompletion
 from clinical_ie.prompts.responses.annotated_text import AnnotatedText, at
 from clinical_ie.prompts.responses.response_format import UNKNOWN_TYPE, UNPARSED
 
@@ -20,7 +20,7 @@ class Bio(AnnotatedText):
 
     name: ClassVar[str] = "bio"
     separators: ClassVar[str] = "\n"
-    says_links: ClassVar[bool] = False
+    supports_links: ClassVar[bool] = False
 
     def obstacles(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
         """Discontinuous mentions, and parts of words."""
@@ -34,8 +34,8 @@ class Bio(AnnotatedText):
         (a, b), (c, d) = at(one), at(other)
         return "overlaps another" if a < d and c < b else None
 
-    def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
-        """The response that says an answer."""
+    def render(self, answer: Answer, text: str, label_names: LabelNames) -> str:
+        """The response that renders an answer."""
         lines = []
         spans = [(mention.at or (0, 0), mention.type) for mention in answer.mentions]
         for word in _WORD.finditer(text):
@@ -46,9 +46,9 @@ class Bio(AnnotatedText):
             lines.append(f"{word[0]}\t{tag}")
         return "\n".join(lines)
 
-    def parse(self, completion: str, vocabulary: Vocabulary) -> Parsed:
-        """What a completion says."""
-        parsed = Parsed()
+    def parse(self, completion: str, label_names: LabelNames) -> ParsedCompletion:
+        """The content of a completion."""
+        parsed = ParsedCompletion()
         open_: tuple[str, int, list[str]] | None = None
         copied = ""
         rows = [line.rpartition("\t") for line in completion.split("\n") if line.strip()]
@@ -57,7 +57,7 @@ class Bio(AnnotatedText):
             if not tab or prefix not in ("B", "I", "O") or (prefix != "O" and not word.strip()):
                 parsed.problems[UNPARSED] += 1
                 prefix, kind = "O", ""
-            if prefix != "O" and kind not in vocabulary.types:
+            if prefix != "O" and kind not in label_names.types:
                 parsed.problems[UNKNOWN_TYPE] += 1
                 prefix = "O"
             if open_ is not None and (prefix != "I" or kind != open_[0]):

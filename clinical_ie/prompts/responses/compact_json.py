@@ -6,10 +6,10 @@ import json
 import re
 from typing import Any, ClassVar
 
-from clinical_ie.prompts.answers import Answer, Link, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.answers import Answer, LabelNames, Link, Mention, ParsedCompletion
 from clinical_ie.prompts.responses.response_format import UNKNOWN_LABEL, UNKNOWN_TYPE, UNPARSED, ResponseFormat, renumbered
 
-BROKEN = "completions that are no JSON"
+BROKEN = "completions that are not JSON"
 # no row has more than two strings, and looking for more takes time with the square of a completion's length
 _ROW = re.compile(r'\[[^\[\]"]*+(?:"(?:[^"\\]|\\.)*+"[^\[\]"]*+){0,3}+\]')
 
@@ -19,16 +19,16 @@ class CompactJson(ResponseFormat):
 
     name: ClassVar[str] = "json"
 
-    def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
-        """The response that says an answer."""
+    def render(self, answer: Answer, text: str, label_names: LabelNames) -> str:
+        """The response that renders an answer."""
         found: dict[str, Any] = {"mentions": [[mention.type, mention.text] for mention in answer.mentions]}
-        if vocabulary.labels:
+        if label_names.labels:
             found["links"] = [[link.label, link.head + 1, link.tail + 1] for link in answer.links]
         return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
-    def parse(self, completion: str, vocabulary: Vocabulary) -> Parsed:
-        """What a completion says; the whole entries of a broken one."""
-        parsed = Parsed()
+    def parse(self, completion: str, label_names: LabelNames) -> ParsedCompletion:
+        """The content of a completion; the complete entries of a broken one."""
+        parsed = ParsedCompletion()
         mentions: list[Any]
         links: list[Any]
         try:
@@ -40,43 +40,43 @@ class CompactJson(ResponseFormat):
             mentions = [row for row in rows if len(row) == 2]
             links = [row for row in rows if len(row) == 3]
         numbers: dict[int, int] = {}
-        for said, entry in enumerate(mentions):
-            numbers[said] = -1
+        for number, entry in enumerate(mentions):
+            numbers[number] = -1
             if not _is_row(entry, str, str) or not entry[1].strip():
                 parsed.problems[UNPARSED] += 1
-            elif entry[0] not in vocabulary.types:
+            elif entry[0] not in label_names.types:
                 parsed.problems[UNKNOWN_TYPE] += 1
             else:
-                numbers[said] = len(parsed.mentions)
+                numbers[number] = len(parsed.mentions)
                 parsed.mentions.append(Mention(entry[0], " ".join(entry[1].split())))
-        self._links(links, vocabulary, parsed)
+        self._links(links, label_names, parsed)
         renumbered(parsed, numbers)
         return parsed
 
-    def render_links(self, links: Any, vocabulary: Vocabulary) -> str:
-        """The response where mentions were given with the question."""
+    def render_links(self, links: Any, label_names: LabelNames) -> str:
+        """The response where mentions were given in the prompt."""
         rows = [[link.label, link.head + 1, link.tail + 1] for link in links]
         return json.dumps({"links": rows}, ensure_ascii=False, separators=(",", ":"))
 
-    def parse_links(self, completion: str, vocabulary: Vocabulary, mentions: int) -> Parsed:
-        """What such a response says of a number of mentions."""
-        parsed = Parsed()
+    def parse_links(self, completion: str, label_names: LabelNames, mentions: int) -> ParsedCompletion:
+        """The links of such a response between a number of mentions."""
+        parsed = ParsedCompletion()
         try:
             links = list(json.loads(completion)["links"])
         except (ValueError, RecursionError, TypeError, KeyError):
             parsed.problems[BROKEN] += 1
             links = [row for row in _whole_rows(completion) if len(row) == 3]
-        self._links(links, vocabulary, parsed)
+        self._links(links, label_names, parsed)
         parsed.mentions = [Mention("", "")] * mentions
         renumbered(parsed, {place: place for place in range(mentions)})
         parsed.mentions = []
         return parsed
 
-    def _links(self, rows: list[Any], vocabulary: Vocabulary, parsed: Parsed) -> None:
+    def _links(self, rows: list[Any], label_names: LabelNames, parsed: ParsedCompletion) -> None:
         for entry in rows:
             if not _is_row(entry, str, int, int):
                 parsed.problems[UNPARSED] += 1
-            elif entry[0] not in vocabulary.labels:
+            elif entry[0] not in label_names.labels:
                 parsed.problems[UNKNOWN_LABEL] += 1
             else:
                 parsed.links.append(Link(entry[0], entry[1] - 1, entry[2] - 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from clinical_ie.prompts.answers import Answer, Link, Mention, Parsed, Vocabulary, in_order
+from clinical_ie.prompts.answers import Answer, LabelNames, Link, Mention, ParsedCompletion, in_order
 from clinical_ie.prompts.responses.response_format import (
     LINK,
     UNKNOWN_TYPE,
@@ -23,42 +23,42 @@ class Grouped(ResponseFormat):
     """
 
     name: ClassVar[str] = "grouped"
-    constrained_as = "grouped"
+    grammar = "grouped"
     separators: ClassVar[str] = "\t\n"
 
-    def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
-        """The response that says an answer."""
-        rank = {name: place for place, name in enumerate(vocabulary.types)}
+    def render(self, answer: Answer, text: str, label_names: LabelNames) -> str:
+        """The response that renders an answer."""
+        rank = {name: place for place, name in enumerate(label_names.types)}
         order = sorted(range(len(answer.mentions)), key=lambda place: rank[answer.mentions[place].type])
         mentions, moved = in_order(answer.mentions, order)
         words: dict[str, list[str]] = {}
         for mention in mentions:
             words.setdefault(mention.type, []).append(mention.text)
         links = [Link(link.label, moved[link.head], moved[link.tail]) for link in answer.links]
-        return "\n".join(["\t ".join([name, *texts]) for name, texts in words.items()] + link_lines(links, vocabulary))
+        return "\n".join(["\t ".join([name, *texts]) for name, texts in words.items()] + link_lines(links, label_names))
 
-    def parse(self, completion: str, vocabulary: Vocabulary) -> Parsed:
-        """What a completion says."""
-        parsed = Parsed()
+    def parse(self, completion: str, label_names: LabelNames) -> ParsedCompletion:
+        """The content of a completion."""
+        parsed = ParsedCompletion()
         numbers: dict[int, int] = {}
         for line in completion.split("\n"):
             if not line.strip():
                 continue
             if line.lstrip().startswith(LINK):
-                read_links(line, vocabulary, parsed)
+                read_links(line, label_names, parsed)
                 continue
             kind, *texts = (" ".join(part.split()) for part in line.split("\t"))
             if not texts or not kind:
                 parsed.problems[UNPARSED] += 1
             for words in texts:
-                said = len(numbers)
-                numbers[said] = -1
+                number = len(numbers)
+                numbers[number] = -1
                 if not words:
                     parsed.problems[UNPARSED] += 1
-                elif kind not in vocabulary.types:
+                elif kind not in label_names.types:
                     parsed.problems[UNKNOWN_TYPE] += 1
                 else:
-                    numbers[said] = len(parsed.mentions)
+                    numbers[number] = len(parsed.mentions)
                     parsed.mentions.append(Mention(kind, words))
         renumbered(parsed, numbers)
         return parsed

@@ -1,7 +1,6 @@
-"""The text once more, its mentions in braces with their types behind them: ``takes {aspirin|Drug}``.
+"""A copy of the text, its mentions in braces with their types behind them: ``takes {aspirin|Drug}``.
 
-As much of the text as `markup` repeats, at three quarters of its tokens: what ends a mention says its types, and mentions of the same
-words share their braces.
+A copy as in `markup`, at three quarters of its tokens: a closing brace names the types, and mentions of the same words share their braces.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import re
 from typing import ClassVar
 
 from clinical_ie.document import Fragment
-from clinical_ie.prompts.answers import Answer, Link, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.answers import Answer, LabelNames, Link, Mention, ParsedCompletion
 from clinical_ie.prompts.responses.annotated_text import AnnotatedText, at, crossing
 from clinical_ie.prompts.responses.markup import UNCLOSED
 from clinical_ie.prompts.responses.response_format import LINK, UNKNOWN_TYPE, UNPARSED, link_lines, read_links, renumbered
@@ -30,7 +29,7 @@ class Inline(AnnotatedText):
     """
 
     name: ClassVar[str] = "inline"
-    constrained_as = "inline"
+    grammar = "inline"
     reserved: ClassVar[str] = "{}|,:\\"
 
     def conflict(self, one: Mention, other: Mention) -> str | None:
@@ -39,9 +38,9 @@ class Inline(AnnotatedText):
             return "annotated twice"
         return "crosses another" if crossing(at(one), at(other)) else None
 
-    def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
-        """The response that says an answer."""
-        rank = {name: place for place, name in enumerate(vocabulary.types)}
+    def render(self, answer: Answer, text: str, label_names: LabelNames) -> str:
+        """The response that renders an answer."""
+        rank = {name: place for place, name in enumerate(label_names.types)}
         groups: dict[Fragment, list[int]] = {}
         for place, mention in sorted(enumerate(answer.mentions), key=lambda item: rank[item[1].type]):
             groups.setdefault(mention.at or (0, 0), []).append(place)
@@ -59,28 +58,28 @@ class Inline(AnnotatedText):
             names = []
             for said in groups[-other, place]:
                 numbers[said] = len(numbers)
-                names.append(numbered(answer.mentions[said].type, numbers[said] if vocabulary.labels else None))
+                names.append(numbered(answer.mentions[said].type, numbers[said] if label_names.labels else None))
             parts.append(f"|{','.join(names)}}}")
         links = [Link(link.label, numbers[link.head], numbers[link.tail]) for link in answer.links]
-        return "\n".join(["".join([*parts, text[last:].translate(_ESCAPED)]), *link_lines(links, vocabulary)])
+        return "\n".join(["".join([*parts, text[last:].translate(_ESCAPED)]), *link_lines(links, label_names)])
 
-    def parse(self, completion: str, vocabulary: Vocabulary) -> Parsed:
-        """What a completion says."""
-        parsed = Parsed()
+    def parse(self, completion: str, label_names: LabelNames) -> ParsedCompletion:
+        """The content of a completion."""
+        parsed = ParsedCompletion()
         lines = completion.split("\n")
         last = len(lines)  # of the text; lines of links stand behind it
         while last > 1 and (not lines[last - 1].strip() or lines[last - 1].lstrip().startswith(LINK)):
             last -= 1
         for line in lines[last:]:
             if line.strip():
-                read_links(line, vocabulary, parsed)
+                read_links(line, label_names, parsed)
         body = "\n".join(lines[:last])
-        copy, dense = "", ""  # the text as it is repeated, and the same without white space
+        copy, dense = "", ""  # the copy of the text, and the same without white space
         opened: list[tuple[int, int]] = []
         numbers: dict[int, int] = {}
         for part in _PART.finditer(body):
             types = [_NUMBER.split(name.strip())[:2] for name in part["types"].split(",")] if part["types"] is not None else []
-            known = [kind in vocabulary.types for kind, *_ in types]
+            known = [kind in label_names.types for kind, *_ in types]
             if part["opening"]:
                 opened.append((len(copy), len(dense)))
             elif opened and (types or part["bare"]):
@@ -108,10 +107,10 @@ class Inline(AnnotatedText):
 
 
 def numbered(kind: str, number: int | None) -> str:
-    """A type as it is said, with the number of its mention, counted from 0 here and from 1 there."""
+    """A type with the number of its mention, counted from 0 here and from 1 there."""
     return kind if number is None else f"{kind}:{number + 1}"
 
 
 def escaped(text: str) -> str:
-    """A text whose characters are no braces."""
+    """A text with escaped braces."""
     return text.translate(_ESCAPED)

@@ -1,23 +1,23 @@
-"""The whole text again with tags around its mentions, as published work asks for: ``takes <Drug>aspirin</Drug>``."""
+"""A copy of the text with XML-like tags around its mentions, as in published work: ``takes <Drug>aspirin</Drug>``."""
 
 from __future__ import annotations
 
 import re
 from typing import ClassVar
 
-from clinical_ie.prompts.answers import Answer, Link, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.answers import Answer, LabelNames, Link, Mention, ParsedCompletion
 from clinical_ie.prompts.responses.annotated_text import AnnotatedText, at, crossing
 from clinical_ie.prompts.responses.response_format import LINK, UNKNOWN_TYPE, UNPARSED, link_lines, read_links, renumbered
 
 _STRANGE = re.compile(r"</?[^\W\d][\w-]*>")
-UNCLOSED = "tags that are not closed or opened"
+UNCLOSED = "unbalanced tags"
 
 
 class Markup(AnnotatedText):
     """Tags may nest and cross, but not cross another of the same type. Mentions count by their opening tags."""
 
     name: ClassVar[str] = "markup"
-    constrained_as = "markup"
+    grammar = "markup"
     reserved: ClassVar[str] = "<>"
 
     def conflict(self, one: Mention, other: Mention) -> str | None:
@@ -28,36 +28,36 @@ class Markup(AnnotatedText):
             return "annotated twice"
         return "crosses another of its type" if crossing(at(one), at(other)) else None
 
-    def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
-        """The response that says an answer."""
-        rank = {name: place for place, name in enumerate(vocabulary.types)}
+    def render(self, answer: Answer, text: str, label_names: LabelNames) -> str:
+        """The response that renders an answer."""
+        rank = {name: place for place, name in enumerate(label_names.types)}
         spans = [(mention.at or (0, 0), rank[mention.type], place) for place, mention in enumerate(answer.mentions)]
         opens = sorted(spans, key=lambda span: (span[0][0], -span[0][1], span[1]))
         moved = {place: number for number, (_, _, place) in enumerate(opens)}
         # closing tags stand before opening ones; of those at one place, what was opened last is closed first
-        marks = [(start, 1, number, f"<{vocabulary.types[kind]}>") for number, ((start, _), kind, _) in enumerate(opens)]
-        marks += [(end, 0, -number, f"</{vocabulary.types[kind]}>") for number, ((_, end), kind, _) in enumerate(opens)]
+        marks = [(start, 1, number, f"<{label_names.types[kind]}>") for number, ((start, _), kind, _) in enumerate(opens)]
+        marks += [(end, 0, -number, f"</{label_names.types[kind]}>") for number, ((_, end), kind, _) in enumerate(opens)]
         parts: list[str] = []
         last = 0
         for place, _, _, tag in sorted(marks):
             parts += [escaped(text[last:place]), tag]
             last = place
         links = [Link(link.label, moved[link.head], moved[link.tail]) for link in answer.links]
-        return "\n".join(["".join([*parts, escaped(text[last:])]), *link_lines(links, vocabulary)])
+        return "\n".join(["".join([*parts, escaped(text[last:])]), *link_lines(links, label_names)])
 
-    def parse(self, completion: str, vocabulary: Vocabulary) -> Parsed:
-        """What a completion says."""
-        parsed = Parsed()
+    def parse(self, completion: str, label_names: LabelNames) -> ParsedCompletion:
+        """The content of a completion."""
+        parsed = ParsedCompletion()
         lines = completion.split("\n")
         last = len(lines)  # of the text; lines of links stand behind it
         while last > 1 and (not lines[last - 1].strip() or lines[last - 1].lstrip().startswith(LINK)):
             last -= 1
         for line in lines[last:]:
             if line.strip():
-                read_links(line, vocabulary, parsed)
+                read_links(line, label_names, parsed)
         body = "\n".join(lines[:last])
-        names = "|".join(re.escape(name) for name in sorted(vocabulary.types, key=len, reverse=True))
-        copy, dense = "", ""  # the text as it is repeated, and the same without white space
+        names = "|".join(re.escape(name) for name in sorted(label_names.types, key=len, reverse=True))
+        copy, dense = "", ""  # the copy of the text, and the same without white space
         opened: list[tuple[str, int, int, int]] = []
         found: dict[int, Mention] = {}
         number = 0
@@ -93,5 +93,5 @@ class Markup(AnnotatedText):
 
 
 def escaped(text: str) -> str:
-    """A text whose characters are no tags."""
+    """A text with escaped angle brackets."""
     return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -1,4 +1,4 @@
-"""What all syntaxes of responses have in common."""
+"""The base of response formats: rendering, parsing, links by the numbers of mentions, and problems of completions."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
 
-from clinical_ie.prompts.answers import Answer, Link, Mention, Parsed, Vocabulary
+from clinical_ie.prompts.answers import Answer, LabelNames, Link, Mention, ParsedCompletion
 
 LINK = ">"
 """Opens a line of links; no type may begin with it."""
 
-UNPARSED = "lines that are no answer"
-UNKNOWN_TYPE = "mentions of a type that was not asked for"
-UNKNOWN_LABEL = "links of a label that was not asked for"
-NO_SUCH_MENTION = "links to a mention that was not given"
-TWICE = "links said twice"
+UNPARSED = "malformed lines"
+UNKNOWN_TYPE = "mentions of an unknown type"
+UNKNOWN_LABEL = "links of an unknown label"
+NO_SUCH_MENTION = "links to an unknown mention"
+TWICE = "duplicate links"
 _PAIR = re.compile(r"\s*(\d{1,9})\s+(\d{1,9})\s*")
 
 
 class ResponseFormat(ABC):
-    """A syntax for answers. What writes it also reads it.
+    """A syntax of responses: `render` writes it and `parse` reads it.
 
-    `parse` never raises on a completion: it gives what it understood and counts what it did not.
+    `parse` never raises on a completion: it returns what it parsed and counts the rest.
     """
 
     name: ClassVar[str]
-    constrained_as: ClassVar[Literal["lines", "grouped", "inline", "markup"] | None] = None
-    """The grammar of what it can say; None where there is none."""
-    says_links: ClassVar[bool] = True
+    grammar: ClassVar[Literal["lines", "grouped", "inline", "markup"] | None] = None
+    """The grammar of constrained decoding; None where there is none."""
+    supports_links: ClassVar[bool] = True
     reserved: ClassVar[str] = ""
-    """Characters that no type may have in its name."""
+    """Characters that names of types cannot hold."""
     separators: ClassVar[str] = ""
-    """Characters behind which a completion that was cut off begins something unfinished."""
+    """Characters that end a complete item; what stands behind the last one of a truncated completion is dropped."""
 
     def inexpressible(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
-        """Place -> reason for the mentions of an answer about a flat text that this syntax cannot express."""
+        """Place -> reason for the mentions of an answer about a normalised text that this syntax cannot express."""
         return {}
 
     def most_expressible(self, mentions: Sequence[Mention], text: str) -> int:
@@ -44,52 +44,52 @@ class ResponseFormat(ABC):
         return len(mentions)
 
     @abstractmethod
-    def render(self, answer: Answer, text: str, vocabulary: Vocabulary) -> str:
-        """The response that says an answer.
+    def render(self, answer: Answer, text: str, label_names: LabelNames) -> str:
+        """The response that renders an answer.
 
         Args:
-            answer: What to say; links count its mentions in their order.
-            text: The flat text that it is about.
-            vocabulary: Types and labels in the order in which they were asked for.
+            answer: Mentions and links; links count its mentions in their order.
+            text: The normalised text that it is about.
+            label_names: Types and labels in the order of the prompt.
         """
 
     @abstractmethod
-    def parse(self, completion: str, vocabulary: Vocabulary) -> Parsed:
-        """What a completion says, mentions in the order in which it says them."""
+    def parse(self, completion: str, label_names: LabelNames) -> ParsedCompletion:
+        """The content of a completion, mentions in its order."""
 
-    def render_links(self, links: Iterable[Link], vocabulary: Vocabulary) -> str:
-        """The response where mentions were given with the question, numbered from 1."""
-        return "\n".join(link_lines(links, vocabulary))
+    def render_links(self, links: Iterable[Link], label_names: LabelNames) -> str:
+        """The response where mentions were given in the prompt, numbered from 1."""
+        return "\n".join(link_lines(links, label_names))
 
-    def parse_links(self, completion: str, vocabulary: Vocabulary, mentions: int) -> Parsed:
-        """What such a response says of a number of mentions."""
-        parsed = Parsed()
+    def parse_links(self, completion: str, label_names: LabelNames, mentions: int) -> ParsedCompletion:
+        """The links of such a response between a number of mentions."""
+        parsed = ParsedCompletion()
         for line in completion.splitlines():
             if line.strip():
-                read_links(line, vocabulary, parsed)
+                read_links(line, label_names, parsed)
         keep_known(parsed, mentions)
         return parsed
 
 
-def link_lines(links: Iterable[Link], vocabulary: Vocabulary) -> list[str]:
+def link_lines(links: Iterable[Link], label_names: LabelNames) -> list[str]:
     """One line for each label that is there, its pairs in order: ``>label``, then ``head tail``, apart by tabs, numbered from 1."""
     pairs: dict[str, list[Link]] = {}
     for link in links:
         pairs.setdefault(link.label, []).append(link)
     return [
         f"{LINK}{label}\t" + "\t".join(f"{link.head + 1} {link.tail + 1}" for link in sorted(pairs[label], key=lambda x: (x.head, x.tail)))
-        for label in vocabulary.labels
+        for label in label_names.labels
         if label in pairs
     ]
 
 
-def read_links(line: str, vocabulary: Vocabulary, parsed: Parsed) -> None:
+def read_links(line: str, label_names: LabelNames, parsed: ParsedCompletion) -> None:
     """Take in one line of links; numbers are checked later by `keep_known`."""
     label, *pairs = line.strip().split("\t")
     if not label.startswith(LINK) or not pairs:
         parsed.problems[UNPARSED] += 1
         return
-    if label[len(LINK) :] not in vocabulary.labels:
+    if label[len(LINK) :] not in label_names.labels:
         parsed.problems[UNKNOWN_LABEL] += len(pairs)
         return
     for pair in pairs:
@@ -100,8 +100,8 @@ def read_links(line: str, vocabulary: Vocabulary, parsed: Parsed) -> None:
             parsed.links.append(Link(label[len(LINK) :], int(found[1]) - 1, int(found[2]) - 1))
 
 
-def keep_known(parsed: Parsed, mentions: int) -> None:
-    """Drop, and count, links to mentions that are not there and links said twice."""
+def keep_known(parsed: ParsedCompletion, mentions: int) -> None:
+    """Drop, and count, links to unknown mentions and duplicate links."""
     kept: dict[Link, None] = {}
     for link in parsed.links:
         if not (0 <= link.head < mentions and 0 <= link.tail < mentions):
@@ -113,8 +113,8 @@ def keep_known(parsed: Parsed, mentions: int) -> None:
     parsed.links = list(kept)
 
 
-def renumbered(parsed: Parsed, numbers: dict[int, int]) -> None:
-    """Turn the places of links from those said into those understood, and drop what is left without a mention."""
+def renumbered(parsed: ParsedCompletion, numbers: dict[int, int]) -> None:
+    """Renumber the ends of links from mentions generated to mentions parsed, and drop links without a mention."""
     moved = [Link(link.label, numbers.get(link.head, -1), numbers.get(link.tail, -1)) for link in parsed.links]
     parsed.links = moved
     keep_known(parsed, len(parsed.mentions))

@@ -1,6 +1,8 @@
-"""The unified instruction: task, types with their definitions, form of the answer; then the text.
+"""The prompt template: an instruction (task, types with their definitions, response format, few-shot demonstrations), then the text.
 
-The part that all segments of a corpus share comes first, so that it is computed once and reused.
+The instruction comes first because all segments of a corpus share it: it is the shared prefix, which generation computes once.
+
+Reference: Sainz et al., GoLLIE (ICLR 2024), for prompts with annotation guidelines.
 """
 
 from __future__ import annotations
@@ -15,17 +17,17 @@ import yaml
 
 from clinical_ie.errors import FileFormatError, SettingError
 from clinical_ie.files import read_text
-from clinical_ie.prompts.answers import Vocabulary
+from clinical_ie.prompts.answers import LabelNames
 from clinical_ie.prompts.responses import FORMATS, ResponseFormat
 
-_OWN = Path(__file__).parent / "wordings"
+_OWN = Path(__file__).parent / "templates"
 _TASKS = {"entities", "relations", "joint"}
 _WORDS = ("name", "system", "link_format", "types", "links", "link_row", "demonstrations", "text", "mentions", "answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
-    """The words of an instruction, from a YAML file."""
+class PromptTemplate:
+    """The words of a prompt, from a YAML file."""
 
     name: str
     version: int
@@ -43,27 +45,27 @@ class Wording:
     answer: str
 
     @classmethod
-    def load(cls, name: str) -> Wording:
-        """The wording of a name of ours, or in a file.
+    def load(cls, name: str) -> PromptTemplate:
+        """The packaged template of a name, or the one in a file.
 
         Raises:
-            SettingError: There is no such wording.
+            SettingError: There is no such template.
             FileFormatError: The file lacks a part or has one that is not known.
         """
         path = Path(name) if name.endswith((".yaml", ".yml")) else _OWN / f"{name}.yaml"
         if not path.exists():
             known = ", ".join(sorted(file.stem for file in _OWN.glob("*.yaml")))
-            raise SettingError(f"no wording {name}; known are {known}, or the path of a YAML file")
+            raise SettingError(f"no prompt template {name}; known are {known}, or the path of a YAML file")
         try:
             data: Any = yaml.safe_load(read_text(path))
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
-            raise FileFormatError(path, mark.line + 1 if mark else 0, "not YAML", expected="a wording") from None
+            raise FileFormatError(path, mark.line + 1 if mark else 0, "not YAML", expected="a prompt template") from None
         wanted = {*_WORDS, "version", "tasks", "formats", "type_rows"}
         if not isinstance(data, dict) or set(data) != wanted:
             differing = sorted(set(data) ^ wanted) if isinstance(data, dict) else ["everything"]
             raise FileFormatError(
-                path, 0, f"missing or unknown: {', '.join(map(str, differing))}", expected="the parts of wordings/unified.yaml"
+                path, 0, f"missing or unknown: {', '.join(map(str, differing))}", expected="the parts of templates/unified.yaml"
             )
         wrong = [key for key in _WORDS if not isinstance(data[key], str)]
         wrong += ["version"] * (type(data["version"]) is not int)
@@ -73,7 +75,7 @@ class Wording:
         wrong += ["type_rows"] * (not isinstance(rows, list) or not rows or not all(_is_row(row, ("name", "definition")) for row in rows))
         wrong += ["link_row"] * (not _is_row(data["link_row"], ("name", "definition", "heads", "tails")))
         if wrong:
-            raise FileFormatError(path, 0, f"wrong: {', '.join(wrong)}", expected="what wordings/unified.yaml has there")
+            raise FileFormatError(path, 0, f"wrong: {', '.join(wrong)}", expected="what templates/unified.yaml has there")
         return cls(**{**data, "type_rows": tuple(data["type_rows"])})
 
     @property
@@ -84,8 +86,8 @@ class Wording:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A type or a label as it is asked for: the name it goes by in the answer, what it means, and for labels what it may join."""
+class LabelDescription:
+    """A type or a label in a prompt: its name in the response, its definition, and for labels the types of heads and tails."""
 
     name: str
     definition: str
@@ -98,23 +100,23 @@ Demonstration = tuple[str, tuple[tuple[str, str], ...], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of every text: ``entities``, ``relations`` or ``joint``, of which types and labels, in which syntax.
+class InstructionSpec:
+    """The content of an instruction: ``entities``, ``relations`` or ``joint``, its types and labels, and the syntax of responses.
 
-    `type_row` chooses among the wording's rows. `demonstrations` are texts, their mentions where those are given, and responses.
+    `type_row` chooses among the template's rows. `demonstrations` are texts, their mentions where those are given, and responses.
     """
 
     task: str
-    types: tuple[Row, ...]
-    labels: tuple[Row, ...]
+    types: tuple[LabelDescription, ...]
+    labels: tuple[LabelDescription, ...]
     response: ResponseFormat
     type_row: int = 0
     demonstrations: tuple[Demonstration, ...] = ()
 
     @property
-    def vocabulary(self) -> Vocabulary:
-        """The names that an answer may use."""
-        return Vocabulary(tuple(row.name for row in self.types), tuple(row.name for row in self.labels))
+    def label_names(self) -> LabelNames:
+        """The names of types and labels in responses."""
+        return LabelNames(tuple(row.name for row in self.types), tuple(row.name for row in self.labels))
 
 
 def _all_words(values: Iterable[Any]) -> bool:
@@ -122,33 +124,33 @@ def _all_words(values: Iterable[Any]) -> bool:
 
 
 def _is_row(row: Any, names: Sequence[str]) -> bool:
-    """Whether a row has no places but those that are filled in."""
+    """Whether a row has no placeholders but these."""
     try:
         return isinstance(row, str) and isinstance(row.format(**dict.fromkeys(names, "")), str)
     except (KeyError, IndexError, ValueError, AttributeError):
         return False
 
 
-def instruction(wording: Wording, question: Question) -> str:
-    """All of the user's turn before the text."""
-    parts = [wording.tasks[question.task]]
-    if question.task != "relations":
-        row = wording.type_rows[question.type_row % len(wording.type_rows)]
-        rows = [row.format(name=kind.name, definition=kind.definition) if kind.definition else kind.name for kind in question.types]
-        parts += ["\n".join([wording.types, *rows])]
-    if question.task != "entities":
-        parts += ["\n".join([wording.links, *_links(wording, question.labels)])]
-    said = [wording.formats[question.response.name]] if question.task != "relations" else []
-    if question.task != "entities" and question.response.name != "json":
-        said.append(wording.link_format)
-    parts.append(" ".join(said) or wording.formats["json"])
-    if question.demonstrations:
-        shown = [f"{asked(wording, text, given)}\n{wording.answer}\n{said}" for text, given, said in question.demonstrations]
-        parts.append("\n\n".join([wording.demonstrations, *shown]))
+def render_instruction(template: PromptTemplate, spec: InstructionSpec) -> str:
+    """The user's turn before the text."""
+    parts = [template.tasks[spec.task]]
+    if spec.task != "relations":
+        row = template.type_rows[spec.type_row % len(template.type_rows)]
+        rows = [row.format(name=kind.name, definition=kind.definition) if kind.definition else kind.name for kind in spec.types]
+        parts += ["\n".join([template.types, *rows])]
+    if spec.task != "entities":
+        parts += ["\n".join([template.links, *_links(template, spec.labels)])]
+    format_parts = [template.formats[spec.response.name]] if spec.task != "relations" else []
+    if spec.task != "entities" and spec.response.name != "json":
+        format_parts.append(template.link_format)
+    parts.append(" ".join(format_parts) or template.formats["json"])
+    if spec.demonstrations:
+        shown = [f"{render_text(template, text, given)}\n{template.answer}\n{response}" for text, given, response in spec.demonstrations]
+        parts.append("\n\n".join([template.demonstrations, *shown]))
     return "\n\n".join(parts) + "\n\n"
 
 
-def _links(wording: Wording, labels: Sequence[Row]) -> list[str]:
+def _links(template: PromptTemplate, labels: Sequence[LabelDescription]) -> list[str]:
     """One row for each relation that joins the same types, with the values that it may have."""
     values: dict[tuple[str, str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for label in labels:
@@ -157,14 +159,14 @@ def _links(wording: Wording, labels: Sequence[Row]) -> list[str]:
     either = "|".join
     rows = []
     for (name, definition, heads, tails), found in values.items():
-        row = wording.link_row.format(
+        row = template.link_row.format(
             name=name + either(found), definition=definition, heads=either(heads) or "*", tails=either(tails) or "*"
         )
         rows.append(row if definition else row.rstrip(" :"))
     return rows
 
 
-def asked(wording: Wording, text: str, mentions: Sequence[tuple[str, str]] = ()) -> str:
-    """The part of one text: the text, and numbered mentions where they are given."""
+def render_text(template: PromptTemplate, text: str, mentions: Sequence[tuple[str, str]] = ()) -> str:
+    """The part of a prompt for one text: the text, and numbered mentions where they are given."""
     rows = [f"{number}\t{kind}\t{words}" for number, (kind, words) in enumerate(mentions, 1)]
-    return "\n".join([wording.text, text, *([wording.mentions, *rows] if rows else [])])
+    return "\n".join([template.text, text, *([template.mentions, *rows] if rows else [])])

@@ -1,4 +1,7 @@
-"""What an instruction asks for: all that a schema declares, or a variant of it while training."""
+"""Instructions for a schema, and instruction augmentation in training: hard negatives, shuffled, masked and paraphrased types.
+
+References: Sainz et al., GoLLIE (ICLR 2024), for masked names and definitions; Gui et al., IEPile (ACL 2024), for hard negatives.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,22 @@ from functools import lru_cache
 from clinical_ie.document import Entity
 from clinical_ie.errors import SettingError
 from clinical_ie.prompts.grammar import Grammar
+from clinical_ie.prompts.prompt_template import Demonstration, InstructionSpec, LabelDescription
 from clinical_ie.prompts.responses import ResponseFormat
-from clinical_ie.prompts.template import Demonstration, Question, Row
 from clinical_ie.schema import EntityType, Schema
 from clinical_ie.tasks.links import LinkLabels
 
 
 @dataclass(frozen=True, slots=True)
-class Variation:
-    """How the instructions of training differ. Examples of one variant share its prefix.
+class InstructionAugmentation:
+    """How instructions vary in training. Examples of one variant share its prefix.
 
     Args:
         variants: How many different instructions a corpus has.
         shuffle: Types in another order in each.
-        types: Share of the types that each asks for, those that are easily confused together (hard negatives).
-        masked: Share of the variants whose types go by names that mean nothing, so that only definitions tell.
-        paraphrase: Give definitions in the different rows that the wording has.
-
-    Reference: GoLLIE (ICLR 2024) for masking and definitions, IEPile (ACL 2024) for hard negatives.
+        types: Share of the types in each, chosen so that they are easily confused (hard negatives).
+        masked: Share of the variants with masked names of types, so that only definitions tell them apart.
+        paraphrase: Vary the rows of definitions among those of the template.
     """
 
     variants: int = 8
@@ -43,44 +44,44 @@ class Variation:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A question and what its names stand for.
+class InstructionVariant:
+    """An instruction, and the schema's names behind its names.
 
-    `types` are the schema's names behind the question's, in its order; `type_names` leads from there to the names shown,
-    `label_names` from the rank of a link's label.
+    `types` are the schema's names in the order of the instruction; `type_names` maps them to the names shown, `label_names` maps
+    the rank of a link's label.
     """
 
-    question: Question
+    spec: InstructionSpec
     types: tuple[str, ...]
     label_ranks: tuple[int, ...]
 
     @property
     def type_names(self) -> dict[str, str]:
-        """Type of the schema -> name in the question."""
-        return dict(zip(self.types, (row.name for row in self.question.types), strict=True))
+        """Type of the schema -> name in the prompt."""
+        return dict(zip(self.types, (row.name for row in self.spec.types), strict=True))
 
     @property
     def label_names(self) -> dict[int, str]:
-        """Rank of a label -> name in the question."""
-        return dict(zip(self.label_ranks, (row.name for row in self.question.labels), strict=True))
+        """Rank of a label -> name in the prompt."""
+        return dict(zip(self.label_ranks, (row.name for row in self.spec.labels), strict=True))
 
-    def with_demonstrations(self, shown: tuple[Demonstration, ...]) -> Asked:
-        """The same with texts and answers before the text."""
-        return replace(self, question=replace(self.question, demonstrations=shown))
+    def with_demonstrations(self, shown: tuple[Demonstration, ...]) -> InstructionVariant:
+        """The same with few-shot demonstrations."""
+        return replace(self, spec=replace(self.spec, demonstrations=shown))
 
     def grammar(self, text: str, schema: Schema, given: Sequence[Entity] | None) -> Grammar | None:
-        """What an answer about a text can say without being wrong; None where its syntax has no grammar.
+        """The grammar of completions about a text; None where the syntax has none.
 
         Args:
-            text: What is read.
-            schema: Says what may be linked.
-            given: The mentions that the question numbers; None where they are part of the answer.
+            text: The text of the prompt.
+            schema: Declares which types can be linked.
+            given: The mentions that the prompt numbers; None where they are part of the completion.
         """
-        response = self.question.response.constrained_as
+        response = self.spec.response.grammar
         if response is None:
             return None
-        names = tuple(row.name for row in self.question.types)
-        reserved = self.question.response.reserved
+        names = tuple(row.name for row in self.spec.types)
+        reserved = self.spec.response.reserved
         if given is None and (strange := [name for name in names if set(reserved) & set(name)]):
             raise SettingError(
                 f"{response}: types with one of {' '.join(reserved)} in their names cannot be told from the text: {strange};"
@@ -98,7 +99,7 @@ class Asked:
 
 @lru_cache(maxsize=16)
 def _legal_pairs(schema: Schema) -> tuple[frozenset[tuple[str, str]], ...]:
-    """Types of heads and tails that each label may join."""
+    """Types of heads and tails that each label allows."""
     labels = LinkLabels(schema)
     names = schema.entity_names
     return tuple(
@@ -106,31 +107,37 @@ def _legal_pairs(schema: Schema) -> tuple[frozenset[tuple[str, str]], ...]:
     )
 
 
-def question_of(
-    schema: Schema, task: str, response: ResponseFormat, definitions: bool, variation: Variation | None, variant: int, seed: int
-) -> Asked:
-    """All types of a schema, or (`variant` from 0) a variant of the question."""
+def instruction_variant(
+    schema: Schema,
+    task: str,
+    response: ResponseFormat,
+    definitions: bool,
+    augmentation: InstructionAugmentation | None,
+    variant: int,
+    seed: int,
+) -> InstructionVariant:
+    """An instruction with all types of a schema, or (`variant` from 0) an augmented one."""
     draw = random.Random(f"{seed}/variant/{variant}")
     kinds = list(schema.entities)
     row = 0
     masked = False
-    if variation is not None and variant >= 0:
-        if variation.types < 1:
-            kinds = _confusable(kinds, max(1, round(variation.types * len(kinds))), draw)
-        if variation.shuffle:
+    if augmentation is not None and variant >= 0:
+        if augmentation.types < 1:
+            kinds = _confusable(kinds, max(1, round(augmentation.types * len(kinds))), draw)
+        if augmentation.shuffle:
             draw.shuffle(kinds)
-        masked = draw.random() < variation.masked
-        row = draw.randrange(1 << 16) if variation.paraphrase else 0
+        masked = draw.random() < augmentation.masked
+        row = draw.randrange(1 << 16) if augmentation.paraphrase else 0
     names = {kind.name: f"TYPE{number}" if masked else kind.name for number, kind in enumerate(kinds, 1)}
-    types = tuple(Row(names[kind.name], (kind.definition or kind.name) if masked or definitions else "") for kind in kinds)
+    types = tuple(LabelDescription(names[kind.name], (kind.definition or kind.name) if masked or definitions else "") for kind in kinds)
     ranks, labels = _labels(schema, names, definitions) if task != "entities" else ((), ())
-    return Asked(Question(task, types, labels, response, row), tuple(names), ranks)
+    return InstructionVariant(InstructionSpec(task, types, labels, response, row), tuple(names), ranks)
 
 
-def _labels(schema: Schema, names: dict[str, str], definitions: bool) -> tuple[tuple[int, ...], tuple[Row, ...]]:
-    """Labels that the types asked for may have, with the types that each may join."""
+def _labels(schema: Schema, names: dict[str, str], definitions: bool) -> tuple[tuple[int, ...], tuple[LabelDescription, ...]]:
+    """Labels between the types of a prompt, with the types that each allows."""
     labels = LinkLabels(schema)
-    found: dict[int, Row] = {}
+    found: dict[int, LabelDescription] = {}
     for rank, label in enumerate(labels.labels):
         pairs = [(head, tail) for head in names for tail in names if rank in labels.legal(head, tail)]
         if not pairs:
@@ -138,7 +145,7 @@ def _labels(schema: Schema, names: dict[str, str], definitions: bool) -> tuple[t
         definition = next(relation.definition for relation in schema.relations if relation.name == label.relation)
         heads, tails = (tuple(dict.fromkeys(names[pair[side]] for pair in pairs)) for side in (0, 1))
         everything = len(names) > 1
-        found[rank] = Row(
+        found[rank] = LabelDescription(
             label.name,
             definition if definitions else "",
             () if everything and len(heads) == len(names) else heads,

@@ -1,4 +1,4 @@
-"""What a model reads, to the letter, and wordings that are refused with their file and the reason."""
+"""Rendered prompts, to the letter, and templates that are refused with their file and the reason."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 import yaml
 
 from clinical_ie.errors import FileFormatError, SettingError
+from clinical_ie.prompts.prompt_template import InstructionSpec, LabelDescription, PromptTemplate, render_instruction, render_text
 from clinical_ie.prompts.responses import FORMATS
-from clinical_ie.prompts.template import Question, Row, Wording, asked, instruction
 
-OURS = Path(__file__).parents[2] / "clinical_ie" / "prompts" / "wordings" / "unified.yaml"
+OURS = Path(__file__).parents[2] / "clinical_ie" / "prompts" / "templates" / "unified.yaml"
 
-TYPES = (Row("Drug", "A medication."), Row("Dose", ""))
+TYPES = (LabelDescription("Drug", "A medication."), LabelDescription("Dose", ""))
 LABELS = (
-    Row("Of", "The dose of it.", ("Dose",), ("Drug",)),
-    Row("State=on", "Whether taken.", ("Drug",)),
-    Row("State=off", "Whether taken.", ("Drug",)),
-    Row("Near", ""),
+    LabelDescription("Of", "The dose of it.", ("Dose",), ("Drug",)),
+    LabelDescription("State=on", "Whether taken.", ("Drug",)),
+    LabelDescription("State=off", "Whether taken.", ("Drug",)),
+    LabelDescription("Near", ""),
 )
 
 LINES = "Answer with one line for each mention, in the order of the text: type, tab, mention."
@@ -66,14 +66,14 @@ Near (* -> *)
 }
 
 
-def question(task: str, response: str = "lines", **more: Any) -> Question:
+def question(task: str, response: str = "lines", **more: Any) -> InstructionSpec:
     labels = LABELS if task != "entities" else ()
-    return Question(task, TYPES, labels, FORMATS[response](), **more)
+    return InstructionSpec(task, TYPES, labels, FORMATS[response](), **more)
 
 
 @pytest.mark.parametrize("task", GOLDEN)
 def test_the_unified_instruction_to_the_letter(task: str) -> None:
-    assert instruction(Wording.load("unified"), question(task)) == GOLDEN[task]
+    assert render_instruction(PromptTemplate.load("unified"), question(task)) == GOLDEN[task]
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_the_unified_instruction_to_the_letter(task: str) -> None:
     ],
 )
 def test_the_form_of_the_answer(response: str, said: str) -> None:
-    wording = Wording.load("unified")
-    assert instruction(wording, question("entities", response)) == GOLDEN["entities"].replace(LINES, said)
+    template = PromptTemplate.load("unified")
+    assert render_instruction(template, question("entities", response)) == GOLDEN["entities"].replace(LINES, said)
     if response != "bio":
         wanted = GOLDEN["joint"].replace(f"{LINES} {LINKS}", said if response == "json" else f"{said} {LINKS}")
-        assert instruction(wording, question("joint", response)) == wanted
+        assert render_instruction(template, question("joint", response)) == wanted
         wanted = GOLDEN["relations"].replace(LINKS, said if response == "json" else LINKS)
-        assert instruction(wording, question("relations", response)) == wanted
+        assert render_instruction(template, question("relations", response)) == wanted
 
 
 SHOWN = {0: "Drug: A medication.", 1: "Drug - A medication.", 2: "Drug (A medication.)", 4: "Drug - A medication."}
@@ -103,32 +103,34 @@ SHOWN = {0: "Drug: A medication.", 1: "Drug - A medication.", 2: "Drug (A medica
 @pytest.mark.parametrize(("row", "shown"), SHOWN.items())
 def test_rows_of_types_in_other_words(row: int, shown: str) -> None:
     wanted = GOLDEN["entities"].replace("Drug: A medication.", shown)
-    assert instruction(Wording.load("unified"), question("entities", type_row=row)) == wanted
+    assert render_instruction(PromptTemplate.load("unified"), question("entities", type_row=row)) == wanted
 
 
 def test_demonstrations_to_the_letter() -> None:
     shown = (("one aspirin", (), "Dose\tone\nDrug\taspirin"), ("none", (), ""))
     wanted = f"{GOLDEN['entities']}For example:\n\nText:\none aspirin\nAnswer:\nDose\tone\nDrug\taspirin\n\nText:\nnone\nAnswer:\n\n\n"
-    assert instruction(Wording.load("unified"), question("entities", demonstrations=shown)) == wanted
+    assert render_instruction(PromptTemplate.load("unified"), question("entities", demonstrations=shown)) == wanted
 
 
 def test_the_part_of_one_text_to_the_letter() -> None:
-    wording = Wording.load("unified")
-    assert asked(wording, "one\naspirin {x}") == "Text:\none\naspirin {x}"
+    template = PromptTemplate.load("unified")
+    assert render_text(template, "one\naspirin {x}") == "Text:\none\naspirin {x}"
     mentions = [("Dose", "one"), ("Drug", "aspirin")]
-    assert asked(wording, "one aspirin", mentions) == "Text:\none aspirin\nMentions:\n1\tDose\tone\n2\tDrug\taspirin"
+    assert render_text(template, "one aspirin", mentions) == "Text:\none aspirin\nMentions:\n1\tDose\tone\n2\tDrug\taspirin"
 
 
 def test_braces_in_definitions_are_no_fields() -> None:
-    types = (Row("Drug", "Such as {this} or {0}."),)
-    assert "Drug: Such as {this} or {0}." in instruction(Wording.load("unified"), Question("entities", types, (), FORMATS["lines"]()))
+    types = (LabelDescription("Drug", "Such as {this} or {0}."),)
+    assert "Drug: Such as {this} or {0}." in render_instruction(
+        PromptTemplate.load("unified"), InstructionSpec("entities", types, (), FORMATS["lines"]())
+    )
 
 
 def test_a_definition_that_ends_in_a_colon_keeps_it() -> None:
     """Only what is left of a row without a definition is cut."""
-    labels = (Row("Of", "One of these:", ("Dose",), ("Drug",)),)
-    assert "Of (Dose -> Drug): One of these:\n" in instruction(
-        Wording.load("unified"), Question("joint", TYPES, labels, FORMATS["lines"]())
+    labels = (LabelDescription("Of", "One of these:", ("Dose",), ("Drug",)),)
+    assert "Of (Dose -> Drug): One of these:\n" in render_instruction(
+        PromptTemplate.load("unified"), InstructionSpec("joint", TYPES, labels, FORMATS["lines"]())
     )
 
 
@@ -142,26 +144,26 @@ def changed(folder: Path, **parts: Any) -> Path:
     return path
 
 
-def test_a_wording_of_ones_own(tmp_path: Path) -> None:
-    ours, mine = Wording.load("unified"), Wording.load(str(changed(tmp_path, text="Note:")))
-    assert asked(mine, "x") == "Note:\nx"
-    assert mine.fingerprint != ours.fingerprint == Wording.load(str(OURS)).fingerprint
+def test_a_template_of_ones_own(tmp_path: Path) -> None:
+    ours, mine = PromptTemplate.load("unified"), PromptTemplate.load(str(changed(tmp_path, text="Note:")))
+    assert render_text(mine, "x") == "Note:\nx"
+    assert mine.fingerprint != ours.fingerprint == PromptTemplate.load(str(OURS)).fingerprint
     assert mine.fingerprint.startswith("unified-1-")
 
 
 def test_unknown_names_are_refused_with_those_that_are_known(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"no wording polite; known are unified"):
-        Wording.load("polite")
+    with pytest.raises(SettingError, match=r"no prompt template polite; known are unified"):
+        PromptTemplate.load("polite")
     with pytest.raises(SettingError, match="nowhere"):
-        Wording.load(str(tmp_path / "nowhere.yaml"))
+        PromptTemplate.load(str(tmp_path / "nowhere.yaml"))
 
 
 @pytest.mark.parametrize("text", ["a: [1", "a: b: c", "\t- x", "'", "", "[]", "3", "just words"])
-def test_files_that_are_no_wording_are_refused(text: str, tmp_path: Path) -> None:
+def test_files_that_are_no_template_are_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(FileFormatError) as refused:
-        Wording.load(str(path))
+        PromptTemplate.load(str(path))
     assert str(path) in str(refused.value)
 
 
@@ -172,7 +174,7 @@ def test_a_missing_part_is_named(part: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(data), encoding="utf-8")
     with pytest.raises(FileFormatError, match=part) as refused:
-        Wording.load(str(path))
+        PromptTemplate.load(str(path))
     assert str(path) in str(refused.value)
 
 
@@ -198,6 +200,6 @@ def test_a_wrong_part_is_refused_with_its_file(name: str, tmp_path: Path) -> Non
     """When it is read, not with a bare exception while examples are made."""
     path = changed(tmp_path, **WRONG[name])
     with pytest.raises(FileFormatError) as refused:
-        Wording.load(str(path))
+        PromptTemplate.load(str(path))
     assert str(path) in str(refused.value)
     assert "expected" in str(refused.value)
