@@ -182,6 +182,11 @@ def _refusing_full(path: Path | str) -> Iterator[None]:
         raise RunError(f"{printable(path)}: cannot be written ({_reason(error)})") from error
 
 
+def storable(text: str) -> bool:
+    """Whether a text comes back from a file: NUL and halves of surrogate pairs do not."""
+    return not any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text if not sign.isprintable())
+
+
 def unfit(name: str, ending: str = "") -> str | None:
     """Why an id cannot be the name of a file inside a folder, or None where it can.
 

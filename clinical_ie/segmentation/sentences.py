@@ -48,7 +48,7 @@ _ABBREVIATIONS = frozenset(
 )
 _END = re.compile(
     r"""
-    (?P<mark>[.!?]+["')\]]*)\s+        # a mark with white space behind it
+    (?<![.!?])(?P<mark>[.!?]++["')\]]*+)\s+   # a whole run of marks with white space behind it
     | \n[ \t\r]*\n\s*                  # an empty line
     | \n[ \t]*(?=[-*•]\s|\d+[.)]\s|[A-Z][A-Za-z /&-]{2,40}:)   # a line that begins as a list item or heading
     """,

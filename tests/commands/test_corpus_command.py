@@ -140,7 +140,7 @@ def test_names_that_brat_cannot_hold_stop_or_are_replaced_and_counted(tmp_path: 
     assert "--lenient" in message
     assert not (tmp_path / "odd").exists()
     assert corpus(*arguments, "--lenient") == 0
-    assert "1 x not-in-brat" in capsys.readouterr().out
+    assert "1 x name-replaced" in capsys.readouterr().out
     assert [entity.type for document in brat.read(tmp_path / "odd") for entity in document.entities] == ["Adverse_Event"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinical_ie.document import Attribute, Document, Entity, Event, Relation, Span
+from clinical_ie.document import Attribute, Comment, Document, Entity, Equivalence, Event, Normalization, Relation, Span
 from clinical_ie.errors import FileFormatError, InputError
 from clinical_ie.formats import i2b2
 from clinical_ie.formats.findings import Findings
@@ -81,6 +81,11 @@ BROKEN = {
     "no assertion": ("ast", 'c="chest pain" 1:0 1:1||t="problem"', "malformed-record"),
     "assertion of nothing": ("ast", 'c="pain" 1:1 1:1||t="problem"||a="absent"', "unknown-target"),
     "no relation": ("rel", 'c="pain" 1:0 1:1||r="PIP"', "malformed-record"),
+    "huge number": ("con", f'c="pain" 1:0 1:{"9" * 5000}||t="problem"', "no-such-token"),
+    "number of other digits": ("con", 'c="pain" 1:0 1:\u0661||t="problem"', "malformed-record"),
+    "empty type": ("con", 'c="pain" 1:1 1:1||t=""', "malformed-record"),
+    "empty value": ("ast", 'c="chest pain" 1:0 1:1||t="problem"||a=""', "malformed-record"),
+    "assertion of another type": ("ast", 'c="chest pain" 1:0 1:1||t="test"||a="absent"', "unknown-target"),
     "relation to nothing": ("rel", 'c="chest pain" 1:0 1:1||r="PIP"||c="pain" 1:1 1:1', "unknown-target"),
 }
 
@@ -147,3 +152,99 @@ def test_every_token_goes_to_its_place_and_back(text: str) -> None:
             span = grid.span((number, index), (number, index))
             assert span is not None
             assert grid.position(span) == f"{number}:{index} {number}:{index}"
+
+
+def test_every_annotation_without_a_place_is_counted_for_itself(tmp_path: Path) -> None:
+    mention = Entity("T1", "problem", Span.of(0, 10))
+    document = Document(
+        "n",
+        TEXT,
+        (mention, DRUG),
+        (Relation("R1", "TrAP", "T2", "T1", ("Drug", "Reason")),),
+        attributes=(Attribute("A1", "assertion", "T1"), Attribute("A2", "Negated", "T1", "yes"), Attribute("A3", "assertion", "T2", "x")),
+        equivalences=(Equivalence("Same", ("T1", "T2")), Equivalence("Same", ("T1", "T2"))),
+        normalizations=(Normalization("N1", "Reference", "T1", "A:1"), Normalization("N2", "Reference", "T1", "A:1")),
+        comments=tuple(Comment("#1", "Note", "T1", text) for text in "abc"),
+    )
+    findings = Findings(strict=False)
+    i2b2.write([document], tmp_path, findings)
+    assert findings.counts() == {"unrepresentable": 1 + 2 + 2 + 2 + 3}
+    (back,) = i2b2.read(tmp_path)
+    assert [(kind, head.id, tail.id) for _, kind, head, tail in back.links()] == [("TrAP", "T2", "T1")]
+    assert back.attributes == (Attribute("A1", "assertion", "T2", "x"),)
+
+
+@pytest.mark.parametrize("name", ['say "x"', "", "line\nend", "half \ud83d a pair", "nul\0"])
+def test_names_that_quotes_cannot_hold_are_refused_or_replaced(tmp_path: Path, name: str) -> None:
+    document = Document("n", TEXT, (Entity("T1", name, Span.of(0, 10)),), attributes=(Attribute("A1", "assertion", "T1", name),))
+    with pytest.raises(FileFormatError, match=r"document n: the type of T1 .*\(--lenient\)"):
+        i2b2.write([document], tmp_path / "strict")
+    assert not (tmp_path / "strict").exists()
+    findings = Findings(strict=False)
+    i2b2.write([document], tmp_path / "lenient", findings)
+    assert findings.counts() == {"name-replaced": 2}
+    (back,) = i2b2.read(tmp_path / "lenient")
+    assert len(back.entities) == len(back.attributes) == 1
+
+
+def test_an_assertion_of_the_second_of_two_equal_mentions_is_not_given_to_the_first(tmp_path: Path) -> None:
+    twin = Entity("T3", "problem", PAIN.span)
+    document = Document("n", TEXT, (PAIN, twin), attributes=(Attribute("A1", "assertion", "T3", "absent"),))
+    with pytest.raises(FileFormatError, match="attribute A1"):
+        i2b2.write([document], tmp_path)
+
+
+def test_blanks_in_types_come_back(tmp_path: Path) -> None:
+    document = Document("n", TEXT, (Entity("T1", "medical problem || other", Span.of(0, 10)),))
+    i2b2.write([document], tmp_path)
+    assert i2b2.read(tmp_path) == [document]
+
+
+@pytest.mark.parametrize("ends", ["\r\n", "\r"])
+def test_line_ends_and_a_byte_order_mark_of_annotation_files(tmp_path: Path, ends: str) -> None:
+    put(tmp_path, con="\ufeff" + CON.replace("\n", ends), ast=AST.replace("\n", ends), rel="\ufeff" + REL.replace("\n", ends))
+    findings = Findings()
+    (document,) = i2b2.read(tmp_path, findings)
+    assert (len(document.entities), len(document.relations), len(document.attributes)) == (2, 1, 1)
+    assert not list(findings)
+
+
+def test_a_byte_order_mark_of_the_text_counts_and_is_part_of_no_mention(tmp_path: Path) -> None:
+    findings = Findings()
+    (document,) = i2b2.read(put(tmp_path, text="\ufeff" + TEXT), findings)
+    assert document.entities[0].span == Span.of(1, 11)
+    assert not list(findings)
+    i2b2.write([document], tmp_path / "out")
+    assert i2b2.read(tmp_path / "out") == [document]
+
+
+def test_annotations_of_no_text_are_an_error(tmp_path: Path) -> None:
+    put(tmp_path)
+    (tmp_path / "concept").mkdir()
+    (tmp_path / "concept" / "lost.con").write_text(CON)
+    with pytest.raises(FileFormatError, match=r"lost\.con: no \.txt file for it"):
+        i2b2.read(tmp_path)
+    findings = Findings(strict=False)
+    assert [document.id for document in i2b2.read(tmp_path, findings)] == ["n"]
+    assert findings.counts() == {"no-text-file": 1}
+
+
+def test_capitals_and_linked_folders_are_read(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    put(tmp_path / "store")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "site").symlink_to("../store")
+    (tmp_path / "in" / "M.TXT").write_text(TEXT)
+    (tmp_path / "in" / "M.CON").write_text(CON)
+    assert [document.id for document in i2b2.read(tmp_path / "in")] == ["M", "site/n"]
+
+
+def test_quotes_and_bars_in_covered_texts(tmp_path: Path) -> None:
+    """Text that looks like the syntax itself; what parts a relation is the last separator behind a place."""
+    text = 'x" 1:0 1:0||t="y" ||r="z"||c="w pain'
+    document = Document(
+        "n", text, (Entity("T1", "problem", Span.of(0, len(text))), Entity("T2", "test", Span.of(len(text) - 4, len(text)))),
+        (Relation("R1", "PIP", "T1", "T2"), Relation("R2", "PIP", "T2", "T1"), Relation("R3", "PIP", "T1", "T1")),
+    )  # fmt: skip
+    i2b2.write([document], tmp_path)
+    assert i2b2.read(tmp_path) == [document]

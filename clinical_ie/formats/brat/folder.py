@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clinical_ie.document import Document
 from clinical_ie.errors import InputError
-from clinical_ie.files import distinct, place_of, write_text
+from clinical_ie.files import distinct, place_of, storable, write_text
 from clinical_ie.formats.brat.offsets import CHARACTERS, check_rule
 from clinical_ie.formats.brat.records import parse
 from clinical_ie.formats.brat.rendering import render
@@ -78,7 +78,7 @@ def write(documents: Iterable[Document], folder: Path | str, findings: Findings 
     places = [place_of(folder, document.id, ".ann") for document in listed]
     files = []
     for document, place in zip(listed, places, strict=True):  # all before the first is written: what is refused leaves no half folder
-        if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in document.text if not sign.isprintable()):
+        if not storable(document.text):
             problem = f"document {document.id}: its text has NUL characters or halves of surrogate pairs, which no text file holds"
             findings.error(place, 0, "unrepresentable", problem, remedy="remove them where the text comes from")
         else:

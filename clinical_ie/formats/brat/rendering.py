@@ -108,7 +108,8 @@ class _Fitting:
     def has_members(self, group: Equivalence) -> bool:
         """Whether a group can be written at all."""
         if not group.members:
-            self._refuse("a group has no members")
+            problem = f"document {self.given.id}: a group has no members, which BRAT cannot hold"
+            self.findings.error(self.path, 0, "unrepresentable", problem, remedy="remove it, or leave it out (--lenient)")
         return bool(group.members)
 
     def _mended(self, text: str, pattern: re.Pattern[str], owner: str, what: str, reason: str) -> str:
@@ -118,4 +119,4 @@ class _Fitting:
 
     def _refuse(self, problem: str) -> None:
         remedy = "rename it, or let such characters be replaced by _ (--lenient)"
-        self.findings.error(self.path, 0, "not-in-brat", f"document {self.given.id}: {problem}, which BRAT cannot hold", remedy=remedy)
+        self.findings.error(self.path, 0, "name-replaced", f"document {self.given.id}: {problem}, which BRAT cannot hold", remedy=remedy)
