@@ -33,7 +33,7 @@ _ATTRIBUTE = re.compile(r"([AM]\S+)\t(\S+) (\S+)(?: (.*))?", re.DOTALL).fullmatc
 _EQUIVALENCE = re.compile(r"\*\t(\S+)((?: \S+)+)").fullmatch
 _NORMALIZATION = re.compile(r"(N\S+)\t(\S+) (\S+) ([^\s\t][^\t]*)(?:\t(.*))?", re.DOTALL).fullmatch
 _COMMENT = re.compile(r"(#\S*)\t(\S+) (\S+)(?:\t(.*))?", re.DOTALL).fullmatch
-_ID = re.compile(r"(?:[TREAMN]|#|\*)[0-9][\w.-]{0,30}").fullmatch
+_ID = re.compile(r"[TREAMN#*][0-9][0-9_.-]{0,30}").fullmatch
 _SHOWN_RANGES = 60
 WITNESS_REMEDY = "mend the record, or let the text file win (--lenient)"
 
