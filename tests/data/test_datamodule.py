@@ -60,3 +60,22 @@ def test_tags_are_as_wide_as_units_whichever_corpus_is_longest(tiny_bert: str) -
     examples = [EntityTagging().examples(Document("d", text), Source(name, schemas[name], encoder))[0] for name, text in texts.items()]
     batch = TaggingCollator(encoder.pad_id, schemas)(examples)
     assert {tuple(tags.shape) for tags in batch["tags"].values()} == {tuple(batch["unit_mask"].shape)}
+
+
+def test_texts_to_predict_on_may_be_one_file_and_lie_behind_links(tiny_bert: str, tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "store").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "store" / "a.txt").write_text("gave aspirin")
+    (tmp_path / "texts" / "B.TXT").write_text("gave heparin")
+    (tmp_path / "texts" / "._B.txt").write_bytes(b"\0\5\x16\7\xff")
+    (tmp_path / "texts" / "linked").symlink_to("../store")
+    notes = corpus(tmp_path / "corpus", broken=False)
+    for given, ids in (("texts", ["B", "linked/a"]), ("texts/B.TXT", ["B"])):
+        data = ExtractionDataModule([notes], EntityTagging(), tiny_bert, texts=str(tmp_path / given))
+        data.setup("predict")
+        assert [document.id for document in data.documents["predict"]["brat_folder"]] == ids
+    assert data.findings.counts() == {}
+    data = ExtractionDataModule([notes], EntityTagging(), tiny_bert, texts=str(tmp_path / "missing"))
+    with pytest.raises(SettingError, match="no such file or folder"):
+        data.setup("predict")

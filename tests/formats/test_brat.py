@@ -203,3 +203,121 @@ def test_an_id_from_elsewhere_cannot_leave_the_folder(tmp_path: Path, name: str)
     with pytest.raises(InputError):
         brat.write([Document(name, "x")], tmp_path / "out")
     assert not (tmp_path / "escaped.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("record", "code", "fragments"),
+    [
+        ("T1\tX 6 9;0 3\ttwo one", "fragments-out-of-order", ((0, 3), (6, 9))),
+        ("T1\tX 0 3;3 5\tone an", "fragments-touch", ((0, 3), (3, 5))),
+        ("T1\tX 0 5;3 9\tone an an two", "fragments-overlap", ((0, 9),)),
+        ("T1\tX 6 9;0 3;0 3\ttwo one one", "fragments-overlap", ((0, 3), (6, 9))),
+    ],
+)
+def test_fragments_in_any_order_are_a_warning(record: str, code: str, fragments: tuple[tuple[int, int], ...]) -> None:
+    """BRAT itself writes them so, and every character of the mention is beyond doubt."""
+    findings = Findings()
+    document = brat.parse("d", "one an two", record.replace("one an an two", "one a an two"), findings)
+    assert document.entities == (Entity("T1", "X", Span(fragments)),)
+    assert findings.counts()[code] == 1
+    assert not findings.errors
+
+
+def test_a_message_shows_no_more_than_the_first_fragments() -> None:
+    ranges = ";".join(f"{place} {place + 1}" for place in range(5000, 0, -2))
+    findings = Findings()
+    brat.parse("d", "x" * 6000, f"T1\tX {ranges}\tx\n", findings)
+    assert {finding.code for finding in findings} == {"fragments-out-of-order", "covered-text-differs"}
+    assert all(len(str(finding)) < 250 for finding in findings)
+    with pytest.raises(FileFormatError) as caught:
+        brat.parse("d", "x", f"T1\tX {ranges}\tx\n")
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_every_line_end_and_a_byte_order_mark_of_annotation_files(ends: str, mark: str) -> None:
+    findings = Findings()
+    assert brat.parse("d", TEXT, mark + RECORDS.replace("\n", ends), findings) == brat.parse("d", TEXT, RECORDS)
+    assert not list(findings)
+
+
+def test_a_single_carriage_return_between_two_records_ends_the_first() -> None:
+    findings = Findings()
+    document = brat.parse("d", "a\rb", "T1\tX 0 1\ta\rT2\tX 2 3\tb\nT3\tX 0 3\ta\rb\n#1\tNote T1\tfirst\rsecond\n", findings)
+    assert [(entity.id, entity.span) for entity in document.entities] == [
+        ("T1", Span.of(0, 1)), ("T2", Span.of(2, 3)), ("T3", Span.of(0, 3)),
+    ]  # fmt: skip
+    assert document.comments[0].text == "first\rsecond"
+    assert not list(findings)
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+def test_covered_text_of_several_fragments_goes_on_over_any_line_end_of_the_text(end: str) -> None:
+    text = f"big{end}red or rash{end}here"
+    fragments = [(0, text.index(" or")), (text.index("rash"), len(text))]
+    ranges = ";".join(f"{a} {b}" for a, b in fragments)
+    findings = Findings()
+    document = brat.parse("d", text, f"T1\tX {ranges}\tbig\nred rash\nhere\nT2\tX 0 3\tbig\n", findings)
+    assert [entity.id for entity in document.entities] == ["T1", "T2"]
+    assert not list(findings)
+
+
+def test_a_byte_order_mark_of_the_text_is_a_character() -> None:
+    document = brat.parse("d", "\ufeffone", "T1\tX 1 4\tone\n")
+    assert document.covered(document.entities[0].span) == "one"
+
+
+@pytest.mark.parametrize(
+    ("record", "hint"),
+    [
+        ("T1\tAdverse Event 0 4\tRash", True),
+        ("T1\tAdverse Event 0 1;2 4\tRash", True),
+        ("R1\tcaused by Arg1:T1 Arg2:T2", True),
+        ("E1\tAdverse Event:T1", True),
+        ("T1\tDrug 0\tRash", False),
+        ("R1\tcaused Arg1:T1", False),
+    ],
+)
+def test_a_blank_in_a_type_is_named(record: str, hint: bool) -> None:
+    with pytest.raises(FileFormatError) as caught:
+        brat.parse("d", "Rash", record)
+    assert ("a type has no blank in it" in str(caught.value)) is hint
+    assert "Adverse" not in str(caught.value)
+
+
+def test_a_blank_in_an_entry_is_kept_and_counted() -> None:
+    findings = Findings()
+    document = brat.parse(
+        "d", "pain", "T1\tX 0 4\tpain\nN11\tReference T1 UMLS: C1300072\tpain\nN12\tReference T1 UMLS:C2 \tpain\n", findings
+    )
+    assert [entry.entry for entry in document.normalizations] == ["UMLS: C1300072", "UMLS:C2"]
+    assert findings.counts() == {"blank-in-entry": 1}
+    assert brat.parse("d", "pain", brat.render(document)) == document
+
+
+def test_lenient_reading_drops_what_stands_on_dropped_attributes_and_keeps_circles() -> None:
+    records = "T1\tX 0 1\ta\nA1\tNeg T9\nA2\tSure A1\nN1\tReference A2 A:1\tx\n*\tSame T1 A2\nA3\tSure A4\nA4\tSure A3\nA5\tNeg T1\n"
+    findings = Findings(strict=False)
+    document = brat.parse("d", "a b", records, findings)
+    assert [attribute.id for attribute in document.attributes] == ["A3", "A4", "A5"]
+    assert (document.normalizations, document.equivalences) == ((), ())
+    assert findings.counts() == {"unknown-target": 4}
+
+
+def test_targets_that_are_no_ids_are_not_shown() -> None:
+    """Swapped fields put words of the note where an id belongs."""
+    with pytest.raises(FileFormatError) as caught:
+        brat.parse("d", "a", "T1\tX 0 1\ta\nA1\tNeg Smithson\n")
+    assert "A1 refers to (an id of 8 characters)" in str(caught.value)
+
+
+def test_texts_that_no_file_holds_are_refused(tmp_path: Path) -> None:
+    for text in ("nul \0", "half \ud83d a pair"):
+        with pytest.raises(FileFormatError, match="document n: its text"):
+            brat.write([Document("good", "a"), Document("n", text)], tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+    findings = Findings(strict=False)
+    brat.write([Document("good", "a"), Document("n", "nul \0")], tmp_path / "out", findings)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.ann", "good.txt"]
+    assert findings.counts() == {"unrepresentable": 1}
