@@ -110,44 +110,42 @@ def parse(
         if record[0] == "T" and (match := _MENTION(record)):
             identifier, kind, ranges, covered = match.groups()
             if identifier in mentions:
-                findings.warning(path, number, "duplicate-id", f"{identifier} stands here again, and the last one counts")
+                findings.warning(path, number, "duplicate-id", "an id that an earlier mention has: the last one counts")
             numbers = [int(part) for part in ranges.replace(";", " ").split(" ")]
             if positions is not None:
                 numbers = [positions.character(offset) for offset in numbers]
             start, end = numbers[0], numbers[-1]
             mentions[identifier] = (kind, start, end)
-            _count_oddities(identifier, numbers, text, findings, path, number)
+            _count_oddities(numbers, text, findings, path, number)
             if covered is None:
-                findings.error(
-                    path, number, "no-covered-text", f"{identifier} has no covered text", expected="a tab and the text behind it"
-                )
+                findings.error(path, number, "no-covered-text", "a mention without covered text", expected="a tab and the text behind it")
             open_characters = end - start - len(covered or "")
         elif record[0] == "R" and (match := _RELATION(record)):
             if match[1] in relations:
-                findings.warning(path, number, "duplicate-id", f"{match[1]} stands here again, and the last one counts")
+                findings.warning(path, number, "duplicate-id", "an id that an earlier relation has: the last one counts")
             relations[match[1]] = (number, match[2], match[3], match[4])
         elif record[0] == "E" and (match := _EVENT(record)):
             triggers[match[1]] = match[2]
-            findings.warning(path, number, "event-not-counted", f"{match[1]} is an event, which only gives its trigger to relations")
+            findings.warning(path, number, "event-not-counted", "an event, which only gives its trigger to relations")
         elif "\t" not in record and open_characters > 0:
             open_characters -= len(line) + 1
         elif not record.startswith(_OTHER_RECORDS):
             expected = "'T1<tab>Type start end<tab>covered text' or 'R1<tab>Type Arg1:T1 Arg2:T2'"
             findings.error(path, number, "malformed-record", "not a BRAT record", expected=expected)
     links = []
-    for identifier, (number, kind, *targets) in relations.items():
+    for number, kind, *targets in relations.values():
         ends = [mentions.get(triggers.get(target, target)) for target in targets]
         if ends[0] is not None and ends[1] is not None:
             links.append((kind, ends[0], ends[1]))
         else:
-            problem = f"{identifier} refers to a mention that does not exist"
+            problem = "the relation refers to a mention that does not exist"
             findings.error(path, number, "unknown-target", problem, remedy="add it or remove the reference")
     return LiteralNote(name, text, tuple(mentions.values()), tuple(links))
 
 
-def _count_oddities(identifier: str, numbers: list[int], text: str | None, findings: Findings, path: str, line: int) -> None:
+def _count_oddities(numbers: list[int], text: str | None, findings: Findings, path: str, line: int) -> None:
     """Count what no `Document` could hold."""
     if sorted(numbers) != numbers:
-        findings.warning(path, line, "fragments-out-of-order", f"{identifier}: numbers out of order; the first and the last one count")
+        findings.warning(path, line, "fragments-out-of-order", "numbers out of order: the first and the last one count")
     if numbers[0] < 0 or numbers[-1] <= numbers[0] or (text is not None and max(numbers) > len(text)):
-        findings.warning(path, line, "offsets-outside-text", f"{identifier} is empty or leaves the text; it counts as it is written")
+        findings.warning(path, line, "offsets-outside-text", "the mention is empty or leaves the text: it counts as it is written")

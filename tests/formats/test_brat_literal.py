@@ -1,5 +1,6 @@
 """BRAT files as they are written."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from clinical_ie.errors import FileFormatError, InputError
 from clinical_ie.formats import brat, brat_literal
 from clinical_ie.formats.brat_literal import LiteralNote
 from clinical_ie.formats.findings import Findings
+from clinical_ie.scoring.n2c2 import N2c22018
 
 #       01234567890123
 TEXT = "aspirin 81 mg."
@@ -113,7 +115,7 @@ def test_what_is_no_record_is_named_or_counted(line: str) -> None:
 
 def test_relations_of_nothing_are_named_or_counted() -> None:
     lines = "T1\tDrug 0 7\taspirin\nR1\tA Arg1:T1 Arg2:T9\n"
-    with pytest.raises(FileFormatError, match=r"a\.ann:2: R1 refers"):
+    with pytest.raises(FileFormatError, match=r"a\.ann:2: the relation refers"):
         brat_literal.parse("a", TEXT, lines)
     findings = Findings(strict=False)
     assert brat_literal.parse("a", TEXT, lines, findings).links == ()
@@ -126,6 +128,28 @@ def test_documents_give_what_their_files_give(tmp_path: Path) -> None:
     brat.write([document], tmp_path)
     assert brat_literal.read(tmp_path) == [LiteralNote.of(document)]
     assert LiteralNote.of(document) == LiteralNote("ward/a", TEXT, (ASPIRIN, DOSE), (("X", DOSE, ASPIRIN),))
+
+
+def test_damaged_files_are_named_or_counted_and_never_quoted() -> None:
+    generator = random.Random(3)
+    whole = "T1\tDrug 0 7\taspirin\nT2\tDose 8 10;11 13\t81 mg\nR1\tA Arg1:T1 Arg2:T2\nE1\tDrug:T1 X:T2\n#1\tNote T1\tSECRET words\n"
+    for _ in range(600):
+        signs = list(whole)
+        for _ in range(generator.randint(1, 10)):
+            place = generator.randrange(len(signs))
+            signs[place : place + generator.randint(0, 3)] = generator.choice(
+                ["", "T", "R", "E", "9", "-", " ", "\t", ";", ":", "\r", "\n", "\ud800"]
+            )
+        for strict in (True, False):
+            findings = Findings(strict=strict)
+            try:
+                note = brat_literal.parse("a", TEXT, "".join(signs), findings)
+            except FileFormatError as error:
+                assert strict
+                assert "SECRET" not in str(error)
+            else:
+                N2c22018().count_literally(note, note)
+            assert not any("SECRET" in str(finding) for finding in findings)
 
 
 def test_folders_without_texts(tmp_path: Path) -> None:
