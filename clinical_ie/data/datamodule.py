@@ -22,11 +22,12 @@ from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch, collator_for
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
-from clinical_ie.errors import SettingError
+from clinical_ie.errors import SettingError, printable
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.folders import find_texts, text_of
 from clinical_ie.schema import Schema
+from clinical_ie.scoring.same_text import on_texts
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import Instruction, InstructionExample
 from clinical_ie.tasks.task import Example, Source, Task
@@ -141,7 +142,8 @@ class ExtractionDataModule(pl.LightningDataModule):
         """What the task starts from: the documents, or the same texts with the mentions that another model found.
 
         Raises:
-            SettingError: Mentions are needed and there are none, or they are of other texts.
+            SettingError: Mentions are needed and there are none.
+            InputError: They are of other texts.
         """
         if not self.task.needs_mentions:
             return documents
@@ -154,20 +156,32 @@ class ExtractionDataModule(pl.LightningDataModule):
             return documents
         if part in ("train", "dev"):
             return documents
-        folder = Path(self.mentions)
-        lines, notes = folder / f"{corpus.name}.jsonl", folder / corpus.name
-        if not lines.exists() and not notes.exists():
-            raise SettingError(f"{folder}: neither {lines.name} nor a folder {notes.name} with predicted mentions")
-        read = jsonl.read(lines, self.findings) if lines.exists() else brat.read(notes, self.findings)
-        found = {document.id: document for document in read}
-        inputs = []
-        for document in documents:
-            other = found.get(document.id)
-            if other is None or other.text != document.text:
-                what = "no such document" if other is None else "another text"
-                raise SettingError(f"{folder}: {what} for {document.id} of {corpus.name}; predict its mentions on the same notes first")
-            inputs.append(Document(document.id, document.text, other.entities))
+        found = self._found(Path(self.mentions), corpus, documents)
+        if missing := [document.id for document in documents if document.id not in found]:
+            raise SettingError(
+                f"data.mentions is {self.mentions}: no mentions of {len(missing)} of {len(documents)} documents of corpus {corpus.name}"
+                f" (first: {printable(missing[0])}); predict mentions on the same notes first"
+            )
+        inputs = [Document(document.id, document.text, found.pop(document.id).entities) for document in documents]
+        if found:
+            _LOG.info(f"{part}: {corpus.name}, mentions of {len(found)} other documents are not used")
         return self._declared(corpus, inputs)
+
+    def _found(self, folder: Path, corpus: Corpus, documents: list[Document]) -> dict[str, Document]:
+        """What another model found in documents of a corpus, by their ids.
+
+        Raises:
+            SettingError: No predictions there.
+            InputError: They are of other texts.
+        """
+        lines, notes = folder / f"{corpus.name}.jsonl", folder / corpus.name
+        if not lines.is_file() and not notes.is_dir():
+            expected = f"expected {lines.name} or a folder {notes.name}, as in RUN/predictions/test"
+            problem = "no predictions of this corpus there" if folder.is_dir() else "not a folder" if folder.exists() else "no such folder"
+            raise SettingError(f"data.mentions is {folder}: {problem}; {expected}")
+        read = jsonl.read(lines, self.findings) if lines.is_file() else brat.read(notes, self.findings)
+        texts = {document.id: document.text for document in documents}
+        return {document.id: document for document in on_texts(read, texts, str(folder), self.findings)}
 
     def _declared(self, corpus: Corpus, documents: list[Document]) -> list[Document]:
         """The documents without types that the schema does not declare; no model could ever find those.

@@ -7,7 +7,9 @@ import pytest
 
 from clinical_ie.corpora import BratFolder
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.errors import FileFormatError, SettingError
+from clinical_ie.document import Document, Entity, Span
+from clinical_ie.errors import FileFormatError, InputError, SettingError
+from clinical_ie.formats import jsonl
 from clinical_ie.tasks.entity_tagging import EntityTagging
 
 SCHEMA = {"entities": ["Drug"]}
@@ -79,3 +81,70 @@ def test_texts_to_predict_on_may_be_one_file_and_lie_behind_links(tiny_bert: str
     data = ExtractionDataModule([notes], EntityTagging(), tiny_bert, texts=str(tmp_path / "missing"))
     with pytest.raises(SettingError, match="no such file or folder"):
         data.setup("predict")
+
+
+def linking(folder: Path, tiny_bert: str) -> ExtractionDataModule:
+    """What links the mentions of a folder in five notes."""
+    from clinical_ie.tasks.relation_classification import RelationClassification
+
+    notes = folder / "notes"
+    notes.mkdir(parents=True)
+    for rank in range(5):
+        (notes / f"{rank}.txt").write_text("gave aspirin\nor heparin", encoding="utf-8")
+    schema = {"entities": ["Drug"], "relations": [{"name": "With", "heads": ["Drug"], "tails": ["Drug"]}]}
+    corpora = [BratFolder(str(notes), schema, corpus_name="ward")]
+    return ExtractionDataModule(corpora, RelationClassification(), tiny_bert, texts=str(notes), mentions=str(folder / "mentions"))
+
+
+def mentions(folder: Path, text: str, count: int) -> None:
+    found = [Document(str(rank), text, (Entity("T1", "Drug", Span.of(len(text) - 7, len(text))),)) for rank in range(count)]
+    jsonl.write(found, folder / "mentions" / "ward.jsonl")
+
+
+def test_mentions_of_a_copy_with_other_line_ends_are_moved(tiny_bert: str, tmp_path: Path) -> None:
+    data = linking(tmp_path, tiny_bert)
+    mentions(tmp_path, "gave aspirin\r\nor heparin", 5)
+    data.setup("predict")
+    assert {document.entities[0].span for document in data.inputs["predict"]["ward"]} == {Span.of(16, 23)}
+    assert data.findings.counts()["other-line-ends"] == 5
+    assert not data.examples["predict"], "one mention makes no pair, and that is no error"
+    assert data.predict_dataloader() == []
+
+
+def test_mentions_of_more_documents_are_counted(tiny_bert: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = linking(tmp_path, tiny_bert)
+    mentions(tmp_path, "gave aspirin\nor heparin", 7)
+    with caplog.at_level(logging.INFO, logger="clinical_ie"):
+        data.setup("predict")
+    assert "ward, mentions of 2 other documents are not used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "said"),
+    [
+        ("gave aspirin\nor heparin", 3, r"no mentions of 2 of 5 documents of corpus ward \(first: 3\)"),
+        ("gave xspirin\nor heparin", 5, r"document 0: its text differs .*, first at offset 5"),
+        ("", 0, "no such folder"),
+    ],
+)
+def test_mentions_that_do_not_fit(text: str, count: int, said: str, tiny_bert: str, tmp_path: Path) -> None:
+    data = linking(tmp_path, tiny_bert)
+    if count:
+        mentions(tmp_path, text, count)
+    with pytest.raises(InputError, match=said) as stopped:
+        data.setup("predict")
+    assert "aspirin" not in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
+def test_no_documents_names_split_and_corpus(tiny_bert: str, tmp_path: Path) -> None:
+    from clinical_ie.corpora import Demo
+
+    jsonl.write([Document("one", "gave aspirin")], tmp_path / "train.jsonl")
+    for split in ("dev", "test"):
+        (tmp_path / f"{split}.jsonl").touch()
+    data = ExtractionDataModule([Demo(str(tmp_path))], EntityTagging(), tiny_bert)
+    data.setup("fit")
+    assert data.val_dataloader() == []
+    with pytest.raises(SettingError, match="test: no documents in the test split of demo"):
+        data.setup("test")

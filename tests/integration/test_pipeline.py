@@ -209,7 +209,7 @@ def test_mentions_of_other_notes_are_refused(finished: Path, tmp_path: Path, cap
     assert documents[-1].id in said
     assert documents[-1].text[:20] not in said
     assert main([*given, f"--data.mentions={tmp_path}"]) == 2
-    assert "neither demo.jsonl nor a folder demo" in capsys.readouterr().err
+    assert "no predictions of this corpus there; expected demo.jsonl or a folder demo" in capsys.readouterr().err
 
 
 def test_texts_need_mentions(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
