@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from clinical_ie.commands import runs
 from clinical_ie.commands.arguments import Parser
 from clinical_ie.models.folders import locate
 
@@ -26,12 +27,9 @@ def run(arguments: Sequence[str]) -> int:
     given += [f"--model.init_args.backbone={options.backbone}", f"--trainer.max_epochs={options.epochs}", f"--run_dir={run_dir}"]
     print(f"Training a concept extractor on the demo corpus; everything goes to {run_dir}", flush=True)
 
-    from clinical_ie.commands import training
-
     begun = time.monotonic()
-    training.run(["fit", *given])
+    runs.run(["fit", *given])
     print(f"{time.monotonic() - begun:.0f} seconds in all.")
-    print(f"Annotated notes:  {run_dir}/predictions/test/demo/  (BRAT; one page to look at: {run_dir}/predictions/test/demo.html)")
-    print(f"Results:          {run_dir}/results.json")
-    print(f"TensorBoard:      {Path(sys.executable).parent}/tensorboard --logdir {run_dir}/tensorboard")
+    print(f"BRAT files: {run_dir}/predictions/test/demo/, one page to look at: {run_dir}/predictions/test/demo.html")
+    print(f"Curves:     {Path(sys.executable).parent}/tensorboard --logdir {run_dir}/tensorboard")
     return 0

@@ -48,14 +48,15 @@ def load_run(run_dir: Path) -> Any:
     Raises:
         SettingError: No run, or one of an encoder.
     """
+    from clinical_ie.commands.quiet import quieten
+
+    quieten()
     import lightning.pytorch as pl
     import torch
     from jsonargparse import ArgumentParser
 
-    from clinical_ie.commands.quiet import quieten
     from clinical_ie.modules import InstructionGenerator
 
-    quieten()
     config, best = run_dir / "config.yaml", run_dir / _BEST
     if not config.is_file() or not best.is_file():
         raise SettingError(f"{run_dir}: no finished run (expected config.yaml and {_BEST})")

@@ -7,7 +7,8 @@ import os
 import sys
 import warnings
 
-import transformers
+_QUIET = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric.utilities.seed")
+"""Loggers whose warnings count, but not what they tell besides: the seed, the devices, tips."""
 
 
 class _ToStderr(logging.Handler):
@@ -18,17 +19,18 @@ class _ToStderr(logging.Handler):
 
 
 def quieten() -> None:
-    """Keep remarks that no user can act on from the screen."""
+    """Keep remarks that no user can act on from the screen; called before torch and its kin are imported, since some remark on that."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # PEFT imports bitsandbytes wherever it is installed, which warns that a CPU could have faster 4-bit kernels, whatever the run is.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_no_kernels)
     ours = logging.getLogger("clinical_ie")
     ours.setLevel(logging.INFO)
     if not ours.handlers:
         ours.addHandler(_ToStderr())
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+    for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
+        "The `srun` command is available on your system but is not used",  # a login node, or a job of one process
         "The '.*dataloader' does not have many workers",
         "Checkpoint directory .* exists and is not empty",
         "Total length of .* across ranks is zero",  # documents without examples are written and scored all the same
@@ -45,3 +47,12 @@ def quieten() -> None:
         "(?s).*By default only one JsonargparseDeprecationWarning",
     ):
         warnings.filterwarnings("ignore", message=message)
+
+    import transformers
+
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _no_kernels(record: logging.LogRecord) -> bool:
+    return "kernels-community" not in str(record.msg)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from clinical_ie.commands import configurations
 from clinical_ie.commands.chain import Chain
+from clinical_ie.commands.quiet import quieten
 
 _FIT = """usage: clinical-ie fit -c task/NAME -c model/NAME -c data/NAME [-c ...] --run_dir=DIR [options]
 
@@ -98,6 +99,7 @@ def run(arguments: Sequence[str]) -> int:
     elif not any(option.startswith("--print_config") or ".help" in option for option in given):
         Chain(given).require_axes()
 
+    quieten()
     from clinical_ie.commands import training
 
     return training.run([command, *given])

@@ -16,7 +16,7 @@ import lightning.pytorch as pl
 import torch
 import yaml
 from jsonargparse import ArgumentError
-from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -25,6 +25,7 @@ from clinical_ie.callbacks.checkpoints import Checkpoints, Patience
 from clinical_ie.callbacks.evaluation import Evaluation
 from clinical_ie.callbacks.interruption import RandomState, SafeInterruption
 from clinical_ie.callbacks.predictions import PredictionWriter
+from clinical_ie.callbacks.progress import ProgressBar, ProgressLines
 from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
@@ -175,8 +176,8 @@ class TrainingCLI(LightningCLI):
         callbacks += [self.throughput, RandomState(), self.record, splits]
         if kwargs["logger"]:
             callbacks.append(LearningRateMonitor(logging_interval="step"))
-        if given.get("enable_progress_bar") is not False and sys.stdout.isatty():
-            callbacks.append(RichProgressBar())
+        kwargs["enable_progress_bar"] = given.get("enable_progress_bar") is not False and sys.stdout.isatty()
+        callbacks.append(ProgressBar() if kwargs["enable_progress_bar"] else ProgressLines())
         trainer: pl.Trainer = super().instantiate_trainer(**{**kwargs, "callbacks": callbacks})
         return trainer
 
@@ -204,14 +205,25 @@ class TrainingCLI(LightningCLI):
             )
         self._write_adapter()
         self._show()
+        if self.trainer.is_global_zero:
+            test = self.directory.path / "predictions" / "test"
+            print(f"Run:             {self.directory.path}/  (config.yaml, checkpoints/, tensorboard/)")
+            print(f"Scores:          {self.directory.results}")
+            if test.is_dir():
+                print(f"Annotated notes: {test}/", flush=True)
 
     def after_test(self) -> None:
-        """Say what came out."""
+        """Print the scores and where they and the annotated notes are."""
         self._show()
+        if self.trainer.is_global_zero:
+            print(f"Scores:          {self.directory.results}")
+            print(f"Annotated notes: {self.directory.path / 'predictions' / 'test'}/", flush=True)
 
     def after_validate(self) -> None:
-        """Say what came out."""
+        """Print the scores and where they are."""
         self._show()
+        if self.trainer.is_global_zero:
+            print(f"Scores:          {self.directory.results}", flush=True)
 
     def after_predict(self) -> None:
         """Say what was found and where it went."""
