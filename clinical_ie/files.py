@@ -13,7 +13,7 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO, cast
 
 from clinical_ie.errors import FileFormatError, InputError, RunError, printable
 
@@ -237,3 +237,9 @@ def write_text(path: Path | str, text: str) -> None:
     """Write a whole file at once (see `writing`)."""
     with writing(path) as file:
         file.write(text)
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write a whole file at once that is no text (see `writing`)."""
+    with writing(path) as file:
+        cast("TextIO", file).buffer.write(data)

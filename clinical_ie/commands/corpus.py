@@ -55,7 +55,7 @@ def check(options: argparse.Namespace) -> int:
         console.print(f"{kind} {escape(str(finding))}", highlight=False, soft_wrap=True)
     if hidden := len(findings.items) - len(shown):
         console.print(f"... and {hidden} more warnings; --all shows them")
-    table = Table(title=f"{corpus.name}: {len(findings.errors)} errors, {len(findings.warnings)} warnings", title_justify="left")
+    table = Table(title=f"{escape(corpus.name)}: {len(findings.errors)} errors, {len(findings.warnings)} warnings", title_justify="left")
     table.add_column("problem")
     table.add_column("kind")
     table.add_column("count", justify="right")
@@ -83,7 +83,7 @@ def stats(options: argparse.Namespace) -> int:
     _tell(findings, console)
     if options.figure:
         write_figure(options.figure, corpus.name, found)
-        console.print(f"wrote {options.figure}")
+        console.print(f"wrote {escape(str(options.figure))}")
     return 0
 
 
@@ -110,7 +110,7 @@ def convert(options: argparse.Namespace) -> int:
         _write(options.to, documents, target, split, findings)
         count += len(documents)
     _tell(findings, console)
-    console.print(f"wrote {count:,} documents to {target}")
+    console.print(f"wrote {count:,} documents to {escape(str(target))}")
     return 0
 
 

@@ -33,6 +33,7 @@ def quieten() -> None:
         "The `srun` command is available on your system but is not used",  # a login node, or a job of one process
         "The '.*dataloader' does not have many workers",
         "Checkpoint directory .* exists and is not empty",
+        "Glyph .* missing from font",  # names of types in scripts that the confusion figure's font lacks
         "Total length of .* across ranks is zero",  # documents without examples are written and scored all the same
         "The dirpath has changed from",  # a checkpoint may be tested in another folder
         "The number of training batches .* is smaller than the logging interval",

@@ -21,6 +21,15 @@ mark{border-radius:4px;padding:.1em .25em;color:inherit}mark sub{font-size:.62em
 """
 
 
+_NO_SCRIPTS = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">"""
+_VISIBLE = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n\r"} | {0x7F: "\u2421"}
+"""Control characters, which no page may hold, as the signs that stand for them."""
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text.translate(_VISIBLE))
+
+
 def write_page(
     path: Path | str, title: str, predicted: Sequence[Document], gold: Sequence[Document] | None = None, *, most: int = 50
 ) -> None:
@@ -29,14 +38,16 @@ def write_page(
     types = sorted({entity.type for document in predicted for entity in document.entities})
     colours = {name: f"hsl({360 * rank // max(1, len(types))} 75% 85%)" for rank, name in enumerate(types)}
     with writing(path) as file:
-        file.write(f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>')
-        file.write(f"<h1>{html.escape(title)}</h1><p class=legend>")
-        file.writelines(f'<mark style="background:{colours[name]}">{html.escape(name)}</mark>' for name in types)
+        file.write(
+            f'<!doctype html><html lang="en"><meta charset="utf-8">{_NO_SCRIPTS}<title>{_escaped(title)}</title><style>{_STYLE}</style>'
+        )
+        file.write(f"<h1>{_escaped(title)}</h1><p class=legend>")
+        file.writelines(f'<mark style="background:{colours[name]}">{_escaped(name)}</mark>' for name in types)
         if gold is not None:
             file.write('<br><mark class="wrong">predicted, not gold</mark><mark class="missed">gold, not predicted</mark>')
         file.write(f"<p>{min(most, len(predicted))} of {len(predicted)} documents")
         for document in predicted[:most]:
-            file.write(f"<h2>{html.escape(document.id)}</h2><pre>")
+            file.write(f"<h2>{_escaped(document.id)}</h2><pre>")
             file.writelines(_marked(document, truth.get(document.id) if gold is not None else None, colours))
             file.write("</pre>")
         file.write("</html>\n")
@@ -65,16 +76,16 @@ def _marked(document: Document, gold: Document | None, colours: dict[str, str]) 
             at = stack.pop().end
         if stack and entity.end > stack[-1].end:
             continue
-        yield html.escape(text[at : entity.start])
+        yield _escaped(text[at : entity.start])
         yield f"<mark {style}>"
         at = entity.start
         stack.append(entity)
     while stack:
         yield from _close(text, at, stack[-1])
         at = stack.pop().end
-    yield html.escape(text[at:])
+    yield _escaped(text[at:])
 
 
 def _close(text: str, at: int, entity: Entity) -> Iterable[str]:
-    yield html.escape(text[at : entity.end])
-    yield f"<sub>{html.escape(entity.type)}</sub></mark>"
+    yield _escaped(text[at : entity.end])
+    yield f"<sub>{_escaped(entity.type)}</sub></mark>"

@@ -56,11 +56,11 @@ def confusion_figure(gold: Sequence[Document], predicted: Sequence[Document], *,
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7, parse_math=False)  # a dollar in a name begins no formula
+    axes.set_yticks(range(len(names)), names, fontsize=7, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("gold")
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title, fontsize=9, parse_math=False)
     for row, one in enumerate(names):
         for column, other in enumerate(names):
             if counts[one, other]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import html
 import io
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from clinical_ie.errors import SettingError
-from clinical_ie.files import write_text
+from clinical_ie.files import write_bytes, write_text
 from clinical_ie.reports.corpus_statistics import QUANTILES, Statistics
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def tables(name: str, splits: Mapping[str, Statistics]) -> list[Table]:
         table = _table(f"{name}: {kind}", splits)
         names = sorted({key for statistics in splits.values() for key in getattr(statistics, kind)})
         for key in names:
-            table.add_row(key, *(f"{getattr(statistics, kind)[key]:,}" for statistics in splits.values()))
+            table.add_row(Text(key), *(f"{getattr(statistics, kind)[key]:,}" for statistics in splits.values()))
         table.add_section()
         table.add_row("all", *(f"{sum(getattr(statistics, kind).values()):,}" for statistics in splits.values()))
         if names:
@@ -55,7 +57,7 @@ def tables(name: str, splits: Mapping[str, Statistics]) -> list[Table]:
 
 
 def _table(title: str, splits: Mapping[str, Statistics]) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("")
     for split in splits:
         table.add_column(split, justify="right")
@@ -83,14 +85,15 @@ def figure(name: str, splits: Mapping[str, Statistics]) -> Figure:
         left = [0] * len(names)
         for split, statistics in shown.items():
             counts = [getattr(statistics, kind)[key] for key in names]
-            axis.barh(names, counts, left=left, label=split)
+            axis.barh(range(len(names)), counts, left=left, label=split)
             left = [a + b for a, b in zip(left, counts, strict=True)]
         axis.set_title(kind)
-        axis.tick_params(axis="y", labelsize=7)
-    axes[2].hist([s.lengths for s in shown.values()], bins=30, stacked=True, label=list(shown))
+        axis.set_yticks(range(len(names)), names, fontsize=7, parse_math=False)  # a dollar in a name begins no formula
     axes[2].set_title("tokens of a document")
-    axes[2].legend(fontsize=8)
-    picture.suptitle(name)
+    if shown:
+        axes[2].hist([s.lengths for s in shown.values()], bins=30, stacked=True, label=list(shown))
+        axes[2].legend(fontsize=8)
+    picture.suptitle(name, parse_math=False)
     return picture
 
 
@@ -105,10 +108,11 @@ def write_figure(path: str, name: str, splits: Mapping[str, Statistics]) -> None
         raise SettingError(f"{path}: expected a name that ends in .png or .html")
     picture = figure(name, splits)
     buffer = io.BytesIO()
-    picture.savefig(buffer, format="png", dpi=110)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # names in scripts that the font lacks
+        picture.savefig(buffer, format="png", dpi=110)
     if target.suffix == ".png":
-        target.write_bytes(buffer.getvalue())
+        write_bytes(target, buffer.getvalue())
         return
     console = Console(record=True, width=110, file=io.StringIO())
     for table in tables(name, splits):

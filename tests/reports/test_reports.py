@@ -10,11 +10,13 @@ from clinical_ie.document import Document, Entity, Span
 from clinical_ie.errors import FileFormatError
 from clinical_ie.reports.annotated_html import write_page
 from clinical_ie.reports.confusion import NOTHING, confusion_counts, confusion_figure
+from clinical_ie.reports.corpus_figures import write_figure
 from clinical_ie.reports.corpus_statistics import describe
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
 from clinical_ie.schema import EntityType, Schema
-from clinical_ie.scoring.rules import StrictOneToOne
+from clinical_ie.scoring.counts import Kind
+from clinical_ie.scoring.rules import StrictOneToOne, rule_set
 from clinical_ie.scoring.score import score
 
 TEXT = "aspirin <5 mg> & pain"
@@ -92,3 +94,38 @@ def test_fragments_of_one_mention_are_one_in_pages_and_statistics(tmp_path: Path
     write_page(tmp_path / "page.html", "notes", [predicted], [gold])
     assert 'class="wrong" style' not in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert describe([gold], Schema((EntityType("Dose"),))).discontinuous == 1
+
+
+def test_a_page_shows_what_would_be_control_characters_and_runs_nothing(tmp_path: Path) -> None:
+    text = "<script>alert(1)</script>\x07\x1b[31m\tok"
+    odd = Document('"><img src=x>', text, (Entity("T1", 'X"><script>', Span.of(0, 8)),))
+    write_page(tmp_path / "page.html", "</title><script>", [odd], [odd])
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "\u2407\u241b[31m\tok" in page
+    assert "\x1b" not in page
+
+
+@pytest.mark.parametrize("documents", [[], [Document("a", "nothing here")]])
+@pytest.mark.parametrize("rules", ["strict-one-to-one", "n2c2-2018", "shac-2022"])
+@pytest.mark.parametrize("finds", ["entities", "relations"])
+def test_nothing_at_all_is_reported(documents: list[Document], rules: str, finds: Kind, tmp_path: Path) -> None:
+    results = Results()
+    results.add("test", "c", score(documents, documents, rule_set(rules)), finds=finds, coverage=None, left_out={})
+    results.write(tmp_path / "results.json")
+    show_run(Results.load(tmp_path / "results.json"), Console(file=io.StringIO()))
+    write_page(tmp_path / "page.html", "c", documents, documents)
+    confusion_figure(documents, documents, title="c")
+
+
+@pytest.mark.parametrize("splits", [{}, {"train": []}, {"train": [document(("Drug", 0, 7))], "test": []}])
+def test_corpus_figures_of_little_and_of_odd_names(splits: dict[str, list[Document]], tmp_path: Path) -> None:
+    schema = Schema.from_dict({"entities": ["Drug", "[/b] $\\frac$ \u836f"]})
+    splits["dev"] = [Document("odd", TEXT, (Entity("T1", "[/b] $\\frac$ \u836f", Span.of(0, 7)),))]
+    found = {split: describe(documents, schema) for split, documents in splits.items()}
+    for name in ("f.html", "f.png"):
+        write_figure(str(tmp_path / name), "[red]x $\\frac$ </title>", found)
+    page = (tmp_path / "f.html").read_text(encoding="utf-8")
+    assert "[red]x" in page
+    assert "[/b] $" in page
