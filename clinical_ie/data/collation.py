@@ -181,7 +181,7 @@ class ReadingCollator:
             for first, last in answers
         ]
         return {
-            **(self._packed(examples) if any(example.asked for example in examples) else {}),
+            **(self._packed(examples) if any(example.query_ids for example in examples) else {}),
             "input_ids": padded([example.input_ids for example in examples], self.pad_id),
             "attention_mask": padded([[1] * example.length for example in examples], 0),
             "position_ids": padded([example.position_ids for example in examples], 0),
@@ -196,16 +196,16 @@ class ReadingCollator:
         }
 
     def _packed(self, examples: Sequence[ReadingExample]) -> Batch:
-        distinct = {query: rank for rank, query in enumerate(dict.fromkeys(query for example in examples for query in example.asked))}
-        widest = max(len(example.asked) for example in examples)
-        filled = [ids for example in examples for ids in (*example.filled, *([()] * (widest - len(example.filled))))]
+        distinct = {query: rank for rank, query in enumerate(dict.fromkeys(query for example in examples for query in example.query_ids))}
+        widest = max(len(example.query_ids) for example in examples)
+        slots = [ids for example in examples for ids in (*example.slot_ids, *([()] * (widest - len(example.slot_ids))))]
         shape = (len(examples), widest, -1)
         return {
             "query_ids": padded(list(distinct), self.pad_id),
             "query_ids_mask": padded([[1] * len(query) for query in distinct], 0),
-            "query_indices": padded([[distinct[query] for query in example.asked] for example in examples], 0),
-            "slot_ids": padded(filled, 0).reshape(shape) if any(filled) else None,
-            "slot_mask": padded([[1] * len(ids) for ids in filled], 0).reshape(shape) if any(filled) else None,
+            "query_indices": padded([[distinct[query] for query in example.query_ids] for example in examples], 0),
+            "slot_ids": padded(slots, 0).reshape(shape) if any(slots) else None,
+            "slot_mask": padded([[1] * len(ids) for ids in slots], 0).reshape(shape) if any(slots) else None,
         }
 
 

@@ -1,10 +1,10 @@
-"""Extraction as reading comprehension: a query and a context in, spans out.
+"""Extraction as machine reading comprehension (MRC, extractive question answering): a query and a context in, spans out.
 
 Every type has a query, so mentions of different types may overlap, nest or cover the same words. Two ways to show
 queries to an encoder: ``single``, one pass for each query before its context (the study's), and ``packed``, where the context is
 encoded once and every query is one marker behind it. The marker's vector comes from the query's words, which are encoded
-once for a batch; it stands at the position that follows the context, or where the head of a relation begins. Packed queries see the
-context and nothing sees them, so an answer does not depend on what else is asked.
+once for a batch; it stands at the position that follows the context, or where the head of a relation begins. Packed queries attend to
+the context and are not attended to (directed attention), so an answer does not depend on other queries.
 
 Reference: Li et al., A unified MRC framework for named entity recognition (ACL 2020).
 """
@@ -20,19 +20,19 @@ from clinical_ie.document import Document, Entity, Fragment, Span
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Coverage, count_links, count_mentions
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
-from clinical_ie.tasks.reading_inputs import Page, Query, Reading, ReadingExample
+from clinical_ie.tasks.reading_inputs import ContextWindow, Query, Reading, ReadingExample
 from clinical_ie.tasks.task import Source
 from clinical_ie.tasks.units import inexact, words_of
 
 UNGROUNDED = "answers that touch no mention of a legal type"
-"""The outcome under which `RelationReading` counts what it has to drop."""
+"""The outcome of `RelationReading` for answers that it drops."""
 
 SpanOutput = Sequence[tuple[int, int, int, float]]
 """Query, first unit, one past the last unit, score."""
 
 
 class EntityReading(Reading):
-    """Mentions as answers to one query for each type."""
+    """Entities as answers to one query for each type."""
 
     def examples(
         self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False
@@ -45,19 +45,20 @@ class EntityReading(Reading):
             for entity in source.schema.entities
         ]
         ids, offsets = source.encoder.encode(document.text)
-        pages, units, firsts = self.pages(document, ids, offsets, self.budget(source, queries))
-        answers = self._answers(document, source.schema, pages, units, coverage)
+        context_windows, units, firsts = self.context_windows(document, ids, offsets, self.budget(source, queries))
+        answers = self._answers(document, source.schema, context_windows, units, coverage)
         found: list[ReadingExample] = []
-        for number, page in enumerate(pages):
-            asked = [
-                (query, [span for span in answers[query.key[0]] if page.left <= span[0] and span[1] <= page.right]) for query in queries
+        for number, context in enumerate(context_windows):
+            queries_with_spans = [
+                (query, [span for span in answers[query.key[0]] if context.left <= span[0] and span[1] <= context.right])
+                for query in queries
             ]
             name = f"{source.corpus}/{document.id}#{number}"
-            found += self.inputs(name, document, source, page, ids, units, firsts, asked, training)
+            found += self.inputs(name, document, source, context, ids, units, firsts, queries_with_spans, training)
         return found
 
     def _answers(
-        self, document: Document, schema: Schema, pages: Sequence[Page], units: Sequence[Fragment], coverage: Coverage
+        self, document: Document, schema: Schema, context_windows: Sequence[ContextWindow], units: Sequence[Fragment], coverage: Coverage
     ) -> dict[str, list[tuple[int, int]]]:
         """Type -> spans in words; what cannot be expressed is counted, each mention once."""
         answers: dict[str, list[tuple[int, int]]] = {name: [] for name in schema.entity_names}
@@ -71,22 +72,22 @@ class EntityReading(Reading):
                 reason = "no word in it"
             elif reason is None and span is not None:
                 reason = inexact(document.text, entity.span, units[span[0]], units[span[1] - 1])
-                if not _in_a_page(span, pages):
+                if not _in_a_window(span, context_windows):
                     reason = reason or "longer than the overlap of windows"
                 elif span not in answers[entity.type]:
-                    answers[entity.type].append(span)  # asked for all the same where it is not exact, as its whole words
+                    answers[entity.type].append(span)  # trained as its whole words where it is not exact
                 else:
                     reason = reason or "annotated twice"
             if reason is not None:
                 coverage.unrepresentable[reason] += 1
-        count_mentions(coverage, mentions, lambda targets: sum(self._exact(span, pages, units) for _, span in targets))
+        count_mentions(coverage, mentions, lambda targets: sum(self._exact(span, context_windows, units) for _, span in targets))
         return answers
 
     @staticmethod
-    def _exact(span: Span, pages: Sequence[Page], units: Sequence[Fragment]) -> bool:
+    def _exact(span: Span, context_windows: Sequence[ContextWindow], units: Sequence[Fragment]) -> bool:
         """Whether an answer can have a span: whole words inside the window that owns the first."""
         found = words_of(span, units)
-        if span.discontinuous or found is None or not _in_a_page(found, pages):
+        if span.discontinuous or found is None or not _in_a_window(found, context_windows):
             return False
         return (units[found[0]][0], units[found[1] - 1][1]) == (span.start, span.end)
 
@@ -110,14 +111,14 @@ class EntityReading(Reading):
         )
 
 
-def _in_a_page(span: tuple[int, int], pages: Sequence[Page]) -> bool:
-    return any(page.core_left <= span[0] < page.core_right and span[1] <= page.right for page in pages)
+def _in_a_window(span: tuple[int, int], context_windows: Sequence[ContextWindow]) -> bool:
+    return any(context.core_left <= span[0] < context.core_right and span[1] <= context.right for context in context_windows)
 
 
 class RelationReading(Reading):
-    """The second pass: tails as answers to one query for each head and label, the head's words filled in.
+    """Relations as answers to one query for each head and label, whose slot the head's words fill (multi-turn question answering).
 
-    The marker of a query stands where its head begins. An answer is given to the known mention of a legal type with the same
+    The marker of a query has the position of its head. An answer is grounded to the known mention of a legal type with the same
     words, else to the one that shares most characters with it; answers that touch none are counted and dropped.
     """
 
@@ -133,44 +134,44 @@ class RelationReading(Reading):
         document, labels = document.joined(), LinkLabels(source.schema)
         ids, offsets = source.encoder.encode(document.text)
         ends = [end for _, end in offsets]
-        asked_of = {
+        queries_of = {
             entity.id: [
                 self._query(document, source, entity, labels, rank, bisect_right(ends, entity.start))
-                for rank in self._asked(labels, entity.type)
+                for rank in self._label_ranks(labels, entity.type)
             ]
             for entity in document.entities
         }
-        pages, units, firsts = self.pages(
-            document, ids, offsets, self.budget(source, (query for found in asked_of.values() for query in found))
+        context_windows, units, firsts = self.context_windows(
+            document, ids, offsets, self.budget(source, (query for found in queries_of.values() for query in found))
         )
         unit_ends = [end for _, end in units]
         words = {entity.id: words_of(entity.span, units) for entity in document.entities}
-        gold = self._gold(document, labels, words, units, pages, coverage)
+        gold = self._gold(document, labels, words, units, context_windows, coverage)
         found: list[ReadingExample] = []
-        for number, page in enumerate(pages):
-            asked = [
+        for number, context in enumerate(context_windows):
+            queries_with_spans = [
                 (query, gold.get(query.key, []))
                 for entity in document.entities
-                if page.core_left <= min(bisect_right(unit_ends, entity.start), len(units) - 1) < page.core_right
-                for query in asked_of[entity.id]
+                if context.core_left <= min(bisect_right(unit_ends, entity.start), len(units) - 1) < context.core_right
+                for query in queries_of[entity.id]
             ]
             name = f"{source.corpus}/{document.id}#{number}"
-            found += self.inputs(name, document, source, page, ids, units, firsts, asked, training)
-            coverage.candidates += len(asked)
+            found += self.inputs(name, document, source, context, ids, units, firsts, queries_with_spans, training)
+            coverage.candidates += len(queries_with_spans)
         return found
 
-    def _asked(self, labels: LinkLabels, head: str) -> list[int]:
+    def _label_ranks(self, labels: LinkLabels, head: str) -> list[int]:
         """Ranks of the labels that a head of this type may have."""
         ranks = {rank for tail in labels.schema.entity_names for rank in labels.legal(head, tail)}
         return sorted(ranks)
 
     def _query(self, document: Document, source: Source, head: Entity, labels: LinkLabels, rank: int, anchor: int) -> Query:
         label = labels.labels[rank]
-        meant = next(r.definition for r in source.schema.relations if r.name == label.relation)
+        definition = next(r.definition for r in source.schema.relations if r.name == label.relation)
         value = f" {label.value}" if label.value is not None else ""
-        asked, _ = source.encoder.encode(f"{self.query_text(label.relation + value, meant)} {self.query_text(head.type, '')}")
-        filled, _ = source.encoder.encode(document.covered(head.span))
-        return Query((head.id, str(rank)), tuple(asked), tuple(filled), anchor)
+        query_ids, _ = source.encoder.encode(f"{self.query_text(label.relation + value, definition)} {self.query_text(head.type, '')}")
+        slot_ids, _ = source.encoder.encode(document.covered(head.span))
+        return Query((head.id, str(rank)), tuple(query_ids), tuple(slot_ids), anchor)
 
     def _gold(
         self,
@@ -178,7 +179,7 @@ class RelationReading(Reading):
         labels: LinkLabels,
         words: Mapping[str, tuple[int, int] | None],
         units: Sequence[Fragment],
-        pages: Sequence[Page],
+        context_windows: Sequence[ContextWindow],
         coverage: Coverage,
     ) -> dict[tuple[str, ...], list[tuple[int, int]]]:
         """Key -> answers in words, for the window that owns the head."""
@@ -194,7 +195,7 @@ class RelationReading(Reading):
                 coverage.unrepresentable["another mention has these words" if head.id != tail.id else "links a mention to itself"] += 1
             elif span in gold.get((head.id, str(rank)), []):
                 coverage.unrepresentable["annotated twice"] += 1
-            elif not any(p.core_left <= at[0] < p.core_right and p.left <= span[0] and span[1] <= p.right for p in pages):
+            elif not any(p.core_left <= at[0] < p.core_right and p.left <= span[0] and span[1] <= p.right for p in context_windows):
                 coverage.unrepresentable["no window holds both"] += 1
             else:
                 gold.setdefault((head.id, str(rank)), []).append(span)
@@ -208,12 +209,12 @@ class RelationReading(Reading):
             if head.id == tail.id or not labels.allows(name, head.type, tail.type):
                 return False
             twin = first.get((tail.type, tail.start, tail.end), tail.id)
-            asked = min(bisect_right(ends, head.start), len(units) - 1)
+            head_unit = min(bisect_right(ends, head.start), len(units) - 1)
             return twin in (tail.id, head.id) and any(
-                page.core_left <= asked < page.core_right
-                and bisect_left(starts, tail.end) > page.left
-                and bisect_right(ends, tail.start) < page.right
-                for page in pages
+                context.core_left <= head_unit < context.core_right
+                and bisect_left(starts, tail.end) > context.left
+                and bisect_right(ends, tail.start) < context.right
+                for context in context_windows
             )
 
         starts, ends = [start for start, _ in units], [end for _, end in units]
@@ -253,7 +254,7 @@ class RelationReading(Reading):
         return linked(given, sorted(links, key=lambda link: (order[link[0]], order[link[1]], link[2].name)), schema)
 
     def _grounded(self, document: Document, labels: LinkLabels, head: Entity, rank: int, answer: Span) -> Entity | None:
-        """The mention that an answer means."""
+        """The mention that an answer is grounded to."""
         best: tuple[int, int, int] | None = None
         found = None
         for entity in document.entities:

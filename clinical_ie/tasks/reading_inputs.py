@@ -1,4 +1,4 @@
-"""Windows of a note with queries: the inputs of reading comprehension."""
+"""Inputs of machine reading comprehension (MRC): context windows of a note with queries."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from clinical_ie.tasks.units import unit_range, units_of
 
 Encoding = Literal["packed", "single"]
 QUERY_MARKER = -1
-"""Stands in `input_ids` before a query, or for it; its answers are read off its vector."""
+"""Stands in `input_ids` before a query, or for it; the heads read its hidden state."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingExample(Example):
     """A window with queries.
 
-    `units` are the characters of each word of the window and `positions` the sub-word that stands for it, `owned` the words whose
-    answers count. `queries` are the places of the query markers, `keys` what each asks for, `spans` its gold answers in words.
-    Under ``packed``, `asked` are the sub-words of each query and `filled` those of the head that is filled in.
+    `units` are the offsets of each word of the window and `positions` its first sub-word, `owned` the words whose answers count.
+    `queries` are the places of the query markers, `keys` what each queries (a type, or a head and a label), `spans` its gold answers in
+    words. Under ``packed``, `query_ids` are the sub-words of each query and `slot_ids` those of the head that fills its slot.
     """
 
     position_ids: tuple[int, ...]
@@ -35,22 +35,22 @@ class ReadingExample(Example):
     queries: tuple[int, ...]
     keys: tuple[tuple[str, ...], ...]
     spans: tuple[tuple[tuple[int, int], ...], ...]
-    asked: tuple[tuple[int, ...], ...] = ()
-    filled: tuple[tuple[int, ...], ...] = ()
+    query_ids: tuple[tuple[int, ...], ...] = ()
+    slot_ids: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked, its sub-words, those of the head filled in, and the sub-word of the note where that begins."""
+    """A query: its key, its sub-words, those of the head that fills its slot, and the sub-word of the note where that begins."""
 
     key: tuple[str, ...]
     ids: tuple[int, ...]
-    filled: tuple[int, ...] = ()
+    slot_ids: tuple[int, ...] = ()
     anchor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ContextWindow:
     """A window of a note: sub-words ``[first, last)``, its words ``[left, right)``, of which ``[core_left, core_right)`` are owned."""
 
     first: int
@@ -62,15 +62,15 @@ class Page:
 
 
 class Reading(Task[ReadingExample]):
-    """What both readers share.
+    """The base of reading-comprehension tasks.
 
     Args:
-        encoding: The context once with all queries, or one pass for each query.
-        window: Most positions of an input: context and the longest query.
+        encoding: ``packed`` encodes a context once with all its queries, ``single`` once for each query.
+        window: Most positions of an input: context and longest query.
         overlap: Sub-words of context on each side of a window.
         queries_per_input: Most queries behind one context, under ``packed``.
-        definitions: Ask with the definitions of the schema, not with names alone.
-        negatives: Share of the queries without an answer that training sees.
+        definitions: Queries hold the definitions of the schema, not names alone.
+        negatives: Share of the queries without an answer that are kept in training.
         seed: Of that choice.
     """
 
@@ -96,26 +96,28 @@ class Reading(Task[ReadingExample]):
         words = name.replace("_", " ").replace("-", " ")
         return f"{words}: {definition}" if self.definitions and definition else words
 
-    def pages(
+    def context_windows(
         self, document: Document, ids: Sequence[int], offsets: Sequence[Fragment], budget: int
-    ) -> tuple[list[Page], list[Fragment], list[int]]:
+    ) -> tuple[list[ContextWindow], list[Fragment], list[int]]:
         """Windows of at most `budget` sub-words, the words of the note, and the first sub-word of each."""
         units, firsts, unit_of = units_of(document.text, offsets)
         preferred = starts_of(cut_points(document.text), [start for start, _ in offsets])
-        pages = []
+        context_windows = []
         for cut in windows(len(ids), budget, min(self.overlap, (budget - 1) // 2), preferred):
             left, right = unit_range(unit_of, firsts, cut.first, cut.last)
             if left < right:
-                pages.append(Page(cut.first, cut.last, left, right, *unit_range(unit_of, firsts, cut.core_first, cut.core_last)))
-        return pages, units, firsts
+                context_windows.append(
+                    ContextWindow(cut.first, cut.last, left, right, *unit_range(unit_of, firsts, cut.core_first, cut.core_last))
+                )
+        return context_windows, units, firsts
 
     def budget(self, source: Source, queries: Iterable[Query]) -> int:
-        """Sub-words of text that a window has room for beside the longest query.
+        """Sub-words of text in a window beside the longest query.
 
         Raises:
-            SettingError: Hardly any.
+            SettingError: Fewer than 8.
         """
-        longest = 1 + (max((len(query.ids + query.filled) for query in queries), default=0) if self.encoding == "single" else 0)
+        longest = 1 + (max((len(query.ids + query.slot_ids) for query in queries), default=0) if self.encoding == "single" else 0)
         budget = self.window - len(source.encoder.prefix) - 2 * len(source.encoder.suffix) - longest
         if budget < 8:
             raise SettingError(
@@ -128,53 +130,53 @@ class Reading(Task[ReadingExample]):
         name: str,
         document: Document,
         source: Source,
-        page: Page,
+        context: ContextWindow,
         ids: Sequence[int],
         units: Sequence[Fragment],
         firsts: Sequence[int],
-        asked: Sequence[tuple[Query, Sequence[tuple[int, int]]]],
+        queries: Sequence[tuple[Query, Sequence[tuple[int, int]]]],
         training: bool,
     ) -> Iterator[ReadingExample]:
         """Examples of one window; gold spans are in words of the note."""
         if training and self.negatives < 1:
             draw = random.Random(f"{self.seed}/{name}")
-            asked = [pair for pair in asked if pair[1] or draw.random() < self.negatives]
+            queries = [pair for pair in queries if pair[1] or draw.random() < self.negatives]
         size = self.queries_per_input if self.encoding == "packed" else 1
         prefix, suffix = source.encoder.prefix, source.encoder.suffix
-        context = ids[page.first : page.last]
-        for part, start in enumerate(range(0, len(asked), size)):
-            part_asked = asked[start : start + size]
+        context_ids = ids[context.first : context.last]
+        for part, start in enumerate(range(0, len(queries), size)):
+            part_queries = queries[start : start + size]
             if self.encoding == "packed":
-                row = [*prefix, *context, *suffix]
-                shift = len(prefix) - page.first
+                row = [*prefix, *context_ids, *suffix]
+                shift = len(prefix) - context.first
                 behind = len(row)
                 positions = [
                     *range(behind),
-                    *(behind if query.anchor is None else min(query.anchor, page.last - 1) + shift for query, _ in part_asked),
+                    *(behind if query.anchor is None else min(query.anchor, context.last - 1) + shift for query, _ in part_queries),
                 ]
-                places = list(range(behind, behind + len(part_asked)))
-                row += [QUERY_MARKER] * len(part_asked)
+                places = list(range(behind, behind + len(part_queries)))
+                row += [QUERY_MARKER] * len(part_queries)
             else:
-                ((query, _),) = part_asked
-                row = [*prefix, QUERY_MARKER, *query.ids, *query.filled, *suffix]
+                ((query, _),) = part_queries
+                row = [*prefix, QUERY_MARKER, *query.ids, *query.slot_ids, *suffix]
                 places = [len(prefix)]
-                shift = len(row) - page.first
-                row += [*context, *suffix]
+                shift = len(row) - context.first
+                row += [*context_ids, *suffix]
                 positions = list(range(len(row)))
                 if query.anchor is not None:
-                    positions[places[0]] = min(query.anchor, page.last - 1) + shift
+                    positions[places[0]] = min(query.anchor, context.last - 1) + shift
             yield ReadingExample(
                 f"{name}.{part}",
                 document.id,
                 source.corpus,
                 tuple(row),
                 tuple(positions),
-                tuple(units[page.left : page.right]),
-                tuple(first + shift for first in firsts[page.left : page.right]),
-                (page.core_left - page.left, page.core_right - page.left),
+                tuple(units[context.left : context.right]),
+                tuple(first + shift for first in firsts[context.left : context.right]),
+                (context.core_left - context.left, context.core_right - context.left),
                 tuple(places),
-                tuple(query.key for query, _ in part_asked),
-                tuple(tuple((a - page.left, b - page.left) for a, b in spans) for _, spans in part_asked),
-                tuple((*prefix, *query.ids, *suffix) for query, _ in part_asked) if self.encoding == "packed" else (),
-                tuple(query.filled for query, _ in part_asked) if self.encoding == "packed" else (),
+                tuple(query.key for query, _ in part_queries),
+                tuple(tuple((a - context.left, b - context.left) for a, b in spans) for _, spans in part_queries),
+                tuple((*prefix, *query.ids, *suffix) for query, _ in part_queries) if self.encoding == "packed" else (),
+                tuple(query.slot_ids for query, _ in part_queries) if self.encoding == "packed" else (),
             )

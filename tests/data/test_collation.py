@@ -186,17 +186,17 @@ def check_queries(batch: Batch, examples: list[ReadingExample]) -> None:
 
 def check_packed(batch: Batch, examples: list[ReadingExample]) -> None:
     most = max(len(example.queries) for example in examples)
-    different = {asked for example in examples for asked in example.asked}
+    different = {asked for example in examples for asked in example.query_ids}
     lengths = batch["query_ids_mask"].sum(1).tolist()
     rows = [tuple(row[:length]) for row, length in zip(batch["query_ids"].tolist(), lengths, strict=True)]
     assert len(rows) == len(different)
     assert set(rows) == different
     assert all(number == PAD for row, length in zip(batch["query_ids"].tolist(), lengths, strict=True) for number in row[length:])
     assert batch["query_indices"].shape == (len(examples), most)
-    some = any(ids for example in examples for ids in example.filled)
+    some = any(ids for example in examples for ids in example.slot_ids)
     assert (batch["slot_ids"] is None) == (batch["slot_mask"] is None) == (not some)
     for row, example in enumerate(examples):
-        for query, (asked, filled) in enumerate(zip(example.asked, example.filled, strict=True)):
+        for query, (asked, filled) in enumerate(zip(example.query_ids, example.slot_ids, strict=True)):
             assert rows[batch["query_indices"][row, query]] == asked
             if some:
                 assert batch["slot_ids"].shape == batch["slot_mask"].shape
@@ -205,7 +205,7 @@ def check_packed(batch: Batch, examples: list[ReadingExample]) -> None:
                 assert batch["slot_ids"][row, query, : len(filled)].tolist() == [*filled]
                 assert batch["slot_mask"][row, query, : len(filled)].all()
         if some:
-            assert not batch["slot_mask"][row, len(example.filled) :].any()
+            assert not batch["slot_mask"][row, len(example.slot_ids) :].any()
     assert 0 <= batch["query_indices"].min() <= batch["query_indices"].max() < len(rows)
 
 

@@ -51,15 +51,15 @@ def check_input(task: EntityReading | RelationReading, document: Document, examp
         assert count <= task.queries_per_input
         begins, ends = 1, example.length - count - 1
         assert positions[: ends + 1] == list(range(ends + 1))
-        assert len(example.asked) == len(example.filled) == count
-        assert all(asked[0] == 1 and asked[-1] == 2 and len(asked) > 2 for asked in example.asked)
+        assert len(example.query_ids) == len(example.slot_ids) == count
+        assert all(asked[0] == 1 and asked[-1] == 2 and len(asked) > 2 for asked in example.query_ids)
     else:
         assert count == 1
         assert example.length <= task.window
         assert example.queries == (1,)
         begins, ends = row.index(2) + 1, example.length - 1
         assert positions[2:] == list(range(2, example.length))
-        assert example.asked == example.filled == ()
+        assert example.query_ids == example.slot_ids == ()
     assert row[0] == 1
     assert row[ends] == 2
     assert len(example.units) == len(example.positions) > 0
@@ -107,7 +107,7 @@ def check_relation_queries(document: Document, given_options: dict[str, Any]) ->
             head = by_id[key[0]]
             filled = tuple(Pieces().encode(document.covered(head.span))[0])
             if task.encoding == "packed":
-                assert example.filled[rank] == filled
+                assert example.slot_ids[rank] == filled
             else:
                 assert example.input_ids[2 : example.input_ids.index(2)][-len(filled) :] == filled or not filled
             begins = example.position_ids[place]  # the marker of a query stands where its head begins
@@ -209,4 +209,4 @@ def test_definitions_are_asked_with_if_so_set() -> None:
     schema = Schema((EntityType("Lab_value", "what a test gave"),))
     for definitions, text in ((True, "Lab value: what a test gave"), (False, "Lab value")):
         (example,) = EntityReading(definitions=definitions).examples(Document("d", "ab"), source_of(schema))
-        assert example.asked == ((1, *Pieces().encode(text)[0], 2),)
+        assert example.query_ids == ((1, *Pieces().encode(text)[0], 2),)
