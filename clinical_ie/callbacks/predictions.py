@@ -57,12 +57,17 @@ class PredictionWriter(OutputCallback):
     def on_test_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self.keep(outputs)
+        self._take(trainer, outputs)
 
     def on_predict_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
+        self._take(trainer, outputs)
+
+    def _take(self, trainer: pl.Trainer, outputs: Any) -> None:
         self.keep(outputs)
+        if trainer.received_sigterm:  # Lightning notes it and would go on to the end
+            raise KeyboardInterrupt
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         self._begin(trainer, "test")
@@ -82,9 +87,11 @@ class PredictionWriter(OutputCallback):
             self._write(trainer, stage)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Say where an earlier answer is that did not get replaced."""
-        if self._begun is not None and (self._begun.folder / EARLIER).exists():
-            _LOG.info(f"nothing new was written to {self._begun.folder}; what was there lies in {self._begun.folder / EARLIER}")
+        """Say that nothing was written, and where an earlier answer is."""
+        if self._begun is not None:
+            earlier = self._begun.folder / EARLIER
+            kept = f"; what was there lies in {earlier}" if earlier.exists() else ""
+            _LOG.info(f"stopped: nothing was written to {self._begun.folder}{kept}")
 
     def _folder(self, trainer: pl.Trainer, stage: Stage) -> PredictionFolder:
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -13,6 +17,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from clinical_ie.cli import main
 from clinical_ie.corpora import Demo
 from clinical_ie.formats import brat, jsonl
+
+
+def phrases_of(corpus: str, split: str) -> list[bytes]:
+    """Some words of every note of a split."""
+    texts = [document.text for document in jsonl.read(Path(corpus) / f"{split}.jsonl")]
+    return [text[start : start + 24].encode() for text in texts for start in range(100, len(text) - 24, 97)]
 
 
 def test_files(finished_run: Path) -> None:
@@ -65,9 +75,14 @@ def test_tensorboard(finished_run: Path) -> None:
     assert all(event.value > 0 for event in events.Scalars("train/tokens_per_second"))
 
 
-def test_the_configuration_replays_the_run_alone(finished_run: Path, tmp_path: Path) -> None:
+def test_the_configuration_replays_the_run_alone(
+    finished_run: Path, small_corpus: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     replay = tmp_path / "replay"
     assert main(["fit", "-c", str(finished_run / "config.yaml"), f"--run_dir={replay}"]) == 0
+    printed = "".join(capfd.readouterr()).encode()
+    assert b"test: demo, 6 documents" in printed
+    assert not any(phrase in printed for split in ("train", "dev", "test") for phrase in phrases_of(small_corpus, split))
     one, two = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (finished_run, replay))
     assert all(torch.equal(one["state_dict"][name], value) for name, value in two["state_dict"].items())
     results = [json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"] for folder in (finished_run, replay)]
@@ -123,14 +138,44 @@ def test_a_prediction_that_fails_leaves_no_answer(
     assert {path.name for path in out.iterdir()} == {"demo", "demo.jsonl", "demo.html"}
 
 
+def test_a_stopped_prediction_leaves_no_files(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A signal is obeyed at the next batch, and neither the screen nor the log of the run holds a word of the note."""
+    from clinical_ie.callbacks.predictions import PredictionWriter
+
+    (tmp_path / "notes").mkdir()
+    for number in range(4):
+        (tmp_path / "notes" / f"{number}.txt").write_text("Takes zyxomarker and aspirin.", encoding="utf-8")
+    given = ["predict", "-c", str(finished_run / "config.yaml"), f"--data.texts={tmp_path / 'notes'}", f"--output={tmp_path / 'out'}"]
+    original = PredictionWriter.on_predict_batch_end
+
+    def signalled(self: PredictionWriter, trainer: pl.Trainer, *rest: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        original(self, trainer, *rest)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(PredictionWriter, "on_predict_batch_end", signalled)
+        with pytest.raises(SystemExit) as stopped:
+            main(given)
+    assert stopped.value.code == 1
+    assert list((tmp_path / "out").iterdir()) == []
+    printed = "".join(capfd.readouterr())
+    assert f"stopped: nothing was written to {tmp_path / 'out'}" in printed
+    assert main(given) == 0
+    printed += "".join(capfd.readouterr())
+    files = [path for path in finished_run.rglob("*") if path.is_file() and "predictions" not in path.parts]
+    assert "zyxomarker" not in printed
+    assert not any(b"zyxomarker" in path.read_bytes() for path in files)
+
+
 def test_a_run_never_runs_into_another(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "-c", str(finished_run / "config.yaml")]) == 2
     assert "holds a run already" in capsys.readouterr().err
 
 
 def test_no_note_text_leaks(finished_run: Path, small_corpus: str) -> None:
-    texts = [document.text for document in jsonl.read(Path(small_corpus) / "train.jsonl")]
-    phrases = [text[start : start + 24].encode() for text in texts for start in range(100, len(text) - 24, 97)]
+    phrases = phrases_of(small_corpus, "train")
     files = [path for path in finished_run.rglob("*") if path.is_file() and "predictions" not in path.parts]
     assert len(files) >= 5
     for path in files:
