@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import IO
 
 from clinical_ie.errors import FileFormatError, InputError, RunError, printable
 
@@ -77,15 +78,26 @@ def writing(path: Path | str) -> Iterator[IO[str]]:
         RunError: The disk is full.
     """
     try:
-        with _stream(path) or _replaced(path) as file:
-            yield file
+        with _target(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+            yield text
     except UnicodeEncodeError as error:
         sign = ord(error.object[error.start])
         raise InputError(f"{printable(path)}: cannot be written, U+{sign:04X} is no character of UTF-8") from None
 
 
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write a whole file of bytes at once (see `writing`)."""
+    with _target(path) as file:
+        file.write(data)
+
+
+def _target(path: Path | str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """What is written to: a pipe or device itself, or a new file that takes the place of another."""
+    return _stream(path) or _replaced(path)
+
+
 @contextlib.contextmanager
-def _replaced(path: Path | str) -> Iterator[IO[str]]:
+def _replaced(path: Path | str) -> Iterator[IO[bytes]]:
     """A new file beside the target, which takes its place in the end."""
     with _refusing(path):
         target = Path(os.path.realpath(path))
@@ -98,7 +110,7 @@ def _replaced(path: Path | str) -> Iterator[IO[str]]:
         # a short name of its own: a long name would not bear an ending
         partial = target.with_name(f".{zlib.crc32(os.fsencode(target.name)):08x}.{os.getpid()}.partial")
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-        file = open(partial, "w", encoding="utf-8", newline="")  # noqa: SIM115 (closed below)
+        file = open(partial, "wb")  # noqa: SIM115 (closed below)
     try:
         with _refusing_full(path), file:
             yield file
@@ -145,21 +157,21 @@ def give_umask_modes(folder: Path) -> None:
             file.chmod(mode)
 
 
-def _stream(path: Path | str) -> contextlib.AbstractContextManager[IO[str]] | None:
+def _stream(path: Path | str) -> contextlib.AbstractContextManager[IO[bytes]] | None:
     """What is written to directly, because it is no file that another could replace; None for files."""
     with _refusing(path):
         if match := _DESCRIPTOR(os.path.normpath(path)):
             descriptor = _STREAMS[match[1]] if match[1] else int(match[2] or match[3])
             sys.stdout.flush()
             # the descriptor itself, so that what else is printed to it comes behind
-            return open(os.dup(descriptor), "w", encoding="utf-8", newline="")
+            return open(os.dup(descriptor), "wb")
         try:
             mode = Path(path).stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             return None
         if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
             return None
-        return open(path, "w", encoding="utf-8", newline="")
+        return open(path, "wb")
 
 
 @contextlib.contextmanager
@@ -237,9 +249,3 @@ def write_text(path: Path | str, text: str) -> None:
     """Write a whole file at once (see `writing`)."""
     with writing(path) as file:
         file.write(text)
-
-
-def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write a whole file at once that is no text (see `writing`)."""
-    with writing(path) as file:
-        cast("TextIO", file).buffer.write(data)

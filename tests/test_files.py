@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clinical_ie.errors import FileFormatError, InputError, RunError
-from clinical_ie.files import place_of, read_text, write_text, writing, writing_folder
+from clinical_ie.files import place_of, read_text, write_bytes, write_text, writing, writing_folder
 
 
 def test_line_ends_are_never_translated(tmp_path: Path) -> None:
@@ -231,3 +231,12 @@ def test_a_folder_appears_whole_with_modes_of_the_umask(tmp_path: Path) -> None:
         (folder / "other").write_bytes(bytes([1 // 0]))
     assert {path.name for path in tmp_path.iterdir()} == {"plain", "model"}
     assert (tmp_path / "model" / "weights").exists(), "a failure leaves what was there"
+
+
+def test_bytes_are_written_in_the_same_way(tmp_path: Path) -> None:
+    (tmp_path / "link.png").symlink_to("picture.png")
+    write_bytes(tmp_path / "link.png", b"\x89PNG\r\n\xff")
+    assert (tmp_path / "picture.png").read_bytes() == b"\x89PNG\r\n\xff"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.png", "picture.png"]
+    with pytest.raises(InputError, match="it is a folder"):
+        write_bytes(tmp_path, b"")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from clinical_ie.errors import SettingError
 from clinical_ie.fields import Fields, MalformedDataError, elements, kind_of
 from clinical_ie.formats.brat.offsets import CHARACTERS, check_rule
 from clinical_ie.formats.findings import Findings
+from clinical_ie.formats.folders import find_files
 from clinical_ie.schema import Schema
 
 
@@ -108,7 +109,7 @@ class BratFolder(BratCorpus):
     def root(self) -> Path:
         """The folder itself where notes or folders of splits lie in it, else its folder ``data`` where there is one."""
         path = Path(self._given_root).expanduser()
-        if path.is_dir() and (named_parts(path) or _annotated([path])):
+        if path.is_dir() and (named_parts(path) or _holds_annotations(path)):
             return path
         return super().root
 
@@ -146,7 +147,7 @@ class BratFolder(BratCorpus):
         """Note annotations that lie beside the folders of the splits."""
         folders = [path for paths in self.folders().values() for path in paths]
         if self.root not in folders:
-            for place, count in _annotated([self.root], outside=folders).items():
+            for place, count in _annotated(self.root, folders).items():
                 problem = f"{count} .ann files lie in no folder of a split: not read"
                 findings.warning(place, 0, "outside-the-splits", problem)
 
@@ -156,20 +157,18 @@ class BratFolder(BratCorpus):
         return match[match.lastindex or 0] if match else document_id
 
 
-def _annotated(folders: list[Path], outside: list[Path] | None = None) -> dict[str, int]:
-    """Folder -> how many ``.ann`` files it holds, in these folders and below, but not in or below others; only those that hold any.
+def _holds_annotations(folder: Path) -> bool:
+    """Whether there are ``.ann`` files in the folder itself."""
+    return any(path.suffix.casefold() == ".ann" and not path.name.startswith(".") for path in folder.iterdir())
 
-    Without `outside`, only the folders themselves are looked at.
-    """
-    found: dict[str, int] = {}
-    for folder in folders:
-        for where, inner, files in os.walk(folder):
-            if outside is None:
-                inner.clear()
-            else:
-                inner[:] = [name for name in inner if Path(where, name) not in outside]
-            if count := sum(name.casefold().endswith(".ann") and not name.startswith(".") for name in files):
-                found[where] = count
+
+def _annotated(folder: Path, outside: list[Path]) -> dict[str, int]:
+    """Folder -> how many ``.ann`` files it holds, in this folder and below, but not in or below others; only those that hold any."""
+    found: Counter[str] = Counter()
+    for paths in find_files(folder, (".ann",), Findings(strict=False)).values():
+        path = Path(paths[".ann"])
+        if not any(path.is_relative_to(other) for other in outside):
+            found[str(path.parent)] += 1
     return found
 
 

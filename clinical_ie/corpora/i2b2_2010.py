@@ -10,6 +10,7 @@ from clinical_ie.document import Document
 from clinical_ie.files import read_text
 from clinical_ie.formats import i2b2
 from clinical_ie.formats.findings import Findings
+from clinical_ie.formats.folders import find_files
 from clinical_ie.schema import AttributeType, RelationType, Schema
 
 _TYPES = {
@@ -52,7 +53,11 @@ class I2b2Concepts2010(Corpus):
         """Training hospitals and, where it is there, the official test; a development part is held out."""
         named = named_parts(self.root)
         training = first_existing(self.root, "concept_assertion_relation_training_data") or named.get("train")
-        base = require(training or (self.root if list(self.root.glob("**/*.con")) else None), self.root, "folder train or .con files")
+        base = require(
+            training or (self.root if find_files(self.root, (".con",), Findings(strict=False)) else None),
+            self.root,
+            "folder train or .con files",
+        )
         hospitals = [base / name for name in ("beth", "partners", "upmcp") if (base / name).is_dir()]
         found: dict[Split, list[Path]] = {"train": hospitals or [base]}
         if "dev" in named:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from clinical_ie.errors import InputError
+from clinical_ie.formats.folders import find_folders
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -55,10 +55,9 @@ def named_parts(root: Path, ending: str = "") -> dict[Split, Path]:
 
 def nested_split_folders(folder: Path, inside: Split | None = None) -> list[str]:
     """Folders at any depth that are named after a split other than the one they lie in, relative to `folder`, sorted."""
-    found = []
-    for where, folders, _ in os.walk(folder):
-        found += [os.path.relpath(os.path.join(where, name), folder) for name in folders if split_of(name) not in (None, inside)]
-    return sorted(found)
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in find_folders(folder) if split_of(path.rpartition("/")[2]) not in (None, inside))
 
 
 def position(group: str, seed: int) -> float:

@@ -45,6 +45,16 @@ def find_files(folder: Path | str, endings: Collection[str], findings: Findings)
     return {name: walk.files[name] for name in sorted(walk.files)}
 
 
+def find_folders(folder: Path | str) -> list[str]:
+    """Sub-folders at any depth, relative to the folder and in the order of the walk.
+
+    Links are followed; those that lead to a folder met before are named, and not what is in it. Hidden folders are left out.
+    """
+    walk = _Walk(os.fspath(folder), frozenset(), Findings(strict=False))
+    walk.run()
+    return [prefix.removesuffix("/") for prefix in walk.visited if prefix]
+
+
 def find_texts(path: Path | str, findings: Findings) -> list[tuple[str, str]]:
     """Document id and path of every ``.txt`` file of a folder, or of the one file that is named.
 
@@ -91,6 +101,7 @@ class _Walk:
     def __init__(self, root: str, endings: frozenset[str], findings: Findings) -> None:
         self.root, self.endings, self.findings = root, endings, findings
         self.files: Files = {}
+        self.visited: list[str] = []
         self.seen: dict[tuple[int, int], str] = {}
         self.folders: deque[tuple[str, str]] = deque([("", root)])
         self.linked: deque[tuple[str, str]] = deque()
@@ -106,6 +117,7 @@ class _Walk:
             except OSError as error:
                 self._unreadable(where, "folder", error)
                 continue
+            self.visited.append(prefix)
             first = self.seen.setdefault((info.st_dev, info.st_ino), where)
             if first != where:
                 self.findings.warning(where, 0, "folder-met-before", f"the same folder as {printable(first)}: not read again")

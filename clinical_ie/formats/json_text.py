@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clinical_ie.document import Document
-from clinical_ie.errors import DocumentError, InputError, shown
+from clinical_ie.errors import DocumentError, InputError, printable, shown
 from clinical_ie.fields import MalformedDataError
 from clinical_ie.formats.findings import Findings
 
@@ -70,10 +70,12 @@ def read_lines(
         InputError: The file is missing.
         FileFormatError: A line that is no document, or one whose id stood there before: in strict mode.
     """
+    findings.begin()
     try:
         file = open(path, "rb")  # noqa: SIM115 (closed by the with below)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no file can have this name"
+        raise InputError(f"{printable(path)}: cannot be read ({reason})") from error
     seen: dict[str, int] = {}
     with file:
         for number, line in enumerate(_reading(file, path), 1):

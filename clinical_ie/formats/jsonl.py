@@ -27,6 +27,7 @@ from clinical_ie.errors import InputError, shown
 from clinical_ie.fields import Fields, elements, integer, string
 from clinical_ie.files import writing
 from clinical_ie.formats.findings import Findings
+from clinical_ie.formats.folders import find_files
 from clinical_ie.formats.json_text import read_lines
 
 _KEYS = ("id", "text", "entities", "relations", "events", "attributes", "equivalences", "normalizations", "comments")
@@ -40,10 +41,12 @@ def read(path: Path | str, findings: Findings | None = None) -> list[Document]:
         FileFormatError: A line that is no document, in strict mode.
     """
     if os.path.isdir(path):
-        files = sorted(Path(path).glob("*.jsonl"))
+        findings = Findings() if findings is None else findings
+        findings.begin()
+        listed = find_files(path, (".jsonl",), findings)
+        files = [Path(paths[".jsonl"]) for name, paths in listed.items() if "/" not in name]
         if not files:
             raise InputError(f"{path}: no .jsonl file")
-        findings = Findings() if findings is None else findings
         found: dict[str, Document] = {}
         for file in files:
             for document in stream(file, findings):

@@ -32,6 +32,7 @@ def read(path: Path | str, findings: Findings | None = None, *, labeler: str = "
         FileFormatError: Not JSON, or (in strict mode) an entity without its tokens or target.
     """
     findings = Findings() if findings is None else findings
+    findings.begin()
     try:
         reports = Fields(parse(read_text(path).removeprefix("\ufeff")))
     except MalformedDataError as error:

@@ -174,3 +174,12 @@ def test_a_corpus_name_that_cannot_be_a_file_name_is_refused_when_the_corpus_is_
 @pytest.mark.parametrize("name", ["my_notes", "Ward 7 (2024)", "v1.0", "Klinik-Süd"])
 def test_other_names_are_fine(name: str) -> None:
     assert BratFolder("nowhere", SCHEMA, corpus_name=name).name == name
+
+
+def test_folders_of_splits_behind_links_are_seen(tmp_path: Path) -> None:
+    """Sites are often links: notes of a linked ``test`` folder must not be pooled with those for training."""
+    (tmp_path / "store" / "Test").mkdir(parents=True)
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "site").symlink_to("../store")
+    (tmp_path / "store" / "up").symlink_to("..")
+    assert "site/Test" in nested_split_folders(tmp_path / "corpus")

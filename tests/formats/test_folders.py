@@ -11,7 +11,7 @@ import pytest
 from clinical_ie.errors import FileFormatError, InputError, SettingError
 from clinical_ie.formats import brat
 from clinical_ie.formats.findings import Findings
-from clinical_ie.formats.folders import find_files, find_texts, text_of
+from clinical_ie.formats.folders import find_files, find_folders, find_texts, text_of
 
 
 def put(folder: Path, *names: str) -> None:
@@ -179,3 +179,10 @@ def test_text_of_a_file_that_is_gone(tmp_path: Path) -> None:
     assert findings.counts() == {"unreadable-file": 1}
     with pytest.raises(FileFormatError):
         text_of(tmp_path / "gone.txt", Findings())
+
+
+def test_sub_folders_by_name(tmp_path: Path) -> None:
+    put(tmp_path, "store/site/test/n.txt", "corpus/a/b/n.txt", "corpus/.hidden/n.txt")
+    (tmp_path / "corpus" / "site").symlink_to("../store/site")
+    (tmp_path / "corpus" / "a" / "up").symlink_to("..")
+    assert sorted(find_folders(tmp_path / "corpus")) == ["a", "a/b", "a/up", "site", "site/test"]
