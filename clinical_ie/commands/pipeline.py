@@ -42,7 +42,9 @@ def run(arguments: Sequence[str]) -> int:
         help="a packaged recipe such as uw_social_history, or YAML: stage -> list of configurations, or the folder of a finished run",
     )
     parser.add_argument("--run_dir", required=True, help="where everything goes")
-    parser.add_argument("--texts", help="annotate the .txt files of this folder with a finished pipeline, and train nothing")
+    parser.add_argument(
+        "--texts", help="annotate the .txt files of this folder, or one .txt file, with a finished pipeline, and train nothing"
+    )
     parser.add_argument("--output", metavar="DIR", help="where annotations of --texts go, instead of RUN_DIR/predictions/predict")
     for name in (*STAGES, "both"):
         parser.add_argument(f"--{name}", action="append", default=[], metavar="OPTION", help=f"an option for {name}; repeatable")
