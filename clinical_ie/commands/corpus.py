@@ -19,6 +19,7 @@ from clinical_ie.errors import SettingError
 from clinical_ie.formats import brat, i2b2, jsonl, phee, radgraph
 from clinical_ie.formats.brat.offsets import CHARACTERS, RULES, check_rule
 from clinical_ie.formats.findings import Findings
+from clinical_ie.formats.losses import in_words
 
 _FOLDERS = ("brat", "i2b2")
 _FILES = ("jsonl", "phee", "radgraph")
@@ -141,7 +142,11 @@ def _write(name: str, documents: Iterable[Document], target: Path, split: str, f
 
 def _tell(findings: Findings, console: Console) -> None:
     errors = {finding.code for finding in findings.errors}
+    if findings.losses:
+        console.print(f"[red]left out[/]: {in_words(findings.losses)}", highlight=False, soft_wrap=True)
     for code, count in sorted(findings.counts().items()):
+        if code == "unrepresentable":
+            continue
         kind = "[red]left out or mended[/]" if code in errors else "[yellow]warning[/]"
         console.print(f"{kind}: {count:,} x {code}", highlight=False)
 

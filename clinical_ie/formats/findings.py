@@ -37,11 +37,14 @@ class Findings:
     Args:
         strict: Raise on the first error instead of mending and counting it.
         as_errors: Codes of warnings that count as errors here.
+
+    `losses` counts what a written format could not hold, by kind of annotation.
     """
 
     strict: bool = True
     as_errors: frozenset[str] = frozenset()
     items: list[Finding] = field(default_factory=list)
+    losses: Counter[str] = field(default_factory=Counter)
     _kept: Counter[Finding] = field(default_factory=Counter, repr=False)
     _met: Counter[Finding] = field(default_factory=Counter, repr=False)
 

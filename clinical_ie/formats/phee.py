@@ -10,6 +10,7 @@ attribute, and a combination an event behind the role ``Treatment.Combination``.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
@@ -20,8 +21,10 @@ from clinical_ie.fields import Fields, MalformedDataError, elements, integer, st
 from clinical_ie.files import writing
 from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.json_text import read_lines
+from clinical_ie.formats.losses import ROLE_NUMBERS, note_losses
 
 _COMBINATION = "Treatment.Combination"
+_RESERVED = {"event_id", "event_type", "Trigger", "Combination", "text", "start", "entity_id", "value"}
 
 
 def read(path: Path | str, findings: Findings | None = None) -> list[Document]:
@@ -127,31 +130,83 @@ class _Reader:
 def write(documents: Iterable[Document], path: Path | str, findings: Findings | None = None) -> None:
     """All documents into one file; `read` gives them back.
 
+    The format names a mention's type after its role and an event's after its trigger, and knows no events as arguments but
+    combinations of drugs. Other annotations are left out and counted, never renamed.
+
     Raises:
-        FileFormatError: Annotations that are part of no event, in strict mode.
+        FileFormatError: The format cannot hold something, in strict mode.
     """
     findings = Findings() if findings is None else findings
     with writing(path) as file:
-        for document in documents:
-            record = _render(document, findings, path)
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        for given in documents:
+            document = _held(given)
+            changed = sum(role != bare_role(role) for event in document.events for role, _ in event.arguments)
+            note_losses(given, document, Counter({ROLE_NUMBERS: changed}), findings, path, "PHEE's JSON lines")
+            file.write(json.dumps(_render(document), ensure_ascii=False) + "\n")
 
 
-def _render(document: Document, findings: Findings, path: Path | str) -> dict[str, Any]:
+def _held(document: Document) -> Document:
+    """What the format holds of a document."""
+    types = {entity.id: entity.type for entity in document.entities}
+    events = {event.id: event for event in document.events if types[event.trigger] == event.type}
+    claimed: set[str] = set()
+    kept: dict[str, Event] = {}
+
+    def argument(event: Event, role: str, target: str) -> bool:
+        combination, bare = event.type == _COMBINATION, bare_role(role)
+        if target in types:
+            inner = bare.removeprefix("Combination.") if combination else bare
+            prefixed = not combination or bare.startswith("Combination.")
+            return types[target] == bare and prefixed and not _RESERVED & set(inner.split("."))
+        nested = events.get(target)
+        if combination or role != _COMBINATION or nested is None or nested.type != _COMBINATION or target in claimed:
+            return False
+        claimed.add(target)
+        return True
+
+    for event in events.values():
+        kept[event.id] = Event(event.id, event.type, event.trigger, tuple(pair for pair in event.arguments if argument(event, *pair)))
+    held = tuple(event for event in kept.values() if event.type != _COMBINATION or event.id in claimed)
+    used = {event.trigger for event in held} | {target for event in held for _, target in event.arguments}
+
+    values: dict[str, Attribute] = {}
+    for attribute in document.attributes:
+        kind = types.get(attribute.target)
+        if kind is not None and attribute.value is not None and attribute.type == f"{kind.rpartition('.')[2]}Value":
+            values.setdefault(attribute.target, attribute)
+    groups: dict[tuple[str, str], list[str]] = {}
+    for event in held:
+        for role, target in event.arguments:
+            groups.setdefault((event.id, bare_role(role)), []).append(target)
+    # a value stands beside all mentions of a role, so that they share it or none can have it
+    valued: set[str] = set()
+    for targets in groups.values():
+        found = [values[target].value if target in values else None for target in targets]
+        if len(set(found)) == 1:
+            valued.update(targets)
+    return Document(
+        document.id,
+        document.text,
+        tuple(entity for entity in document.entities if entity.id in used),
+        events=held,
+        attributes=tuple(attribute for target, attribute in values.items() if target in valued),
+    )
+
+
+def _render(document: Document) -> dict[str, Any]:
     anchors = document.anchors()
     values = {attribute.target: attribute.value for attribute in document.attributes}
     events = {event.id: event for event in document.events}
-    used: set[str] = set()
 
     def filler(targets: list[str]) -> dict[str, Any]:
-        used.update(targets)
         found = [anchors[target] for target in targets]
         entry: dict[str, Any] = {
             "text": [[document.text[a:b] for a, b in entity.span.fragments] for entity in found],
             "start": [[a for a, _ in entity.span.fragments] for entity in found],
             "entity_id": [entity.id for entity in found],
         }
-        if (value := values.get(targets[0])) is not None:
+        shared = {values.get(target) for target in targets}
+        if len(shared) == 1 and (value := shared.pop()) is not None:
             entry["value"] = True if value == "True" else value
         return entry
 
@@ -159,6 +214,7 @@ def _render(document: Document, findings: Findings, path: Path | str) -> dict[st
         combination = event.type == _COMBINATION
         kind = "Combination" if combination else event.type
         entry: dict[str, Any] = {"event_id": event.id, "event_type": kind, "Trigger": filler([event.trigger])}
+        entry["Trigger"].pop("value", None)
         roles: dict[str, list[str]] = {}
         for role, target in event.arguments:
             roles.setdefault(bare_role(role).removeprefix("Combination.") if combination else bare_role(role), []).append(target)
@@ -167,20 +223,13 @@ def _render(document: Document, findings: Findings, path: Path | str) -> dict[st
             holder = entry
             for deeper in inner:
                 holder, place = holder.setdefault(place, {"text": [], "start": [], "entity_id": []}), deeper
-            if role == _COMBINATION:
+            if role == _COMBINATION and not combination:
                 holder[place] = [render(events[target]) for target in roles[role]]
             else:
                 holder[place] = filler(roles[role])
         return entry
 
-    nested = {target for event in document.events for role, target in event.arguments if role == _COMBINATION}
+    nested = {target for event in document.events for role, target in event.arguments if target in events}
     outer = [render(event) for event in document.events if event.id not in nested]
-    as_values = {entity.id: f"{entity.type.rpartition('.')[2]}Value" for entity in document.entities if entity.id in used}
-    lost = len(document.entities) - len(as_values) + len(document.relations)
-    lost += sum(attribute.value is None or as_values.get(attribute.target) != attribute.type for attribute in document.attributes)
-    lost += len(document.equivalences) + len(document.normalizations) + len(document.comments)
-    if lost:
-        problem = f"document {document.id}: {lost} annotations have no place in this format"
-        findings.error(path, 0, "unrepresentable", problem, remedy="convert to brat or jsonl")
     several = len(outer) > 1
     return {"id": document.id, "context": document.text, "is_mult_event": several, "annotations": [{"events": outer}]}

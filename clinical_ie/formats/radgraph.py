@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
@@ -19,6 +20,7 @@ from clinical_ie.fields import Fields, MalformedDataError, elements, string
 from clinical_ie.files import distinct, read_text, writing
 from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.json_text import parse
+from clinical_ie.formats.losses import ROLE_NAMES, note_losses
 
 _EXPECTED = "{report id: {text, entities: {id: {tokens, label, start_ix, end_ix, relations}}}}"
 _TOKEN = re.compile(r"\S+")
@@ -101,30 +103,34 @@ def write(documents: Iterable[Document], path: Path | str, findings: Findings | 
     data: dict[str, Any] = {}
     listed = list(documents)
     distinct((document.id for document in listed), path)
-    for document in listed:
-        places = {match.start(): index for index, match in enumerate(_TOKEN.finditer(document.text))}
-        ends = {match.end(): index for index, match in enumerate(_TOKEN.finditer(document.text))}
+    for given in listed:
+        document, places = _held(given.joined())
+        changed = Counter({ROLE_NAMES: sum(relation.roles != ("Arg1", "Arg2") for relation in document.relations)})
+        note_losses(given, document, changed, findings, path, "RadGraph's JSON")
         entries: dict[str, Any] = {}
-        for entity in document.joined().entities:
-            first, last = places.get(entity.start), ends.get(entity.end)
-            if first is None or last is None or entity.span.discontinuous:
-                problem = f"document {document.id}, mention {entity.id} at {entity.span.fragments} does not begin and end with tokens"
-                findings.error(path, 0, "unrepresentable", problem, remedy="convert to brat or jsonl")
-                continue
+        for entity in document.entities:
+            first, last = places[entity.id]
             covered = " ".join(document.covered(entity.span).split())
             entries[entity.id] = {"tokens": covered, "label": entity.type, "start_ix": first, "end_ix": last, "relations": []}
         for relation in document.relations:
-            if relation.head in entries and relation.tail in entries:
-                entries[relation.head]["relations"].append([relation.type, relation.tail])
-            else:
-                findings.error(path, 0, "unrepresentable", f"document {document.id}, relation {relation.id}: an end is left out")
-        rest = len(document.events) + len(document.attributes) + len(document.equivalences)
-        rest += len(document.normalizations) + len(document.comments)
-        if rest:
-            problem = f"document {document.id}: {rest} events, attributes or notes have no place in this format"
-            findings.error(path, 0, "unrepresentable", problem, remedy="convert to brat or jsonl")
+            entries[relation.head]["relations"].append([relation.type, relation.tail])
         data[document.id] = {"text": document.text, "entities": entries}
     if not data:
         raise InputError(f"{path}: no documents to write")
     with writing(path) as file:
         json.dump(data, file, ensure_ascii=False, indent=1)
+
+
+def _held(document: Document) -> tuple[Document, dict[str, tuple[int, int]]]:
+    """What the format holds of a document, and the first and last token of each mention by its id."""
+    starts, ends = {}, {}
+    for index, match in enumerate(_TOKEN.finditer(document.text)):
+        starts[match.start()] = ends[match.end()] = index
+    places = {
+        entity.id: (starts[entity.start], ends[entity.end])
+        for entity in document.entities
+        if entity.start in starts and entity.end in ends and not entity.span.discontinuous
+    }
+    entities = tuple(entity for entity in document.entities if entity.id in places)
+    relations = tuple(relation for relation in document.relations if relation.head in places and relation.tail in places)
+    return Document(document.id, document.text, entities, relations), places

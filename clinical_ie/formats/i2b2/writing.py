@@ -11,6 +11,7 @@ from clinical_ie.errors import printable
 from clinical_ie.files import distinct, place_of, storable, write_text
 from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.i2b2.grid import ASSERTION, Grid
+from clinical_ie.formats.losses import ROLE_NAMES
 
 _NOT_IN_NAMES = re.compile(r'["\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 
@@ -72,7 +73,7 @@ class _Rows:
         for entity in self.document.joined().entities:
             position = grid.position(entity.span)
             if position is None:
-                self.refuse(f"mention {_shown(entity.id)} at {entity.start}-{entity.end}: {_reason(entity)}")
+                self.refuse(f"mention {_shown(entity.id)} at {entity.start}-{entity.end}: {_reason(entity)}", "mentions")
                 continue
             covered = " ".join(self.document.covered(entity.span).lower().split())
             kind = self.name(entity.type, f"the type of {_shown(entity.id)}")
@@ -91,20 +92,20 @@ class _Rows:
             ends, name = (relation.head, relation.tail), _shown(relation.id)
             if shadowed := [end for end in ends if end in self.written and end not in self.found_by_relations]:
                 shared = f"{_shown(shadowed[0])} shares its words with another concept, and relations do not name types"
-                self.refuse(f"relation {name}: {shared}")
+                self.refuse(f"relation {name}: {shared}", "relations")
             elif not all(end in self.written for end in ends):
-                self.refuse(f"relation {name}: one of its ends is no mention in these files")
+                self.refuse(f"relation {name}: one of its ends is no mention in these files", "relations")
             else:
                 kind = self.name(relation.type, f"the type of {name}")
                 self.rel.append(f'{self.written[relation.head]}||r="{kind}"||{self.written[relation.tail]}')
                 if relation.roles != ("Arg1", "Arg2"):
-                    self.refuse(f"the roles of relation {name}")
+                    self.refuse(f"the roles of relation {name}", ROLE_NAMES)
 
     def attributes(self) -> None:
         """``.ast``: the assertion of a mention."""
         for attribute in self.document.attributes:
             if attribute.type != ASSERTION or attribute.value is None or attribute.target not in self.found_by_assertions:
-                self.refuse(f"attribute {_shown(attribute.id)}")
+                self.refuse(f"attribute {_shown(attribute.id)}", "attributes")
             else:
                 value = self.name(attribute.value, f"the value of {_shown(attribute.id)}")
                 place, kind = self.written[attribute.target], self.found_by_assertions[attribute.target]
@@ -113,13 +114,14 @@ class _Rows:
     def others(self) -> None:
         """What has no file, each for itself."""
         for event in self.document.events:
-            self.refuse(f"event {_shown(event.id)}")
+            self.refuse(f"event {_shown(event.id)}", "events")
+            self.findings.losses.update("event arguments" for _ in event.arguments)
         for rank, _ in enumerate(self.document.equivalences, 1):
-            self.refuse(f"group {rank}")
+            self.refuse(f"group {rank}", "groups")
         for normalization in self.document.normalizations:
-            self.refuse(f"normalization {_shown(normalization.id)}")
+            self.refuse(f"normalization {_shown(normalization.id)}", "normalizations")
         for comment in self.document.comments:
-            self.refuse(f"comment {_shown(comment.id)}")
+            self.refuse(f"comment {_shown(comment.id)}", "comments")
 
     def name(self, name: str, owner: str) -> str:
         """A type or value as it can stand between quotes."""
@@ -132,10 +134,11 @@ class _Rows:
         )
         return _NOT_IN_NAMES.sub("_", name) or "_"
 
-    def refuse(self, what: str) -> None:
-        """Note something that these files have no place for."""
+    def refuse(self, what: str, kind: str) -> None:
+        """Note something that these files have no place for, and count its kind."""
         problem = f"document {self.document.id}: i2b2 files cannot hold {what}"
         self.findings.error(self.target, 0, "unrepresentable", problem, remedy="convert to brat or jsonl, or leave it out (--lenient)")
+        self.findings.losses[kind] += 1
 
 
 def _shown(name: str) -> str:
