@@ -81,6 +81,7 @@ def write(documents: Iterable[Document], folder: Path | str, findings: Findings 
         if not storable(document.text):
             problem = f"document {document.id}: its text has NUL characters or halves of surrogate pairs, which no text file holds"
             findings.error(place, 0, "unrepresentable", problem, remedy="remove them where the text comes from")
+            findings.losses["documents"] += 1
         else:
             files.append((str(place).removesuffix(".ann"), document.text, render(document, findings, place)))
     for stem, text, records in files:

@@ -110,6 +110,7 @@ class _Fitting:
         if not group.members:
             problem = f"document {self.given.id}: a group has no members, which BRAT cannot hold"
             self.findings.error(self.path, 0, "unrepresentable", problem, remedy="remove it, or leave it out (--lenient)")
+            self.findings.losses["groups"] += 1
         return bool(group.members)
 
     def _mended(self, text: str, pattern: re.Pattern[str], owner: str, what: str, reason: str) -> str:
