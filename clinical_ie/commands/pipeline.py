@@ -93,6 +93,9 @@ def read_recipe(path: str) -> dict[str, list[str] | str]:
         if isinstance(value, str):
             if not (Path(value) / _BEST).exists():
                 raise SettingError(f"{path}: {stage} names {value}, where there is no finished run ({_BEST})")
+            if "test" not in Results.load(Path(value) / "results.json").splits:
+                remedy = f"run `clinical-ie test -c {value}/config.yaml` first"
+                raise SettingError(f"{path}: {stage} names {value}, a run that was not scored on its test split; {remedy}")
             found[stage] = value
             continue
         try:

@@ -194,6 +194,17 @@ def test_bad_recipes_are_refused(text: str, said: str, tmp_path: Path, capsys: p
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_without_test_results_is_refused_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "old" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "old" / "checkpoints" / "best.ckpt").touch()
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"entities": str(tmp_path / "old"), "relations": ["base"]}), encoding="utf-8")
+    assert main(["pipeline", str(recipe), f"--run_dir={tmp_path / 'run'}"]) == 2
+    assert f"run `clinical-ie test -c {tmp_path / 'old'}/config.yaml` first" in capsys.readouterr().err
+    assert main(["pipeline", str(recipe), f"--run_dir={tmp_path / 'run'}", "--output=x"]) == 2
+    assert "--texts" in capsys.readouterr().err
+
+
 def test_neither_recipe_nor_texts(tmp_path: Path) -> None:
     assert main(["pipeline", f"--run_dir={tmp_path}"]) == 2
 
