@@ -136,7 +136,7 @@ class Evaluation(OutputCallback):
         for corpus, documents in predicted.items():
             result = score(data.documents[stage][corpus], documents, self.rules)
             on_gold = data.mentions is None
-            coverage = data.coverage[stage][corpus].to_dict() if on_gold else None
+            coverage = data.coverage[stage][corpus].to_dict(self.rules.name) if on_gold else None
             left_out = data.left_out[stage, corpus]
             results.add(
                 stage,

@@ -28,7 +28,7 @@ from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.folders import find_texts, text_of
 from clinical_ie.schema import Schema
 from clinical_ie.scoring.same_text import on_texts
-from clinical_ie.tasks.coverage import Coverage
+from clinical_ie.tasks.coverage import Coverage, count_words
 from clinical_ie.tasks.instruction import Instruction, InstructionExample
 from clinical_ie.tasks.task import Example, Source, Task
 
@@ -124,6 +124,8 @@ class ExtractionDataModule(pl.LightningDataModule):
             inputs = self.inputs[part][name] = self._with_mentions(corpus, part, documents)
             self.coverage[part][name] = coverage
             for document in inputs:
+                if self.encoder.unknown_id is not None:
+                    count_words(coverage, document, *self.encoder.encode(document.text), self.encoder.unknown_id)
                 self.examples[part] += self.task.examples(document, source, coverage, training=part == "train")
         self._tell(part)
         needed = part != "dev" or (self.trainer is not None and self.trainer.state.fn == "validate")
@@ -209,15 +211,11 @@ class ExtractionDataModule(pl.LightningDataModule):
         """Say what was read, what was mended and what no tag can express: counts, never text."""
         for name, coverage in self.coverage[part].items():
             if part == "predict" or (self.mentions is not None and part == "test"):
-                _LOG.info(f"{part}: {name}, {len(self.documents[part][name])} documents")
+                coverage = Coverage(words=coverage.words, unknown_words=coverage.unknown_words, obscured=coverage.obscured)
+                _LOG.info("; ".join([f"{part}: {name}, {len(self.documents[part][name])} documents", *coverage.remarks]))
                 continue
-            lost = sum(coverage.unrepresentable.values())
-            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(coverage.unrepresentable.items()))
-            _LOG.info(
-                f"{part}: {name}, {len(self.documents[part][name])} documents, {coverage.gold} {coverage.of}"
-                + (f", {lost} of them cannot be expressed ({reasons}), recall can reach {coverage.recall_ceiling:.3f}" if lost else "")
-                + (f"; {coverage.candidates:,} candidate pairs" if coverage.candidates else "")
-            )
+            what = f"{part}: {name}, {len(self.documents[part][name])} documents, {coverage.gold} {coverage.of}"
+            _LOG.info("; ".join([what, *coverage.remarks]))
         counts = self.findings.counts()
         for code, count in sorted((counts - self._reported).items()):
             _LOG.info(f"{part}: {count} x {code} while reading")

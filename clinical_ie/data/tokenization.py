@@ -63,16 +63,20 @@ class Subwords:
         probe = tokenizer("a", add_special_tokens=True)["input_ids"]
         inner = tokenizer("a", add_special_tokens=False)["input_ids"]
         start = next(index for index in range(len(probe)) if probe[index : index + len(inner)] == inner)
+        self._last: tuple[str | None, tuple[list[int], list[Fragment]]] = None, ([], [])
         self.prefix: list[int] = list(probe[:start])
         self.suffix: list[int] = list(probe[start + len(inner) :])
 
     def encode(self, text: str) -> tuple[list[int], list[Fragment]]:
         """Sub-word ids of a text, without special ones, and the characters that each covers."""
+        if text is self._last[0]:
+            return self._last[1]
         ids, offsets = self._tokens(text)
         if not self._special_tokens.keys().isdisjoint(ids):
             ids, offsets = self._special_tokens_spelled(text, ids, offsets)
         if self.unknown_id is not None and self.unknown_id in ids:
             ids, offsets = self._symbols_apart(text, ids, offsets)
+        self._last = text, (ids, offsets)  # a note is looked at more than once before the next
         return ids, offsets
 
     def _tokens(self, text: str) -> tuple[list[int], list[Fragment]]:

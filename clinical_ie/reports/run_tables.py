@@ -94,9 +94,16 @@ def _say_losses(entry: dict[str, Any], console: Console) -> None:
     if coverage is not None and coverage["unrepresentable"]:
         lost = coverage["unrepresentable"]
         reasons = ", ".join(f"{count} {reason}" for reason, count in lost.items())
+        ceiling = coverage["recall_ceiling"]  # None under rules whose rows are no mentions or links
         console.print(
-            f"[yellow]{sum(lost.values())} of {coverage['gold']} gold {coverage['of']} cannot be expressed[/] ({reasons});"
-            f" recall can reach {coverage['recall_ceiling']:.3f}",
+            f"[yellow]{sum(lost.values())} of {coverage['gold']} gold {coverage['of']} cannot be expressed[/] ({reasons})"
+            + (f"; strict recall can reach {ceiling:.3f}" if ceiling is not None else ""),
+            highlight=False,
+        )
+    if coverage is not None and coverage.get("unknown_words"):
+        console.print(
+            f"[yellow]{coverage['unknown_words']:,} of {coverage['words']:,} words are unknown to the tokenizer[/];"
+            f" {coverage['mentions_with_unknown_words']:,} mentions hold one",
             highlight=False,
         )
     if left_out := entry.get("left_out_by_flat_view"):

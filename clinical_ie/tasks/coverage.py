@@ -7,12 +7,14 @@ They are of strict matches: leniently, anything that touches a mention may match
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from clinical_ie.document import Document, Entity, Fragment, Span
+from clinical_ie.tasks.units import units_of, words_of
 
 HULLS = {"strict-one-to-one": False, "n2c2-2018": True}
 """Rule sets with a ceiling, and whether they compare hulls, first start to last end. The rows of ``shac-2022`` are counted otherwise."""
@@ -51,6 +53,22 @@ class Coverage:
         if rules not in HULLS:
             return None
         return self.reachable[rules] / self.countable[rules] if self.countable[rules] else 1.0
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a log says of losses: counts and reasons, never text."""
+        found = []
+        if lost := sum(self.unrepresentable.values()):
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.unrepresentable.items()))
+            hulls = self.ceiling("n2c2-2018")
+            other = f" ({hulls:.3f} under n2c2-2018)" if f"{hulls:.3f}" != f"{self.recall_ceiling:.3f}" else ""
+            found.append(f"{lost} of them cannot be expressed ({reasons}), strict recall can reach {self.recall_ceiling:.3f}{other}")
+        if self.unknown_words:
+            mentions = f", {self.obscured:,} mentions hold one" if self.gold else ""
+            found.append(f"{self.unknown_words:,} of {self.words:,} words are unknown to the tokenizer{mentions}")
+        if self.candidates:
+            found.append(f"{self.candidates:,} candidate pairs")
+        return found
 
     def to_dict(self, rules: str = "strict-one-to-one") -> dict[str, Any]:
         """Plain counts, with the ceiling under a rule set."""
@@ -112,6 +130,19 @@ def count_links(
             found = sum(min(count, len(ways[name]), 1 if hulls else count) for name, count in names.items())
             different = {(head.id, tail.id) for rows in ways.values() for head, tail in rows}
             coverage.reachable[rules] += min(found, len(different)) if single_label else found
+
+
+def count_words(coverage: Coverage, document: Document, ids: Sequence[int], offsets: Sequence[Fragment], unknown_id: int) -> None:
+    """Add words (of letters or digits) that a tokenizer does not know, and the mentions that touch one: a model can't read those."""
+    units, _, unit_of = units_of(document.text, offsets)
+    words = [document.text[start].isalpha() or document.text[start].isdecimal() for start, _ in units]
+    unknown = sorted({unit for unit, token in zip(unit_of, ids, strict=True) if token == unknown_id and unit < len(units) and words[unit]})
+    coverage.words += sum(words)
+    coverage.unknown_words += len(unknown)
+    for entity in document.entities if unknown else ():
+        first, last = words_of(entity.span, units) or (0, 0)
+        near = unknown[bisect_left(unknown, first) : bisect_left(unknown, last)]
+        coverage.obscured += any(entity.span.overlaps(Span.of(*units[place])) for place in near)
 
 
 def most_disjoint(ranges: Iterable[Fragment]) -> int:

@@ -31,7 +31,7 @@ def word_starts(flat: str) -> set[int]:
     """Runs of letters, runs of digits, and every other character that is not white space."""
     found, before = set(), ""
     for place, character in enumerate(flat):
-        kind = "digit" if character.isdecimal() else "letter" if character.isalnum() else "blank" if character.isspace() else "sign"
+        kind = "digit" if character.isdecimal() else "letter" if character.isalpha() else "blank" if character.isspace() else "sign"
         if kind == "sign" or (kind != before and kind != "blank"):
             found.add(place)
         before = kind

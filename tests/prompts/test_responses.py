@@ -16,6 +16,7 @@ from clinical_ie.prompts.answers import GAP, Answer, LabelNames, Link, Mention, 
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.prompts.responses.markup import UNCLOSED
 from clinical_ie.prompts.responses.response_format import NO_SUCH_MENTION, TWICE, UNKNOWN_LABEL, UNKNOWN_TYPE, UNPARSED, ResponseFormat
+from clinical_ie.prompts.word_pattern import GRAPHEME_WORD as WORD
 
 VOCABULARY = LabelNames(("Drug", "Dose", "B-C", "Living status", "T1"), ("Dose", "Reason-Drug", "is a"))
 NAMES = tuple(FORMATS)
@@ -59,9 +60,6 @@ def answers(draw: st.DrawFn, whole_words: bool = False) -> tuple[str, Answer]:
     place = st.integers(0, len(mentions) - 1)
     links = draw(st.lists(st.builds(Link, st.sampled_from(VOCABULARY.labels), place, place), max_size=6, unique=True))
     return text, Answer(tuple(mentions), tuple(links))
-
-
-WORD = re.compile(r"[^\W\d_]+|\d+|\S")
 
 
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:

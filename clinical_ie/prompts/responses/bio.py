@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -10,9 +9,7 @@ from clinical_ie.document import Fragment
 from clinical_ie.prompts.answers import Answer, LabelNames, Mention, ParsedCompletion
 from clinical_ie.prompts.responses.annotated_text import AnnotatedText, at
 from clinical_ie.prompts.responses.response_format import UNKNOWN_TYPE, UNPARSED
-
-_MARKS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f]*"
-_WORD = re.compile(rf"(?:[^\W\d_]{_MARKS})+|(?:\d{_MARKS})+|\S{_MARKS}")  # combining marks belong to their letter
+from clinical_ie.prompts.word_pattern import GRAPHEME_WORD
 
 
 class Bio(AnnotatedText):
@@ -25,7 +22,7 @@ class Bio(AnnotatedText):
     def obstacles(self, mentions: Sequence[Mention], text: str) -> dict[int, str]:
         """Discontinuous mentions, and parts of words."""
         found = super().obstacles(mentions, text)
-        edges = {edge for word in _WORD.finditer(text) for edge in word.span()}
+        edges = {edge for word in GRAPHEME_WORD.finditer(text) for edge in word.span()}
         parts = {place: "a part of a word" for place, mention in enumerate(mentions) if not edges.issuperset(at(mention))}
         return parts | found
 
@@ -38,7 +35,7 @@ class Bio(AnnotatedText):
         """The response that renders an answer."""
         lines = []
         spans = [(mention.at or (0, 0), mention.type) for mention in answer.mentions]
-        for word in _WORD.finditer(text):
+        for word in GRAPHEME_WORD.finditer(text):
             tag = "O"
             for (start, end), kind in spans:
                 if word.start() < end and start < word.end():
