@@ -215,7 +215,7 @@ class ExtractionDataModule(pl.LightningDataModule):
                 _LOG.info("; ".join([f"{part}: {name}, {len(self.documents[part][name])} documents", *coverage.remarks]))
                 continue
             what = f"{part}: {name}, {len(self.documents[part][name])} documents, {coverage.gold} {coverage.of}"
-            _LOG.info("; ".join([what, *coverage.remarks]))
+            _LOG.info(what + (", " + "; ".join(coverage.remarks) if coverage.remarks else ""))
         counts = self.findings.counts()
         for code, count in sorted((counts - self._reported).items()):
             _LOG.info(f"{part}: {count} x {code} while reading")
