@@ -59,9 +59,9 @@ bench: $(READY) $(PEERS)/.ready
 	$(BIN)/python benchmarks/response_formats.py $(CORPORA) --seconds
 	$(BIN)/python benchmarks/packing.py $(CORPORA)
 	for syntax in markup inline; do \
-		test -d runs/bench/$$syntax || $(BIN)/clinical-ie fit $(foreach file,base task/entity_instruction model/smollm2_135m peft/lora \
-			strategy/single experiment/uw_instruction,-c configs/$(file).yaml) --data.task.init_args.response=$$syntax \
-			--data.corpora.init_args.root=$(CORPORA)/uw_social_history_mtsamples --run_dir=runs/bench/$$syntax; \
+		test -d runs/bench/$$syntax || $(BIN)/clinical-ie fit -c task/entity_instruction -c model/smollm2_135m -c peft/lora \
+			-c experiment/uw_instruction --data.task.init_args.response=$$syntax \
+			--data.root=$(CORPORA)/uw_social_history_mtsamples --run_dir=runs/bench/$$syntax; \
 	done
 	$(BIN)/python benchmarks/generation.py $(CORPORA) runs/bench/markup runs/bench/inline
 	$(BIN)/python benchmarks/instructed.py $(CORPORA) runs/bench/markup runs/bench/inline --backtrack_threshold 0 0.1 0.3 0.5 free

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).parents[1]
 FOLDERS = {"uw": "uw_social_history_mtsamples", "maccrobat": "maccrobat2020"}
 PIPELINES = {
     "uw_pipeline": ("uw", "uw_social_history"),
@@ -53,12 +52,11 @@ def run(name: str, seed: int, corpora: Path, runs: Path) -> Path:
     command = [sys.executable, "-m", "clinical_ie"]
     if name in PIPELINES:
         corpus, recipe = PIPELINES[name]
-        options = [*shared, f"--data.corpora.init_args.root={corpora / FOLDERS[corpus]}"]
-        command += ["pipeline", str(REPOSITORY / "configs" / "pipeline" / f"{recipe}.yaml"), *(f"--both={option}" for option in options)]
+        options = [*shared, f"--data.root={corpora / FOLDERS[corpus]}"]
+        command += ["pipeline", recipe, *(f"--both={option}" for option in options)]
     else:
-        files = ("base", *FITS[name], "strategy/single")
-        chain = [part for file in files for part in ("-c", str(REPOSITORY / "configs" / f"{file}.yaml"))]
-        command += ["fit", *chain, *shared, f"--data.corpora.init_args.root={corpora / FOLDERS['uw']}"]
+        chain = [part for file in FITS[name] for part in ("-c", file)]
+        command += ["fit", *chain, *shared, f"--data.root={corpora / FOLDERS['uw']}"]
         command += [f"--trainer.max_epochs={EPOCHS.get(name, 5)}"]
         last = folder / "checkpoints" / "last.ckpt"
         command += [f"--ckpt_path={last}"] if last.exists() else []

@@ -7,7 +7,13 @@ import subprocess
 import sys
 import time
 
-_EAGER = "import clinical_ie.commands.training; from clinical_ie.cli import main; main(['--help'])"
+_EAGER = """
+from clinical_ie.commands.quiet import quieten
+quieten()
+import clinical_ie.commands.training
+from clinical_ie.cli import main
+main(['--help'])
+"""
 
 
 def seconds(command: list[str], runs: int = 5) -> float:

@@ -19,7 +19,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).parents[1]
 WAYS = ("full", "lora", "dora", "ia3", "prefix_tuning", "prompt_tuning", "p_tuning", "prompt_tuning_unfrozen", "frozen")
 DECODER_WAYS = ("full", "lora", "lora_study", "dora", "ia3", "prefix_tuning", "prompt_tuning", "p_tuning")
 
@@ -27,14 +26,14 @@ DECODER_WAYS = ("full", "lora", "lora_study", "dora", "ia3", "prefix_tuning", "p
 def cost(way: str, root: Path, folder: Path, *, decoder: bool, steps: int) -> dict[str, Any]:
     """What ``results.json`` says of a run of one epoch, or of a few steps, with the strict F1 of its test as ``f1`` if there was one."""
     if decoder:
-        names = ("base", "task/entity_instruction", "model/smollm2_135m", "experiment/uw_instruction", f"peft/{way}", "strategy/single")
+        names = ("task/entity_instruction", "model/smollm2_135m", "experiment/uw_instruction", f"peft/{way}")
         more = ["--data.task.init_args.response=grouped"]
     else:
-        names = ("base", "task/entity_tagging", "model/minilm", f"peft/{way}", "strategy/single", "data/uw_social_history")
+        names = ("task/entity_tagging", "model/minilm", f"peft/{way}", "data/uw_social_history")
         more = ["--data.batch_budget=2048"]
     command = [sys.executable, "-m", "clinical_ie", "fit"]
-    command += [part for name in names for part in ("-c", str(REPOSITORY / "configs" / f"{name}.yaml"))]
-    command += [f"--data.corpora.init_args.root={root}", f"--run_dir={folder}", "--trainer.max_epochs=1", *more]
+    command += [part for name in names for part in ("-c", name)]
+    command += [f"--data.root={root}", f"--run_dir={folder}", "--trainer.max_epochs=1", *more]
     command += ["--trainer.limit_val_batches=0", "--trainer.enable_progress_bar=false", f"--trainer.max_steps={steps or -1}"]
     tests = decoder and not steps
     command += [] if tests else ["--test_after_fit=false"]

@@ -17,7 +17,7 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule) -> Non
     """
     supported_tasks = getattr(model, "supported_tasks", None)
     if supported_tasks is not None and not isinstance(data.task, supported_tasks):
-        raise SettingError(f"{type(model).__name__} does not do {type(data.task).__name__}; give model and task from one configs/task file")
+        raise SettingError(f"{type(model).__name__} does not do {type(data.task).__name__}; take both from one -c task/NAME")
     decision = getattr(data.task, "decision", None)
     if decision != getattr(model, "decision", None):
         raise SettingError(f"data.task decides {decision}, but the model {getattr(model, 'decision', None)}; give both the same")

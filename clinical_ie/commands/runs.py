@@ -112,5 +112,9 @@ def help_text(command: str) -> str:
     text = f"{USAGE[command]}\nOptions:\n" + "\n".join(rows) + "\n"
     if command == "fit":
         named = [f"  {folder + '/':<12}{', '.join(configurations.names(folder))}" for folder in _FOLDERS]
-        text += "\nPackaged configurations (base and strategy/single need no mention):\n" + "\n".join(named) + "\n"
+        text += (
+            f"\nPackaged configurations, in {configurations.folder()} (base and strategy/single need no mention):\n"
+            + "\n".join(named)
+            + "\n"
+        )
     return f"{text}\n`clinical-ie {command} --help=all` lists every option, `--model.help CLASS` the arguments of a class.\n"

@@ -116,7 +116,7 @@ class Instruction(Task[InstructionExample]):
         """The segments of a document with their prompts and gold responses."""
         encoder = source.encoder
         if not isinstance(encoder, ChatEncoder):
-            raise SettingError(f"{type(self).__name__} needs a decoder; give a configs/model file of a generator")
+            raise SettingError(f"{type(self).__name__} needs a decoder; give the -c model/NAME of one, such as model/llama31_8b")
         coverage = Coverage() if coverage is None else coverage
         coverage.of = "mentions" if self.kind == "entities" else "links"
         document = document.joined()
