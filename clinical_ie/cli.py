@@ -59,15 +59,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module = importlib.import_module(f"clinical_ie.commands.{COMMANDS[given[0]][0]}")
     try:
         return int(module.run(given) or 0)
-    except InputError as error:
-        print(f"clinical-ie {given[0]}: {error}", file=sys.stderr)
-        return 2
-    except ClinicalIEError as error:
-        print(f"clinical-ie {given[0]}: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print(f"clinical-ie {given[0]}: interrupted{_GOING_ON.get(given[0], '')}", file=sys.stderr)
         return 1
+    except Exception as error:
+        own = _own(error)
+        if own is None:
+            raise
+        print(f"clinical-ie {given[0]}: {own}", file=sys.stderr)
+        return 2 if isinstance(own, InputError) else 1
+
+
+def _own(error: BaseException | None) -> ClinicalIEError | None:
+    """The error of ours that another library has wrapped into its own, as jsonargparse does with what a constructor raises."""
+    while error is not None and not isinstance(error, ClinicalIEError):
+        error = error.__cause__
+    return error

@@ -86,6 +86,13 @@ class Checkpoints(ModelCheckpoint):
             _placed(best, last)
         trainer.strategy.barrier()
 
+    def on_train_batch_end(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True  # a run that ends inside an epoch is validated and saved, too
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         super().on_validation_end(trainer, pl_module)
         if not self._should_save_on_train_epoch_end(trainer):

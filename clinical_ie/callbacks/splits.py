@@ -60,7 +60,7 @@ class SplitRecord(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the record, once a checkpoint that the run goes on from has been accepted."""
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             write_text(self.path, json.dumps(self._splits, indent=1, ensure_ascii=True) + "\n")
 
     def _refuse_trained(self, corpus: str, part: str, ids: list[str], recorded: Splits | None) -> None:

@@ -1,16 +1,108 @@
-"""Settings that could only fail late, checked before anything is trained."""
+"""Settings that could only fail late, checked before anything is read or trained."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
 import lightning.pytorch as pl
+from transformers import PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
+from clinical_ie.callbacks.metrics import SCORED, TypeScore
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.errors import SettingError
-from clinical_ie.models.folders import load_config, locate
+from clinical_ie.errors import SettingError, did_you_mean
+from clinical_ie.models.folders import known_config
+from clinical_ie.models.positions import most_positions
+from clinical_ie.modules import InstructionGenerator
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "seed_everything": (0, 2**32 - 1),
+    "trainer.accumulate_grad_batches": (1, math.inf),
+    "trainer.check_val_every_n_epoch": (1, math.inf),
+    "trainer.gradient_clip_val": (0, math.inf),
+    "trainer.log_every_n_steps": (0, math.inf),
+    "trainer.max_epochs": (-1, math.inf),
+    "trainer.max_steps": (-1, math.inf),
+    "model.init_args.learning_rate": (0, 10),
+    "model.init_args.head_learning_rate": (0, 10),
+    "model.init_args.adapter_learning_rate": (0, 10),
+    "model.init_args.layer_decay": (0, 1),
+    "model.init_args.weight_decay": (0, 10),
+    "model.init_args.warmup_share": (0, 1),
+    "model.init_args.dropout": (0, 1),
+    "model.init_args.backbone_dropout": (0, 1),
+    "model.init_args.batch_size": (1, math.inf),
+    "model.init_args.chunk": (0, math.inf),
+    "model.init_args.max_new_tokens_base": (0, math.inf),
+    "model.init_args.max_new_tokens_ratio": (0, math.inf),
+    "model.init_args.num_draft_tokens": (0, math.inf),
+    "model.init_args.backtrack_threshold": (0, 1),
+    "data.batch_budget": (1, math.inf),
+    "data.eval_batch_budget": (1, math.inf),
+    "data.workers": (0, math.inf),
+    "data.dev_documents": (1, math.inf),
+    "patience.epochs": (1, math.inf),
+}
+"""Setting -> least and most of its value."""
+
+_SCORES = ("strict_f1", "strict_precision", "strict_recall", "lenient_f1", "lenient_precision", "lenient_recall")
+_ABOVE_ZERO = ("trainer.val_check_interval", "trainer.limit_train_batches")
 
 
-def check_settings(model: pl.LightningModule, data: ExtractionDataModule) -> None:
-    """Hold the task of the data against the model, and its window against the model's positions.
+def check_numbers(settings: Mapping[str, Any], *, command: str) -> None:
+    """Hold numbers against their ranges, and the end of training and the parts that are scored against what can work.
+
+    Args:
+        settings: Of the whole command, as plain values.
+        command: Which of the commands it is.
+
+    Raises:
+        SettingError: A value that is out of range, no end of training, or documents that would be scored in parts.
+    """
+    for name, (least, most) in _RANGES.items():
+        value = settings.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not least <= value <= most:
+            limit = f"{least} or more" if math.isinf(most) else f"{least} to {most}"
+            raise SettingError(f"{name} is {value}; expected {limit}")
+    for name in _ABOVE_ZERO:
+        value = settings.get(name)
+        if isinstance(value, int | float) and value <= 0:
+            raise SettingError(f"{name} is {value}; expected a number above 0")
+    if command == "fit":
+        _check_end(settings)
+    if not settings.get("trainer.fast_dev_run"):
+        _check_whole_documents(settings, command)
+
+
+def _check_end(settings: Mapping[str, Any]) -> None:
+    epochs, steps = settings.get("trainer.max_epochs"), settings.get("trainer.max_steps")
+    if epochs == 0 or steps == 0:
+        raise SettingError(f"trainer.{'max_epochs' if epochs == 0 else 'max_steps'} is 0, so nothing would be trained; expected 1 or more")
+    if epochs == -1 and steps in (None, -1):
+        raise SettingError(
+            "trainer.max_epochs and trainer.max_steps are both -1; give one of them an end (trainer.max_time may come before it):"
+            " the learning rate's schedule needs the number of steps"
+        )
+
+
+def _check_whole_documents(settings: Mapping[str, Any], command: str) -> None:
+    parts = {"fit": ["val", "test"] if settings.get("test_after_fit") else ["val"], "validate": ["val"]}.get(command, [command])
+    for part in parts:
+        name = f"trainer.limit_{part}_batches"
+        value = settings.get(name)
+        whole = value is None or (isinstance(value, float) and value == 1.0) or (value == 0 and part == "val" and command == "fit")
+        if not whole:
+            remedy = "data.dev_documents takes fewer development documents, trainer.fast_dev_run tries a batch of every part"
+            raise SettingError(f"{name} is {value}, which would leave documents half annotated; leave it out ({remedy})")
+
+
+def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, training: bool) -> None:
+    """Hold the task of the data against the model, and both against what the backbone is.
 
     Raises:
         SettingError: They do not fit.
@@ -22,10 +114,52 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule) -> Non
     if decision != getattr(model, "decision", None):
         raise SettingError(f"data.task decides {decision}, but the model {getattr(model, 'decision', None)}; give both the same")
     name = getattr(model, "backbone_name", None)
-    if name is not None:
-        config = load_config(locate(name))
-        most = getattr(config, "max_position_embeddings", None)
-        if most and "roberta" in config.model_type:  # counts positions from behind its padding id
-            most -= config.pad_token_id + 1
-        if most and data.task.window > most:
-            raise SettingError(f"data.task.window is {data.task.window}, but {name} has {most} positions only")
+    if name is None:
+        return
+    config = known_config(name)
+    virtual = 0  # those of an encoder have positions of their own
+    if isinstance(model, InstructionGenerator):
+        _check_decoder(name, model, config, training=training)
+        virtual = int(getattr(model.peft, "num_virtual_tokens", None) or 0)
+    most = most_positions(config)
+    if most is not None and data.task.window > most - virtual:
+        less = f", {virtual} of them for virtual tokens" if virtual else ""
+        raise SettingError(f"data.task.window is {data.task.window}, but {name} has {most} positions only{less}; lower the window")
+
+
+def _check_decoder(name: str, model: InstructionGenerator, config: PreTrainedConfig, *, training: bool) -> None:
+    kind = config.get_text_config().model_type
+    if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
+        raise SettingError(
+            f"{name} is an encoder ({kind}), which reads in both directions and cannot generate; give a decoder, or a task of encoders such"
+            " as task/entity_tagging"
+        )
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise SettingError(f"{name} is a {kind}, which transformers cannot load as a decoder; give a causal language model")
+    if training and model.frozen_base and model.peft is None:
+        raise SettingError(
+            "the decoder is frozen and has no adapter, so nothing would be trained; add one (-c peft/lora), or freeze: false"
+        )
+
+
+def check_monitors(data: ExtractionDataModule, monitors: Mapping[str, str | None]) -> None:
+    """Make sure that scores by which checkpoints are kept and runs are stopped are ones that are logged.
+
+    Args:
+        data: Whose corpora are scored.
+        monitors: Setting -> name of a score; None for the default one.
+
+    Raises:
+        SettingError: A name that is not logged.
+    """
+    kind = data.task.finds
+    scored = SCORED[kind]
+    known = {"train/loss", "dev/loss"}
+    known |= {f"dev/{scored}/{score}" for score in _SCORES[:4]}
+    for name, corpus in data.corpora.items():
+        prefixes = ["", *(f"types/{label}/" for label in TypeScore(kind, corpus.schema).types)]
+        known |= {f"dev/{name}/{scored}/{prefix}{score}" for prefix, score in product(prefixes, _SCORES)}
+    for setting, monitor in monitors.items():
+        if monitor is not None and monitor not in known:
+            example = f"expected a score such as dev/{scored}/strict_f1"
+            raise SettingError(f"{setting} is {monitor}, which is not logged; {example}{did_you_mean(monitor, known)}")

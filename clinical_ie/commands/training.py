@@ -16,6 +16,7 @@ import lightning.pytorch as pl
 import torch
 import yaml
 from jsonargparse import ArgumentError
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -30,7 +31,7 @@ from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.chain import Chain
-from clinical_ie.commands.early_checks import check_settings
+from clinical_ie.commands.early_checks import check_monitors, check_numbers, check_settings
 from clinical_ie.commands.export import write_adapter
 from clinical_ie.commands.parse_errors import explain
 from clinical_ie.commands.precision import computes_in_bfloat16
@@ -122,6 +123,7 @@ class TrainingCLI(LightningCLI):
         if self.subcommand != "fit" and not config.ckpt_path:
             config.ckpt_path = str(self.source.best())
         self.settings = flat(yaml.safe_load(self._configuration()))
+        check_numbers(self.settings, command=str(self.subcommand))
         self.changes: list[str] = []
         occupied = getattr(rank_zero_only, "rank", 0) == 0 and self.directory.holds_checkpoints()
         if config.ckpt_path:
@@ -158,7 +160,10 @@ class TrainingCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Refuse what could only fail late."""
-        check_settings(self.model, self.datamodule)
+        check_settings(self.model, self.datamodule, training=self.subcommand == "fit")
+        if self.subcommand == "fit":
+            names = ("checkpoints.monitor", "patience.monitor")
+            check_monitors(self.datamodule, {name: cast("str | None", self.settings.get(name)) for name in names})
         if self.subcommand != "predict":
             cast("Evaluation", self._get(self.config_init, "evaluation")).check(self.datamodule)
 
@@ -178,15 +183,29 @@ class TrainingCLI(LightningCLI):
             callbacks.append(LearningRateMonitor(logging_interval="step"))
         kwargs["enable_progress_bar"] = given.get("enable_progress_bar") is not False and sys.stdout.isatty()
         callbacks.append(ProgressBar() if kwargs["enable_progress_bar"] else ProgressLines())
-        trainer: pl.Trainer = super().instantiate_trainer(**{**kwargs, "callbacks": callbacks})
+        try:
+            trainer: pl.Trainer = super().instantiate_trainer(**{**kwargs, "callbacks": callbacks})
+        except (TypeError, ValueError) as error:  # wrong names and numbers of devices, strategies and so on
+            raise SettingError(f"trainer: {' '.join(str(error).split())}") from error
         return trainer
 
     def _accept(self) -> None:
         """Write the configuration, now that nothing stands in its way."""
-        write_text(self.directory.config, self._configuration())
+        if not self._dry:
+            write_text(self.directory.config, self._configuration())
+
+    @property
+    def _dry(self) -> bool:
+        """Whether this is Lightning's ``fast_dev_run``: a batch of every part, nothing is scored or written."""
+        return bool(self.settings.get("trainer.fast_dev_run"))
 
     def after_fit(self) -> None:
         """Note what the run cost; score the best checkpoint on the test split."""
+        if self._dry:
+            if self._get(self.config, "test_after_fit"):
+                self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+            self._show()
+            return
         if self.trainer.is_global_zero:
             path = self.directory.results
             results = Results.load(path)
@@ -244,7 +263,9 @@ class TrainingCLI(LightningCLI):
                 write_adapter(model, folder)
 
     def _show(self) -> None:
-        if self.trainer.is_global_zero:
+        if self.trainer.is_global_zero and self._dry:
+            print("fast_dev_run: a batch of every part went through; nothing was scored or written")
+        elif self.trainer.is_global_zero:
             show_run(Results.load(self.directory.results))
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -288,6 +309,8 @@ def run(arguments: Sequence[str]) -> int:
             load_from_checkpoint_support=False,
             parser_kwargs={"prog": "clinical-ie", "exit_on_error": False, "allow_abbrev": False},
         )
+    except MisconfigurationException as error:  # settings that Lightning refuses
+        raise SettingError(" ".join(str(error).split())) from error
     finally:
         sys.argv = before
     return 0

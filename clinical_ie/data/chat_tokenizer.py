@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
+
 from jinja2 import TemplateError
 
 from clinical_ie.data.tokenization import Subwords, load_tokenizer
@@ -9,6 +12,14 @@ from clinical_ie.errors import SettingError
 
 _MARK = "\x1a\x1atext\x1a\x1a"
 """Stands for what is not known yet while a template is rendered."""
+
+DATE = datetime(2024, 7, 26)
+"""What templates that ask for the time are given (those of Llama 3.2 and Granite write the day into the system's turn).
+
+A prompt that changed every day would be another one in training than in prediction. It is the day that the templates of Llama 3.1 and
+3.2 name where nobody gives them one.
+"""
+_CLOCK = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 
 class ChatTokenizer(Subwords):
@@ -85,7 +96,8 @@ class ChatTokenizer(Subwords):
 
     def _render(self, turns: list[tuple[str, str]], *, prompt: bool = False) -> str:
         messages = [{"role": role, "content": content} for role, content in turns]
-        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt))
+        template = _dated(self.tokenizer.get_chat_template())
+        return str(self.tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=prompt))
 
     def _special(self, text: str) -> list[int]:
         """Ids of the template's words, special tokens among them."""
@@ -101,3 +113,15 @@ class ChatTokenizer(Subwords):
             return []
         ids, _ = self.encode("\n" + text)
         return ids[len(self._lead) :] if ids[: len(self._lead)] == self._lead else self.encode(text)[0]
+
+
+def _dated(template: str) -> str:
+    """A template in which the time is `DATE`'s.
+
+    transformers gives templates the clock and lets no caller put another in its place, so the calls are replaced; one whose format is no
+    literal gets the day in its international form.
+    """
+    fixed = _CLOCK.sub(lambda call: repr(DATE.strftime(call[2])), template)
+    if "strftime_now(" not in fixed:
+        return fixed
+    return "{%- macro strftime_now(format) -%}" + DATE.strftime("%Y-%m-%d") + "{%- endmacro -%}" + fixed

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoModel, PreTrainedModel
 
 from clinical_ie.errors import SettingError
-from clinical_ie.models.folders import load_config, locate
+from clinical_ie.models.folders import cannot_load, known_config, locate
 from clinical_ie.models.megatron_attention import use_fused_attention
 
 
@@ -27,23 +27,23 @@ def load_encoder(name: str, *, dropout: float | None = None) -> PreTrainedModel:
         SettingError: Nothing that transformers can load under that name, a pickle that is more than tensors, or a
             checkpoint that lacks weights of the encoder (transformers would leave those at random values).
     """
-    folder = locate(name)
+    folder, config = locate(name), copy.deepcopy(known_config(name))
     try:
-        config = copy.deepcopy(load_config(folder))
         if dropout is not None:
             for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
                 if hasattr(config, key):
                     setattr(config, key, dropout)
         options = {}
-        kind: Any = AutoModel._model_mapping[type(config)]  # an unused pooler would stop distributed training
-        if "add_pooling_layer" in inspect.signature(kind).parameters:
+        kind: Any = AutoModel._model_mapping[type(config)]
+        kind = kind[0] if isinstance(kind, tuple) else kind  # Funnel has two; the first gives every sub-word its own state again
+        if "add_pooling_layer" in inspect.signature(kind).parameters:  # an unused pooler would stop distributed training
             options["add_pooling_layer"] = False
         model: PreTrainedModel
         model, report = AutoModel.from_pretrained(
             folder, config=config, dtype=torch.float32, trust_remote_code=False, weights_only=True, output_loading_info=True, **options
         )
     except (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        raise SettingError(f"{name}: cannot be loaded as an encoder ({str(error).partition(chr(10))[0]})") from error
+        raise cannot_load(name, "an encoder", error) from error
     if missing := sorted(report["missing_keys"]):
         raise SettingError(f"{name}: the checkpoint lacks {len(missing)} weights of the encoder, such as {missing[0]}")
     use_fused_attention(model)

@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM, Cache, PreTrainedModel
 
 from clinical_ie.errors import SettingError
 from clinical_ie.models.base_identity import BaseIdentity
-from clinical_ie.models.folders import load_config, locate
+from clinical_ie.models.folders import cannot_load, known_config, locate
 from clinical_ie.models.quantization import Quantized, loading_options
 
 
@@ -38,9 +38,8 @@ def load_decoder(name: str, *, dropout: float | None = None, quantized: Quantize
     Raises:
         SettingError: Nothing that transformers can load as a decoder, a pickle that is more than tensors, or missing weights.
     """
-    folder = locate(name)
+    folder, config = locate(name), copy.deepcopy(known_config(name))
     try:
-        config = copy.deepcopy(load_config(folder))
         if dropout is not None:
             for key in ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout"):
                 if hasattr(config, key):
@@ -51,7 +50,7 @@ def load_decoder(name: str, *, dropout: float | None = None, quantized: Quantize
             **({} if quantized is None else loading_options(quantized)),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        raise SettingError(f"{name}: cannot be loaded as a decoder ({str(error).partition(chr(10))[0]})") from error
+        raise cannot_load(name, "a decoder", error) from error
     model: PreTrainedModel = loaded[0]
     tied = set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()
     if missing := sorted(set(loaded[1]["missing_keys"]) - tied):

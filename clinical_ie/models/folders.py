@@ -62,3 +62,75 @@ def load_config(folder: str) -> PreTrainedConfig:
         return BertConfig.from_dict(values)
     config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     return config
+
+
+def known_config(name: str) -> PreTrainedConfig:
+    """The configuration of a backbone, or in a line why there is none.
+
+    Raises:
+        SettingError: No such folder or hub model, no network to fetch it, or an architecture that transformers does not know.
+    """
+    folder = locate(name)
+    if not os.path.isdir(folder):
+        _fetch(name)
+    try:
+        return load_config(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SettingError(f"{name}: no usable config.json ({first_sentence(error)})") from error
+
+
+def _fetch(name: str) -> None:
+    """Get a hub model's configuration into the cache; ask once instead of for half a minute.
+
+    Raises:
+        SettingError: It is not in the cache, and the hub does not answer or has no such model.
+    """
+    from huggingface_hub import constants, get_session, hf_hub_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    remedy = "give a local folder with --model.init_args.backbone, or fetch it once where there is a network (`hf download`)"
+    try:
+        hf_hub_download(name, "config.json", local_files_only=True)
+    except HFValidationError:
+        raise SettingError(f"{name}: neither a folder nor the name of a hub model; {remedy}") from None
+    except (OSError, ValueError):
+        if constants.HF_HUB_OFFLINE:
+            raise SettingError(f"{name}: not in the local cache, and HF_HUB_OFFLINE forbids to fetch it; {remedy}") from None
+    else:
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=5)  # the download itself would try six times
+        hf_hub_download(name, "config.json", etag_timeout=5)
+    except GatedRepoError as error:
+        raise SettingError(f"{name}: the hub wants its licence accepted and a token (`hf auth login`) first") from error
+    except RepositoryNotFoundError as error:
+        raise SettingError(f"{name}: the hub has no such model, or none that this token may see; {remedy}") from error
+    except Exception as error:  # whatever the network's layers raise
+        raise SettingError(
+            f"{name}: not in the local cache, and the hub cannot be reached ({type(error).__name__}); {remedy}; HF_HUB_OFFLINE=1 says"
+            " that there is no network"
+        ) from error
+
+
+def first_sentence(error: BaseException) -> str:
+    """What a library says, in a line; the kind of error where it says only a number or nothing."""
+    text = str(error).strip().partition("\n")[0].strip()
+    return text if any(character.isalpha() for character in text) else f"{type(error).__name__}{f' {text}' if text else ''}"
+
+
+def cannot_load(name: str, kind: str, error: BaseException) -> SettingError:
+    """Why a model cannot be loaded, in a line.
+
+    Args:
+        name: As the setting has it.
+        kind: What it was to be loaded as, such as ``an encoder``.
+        error: What the library raised.
+    """
+    import pickle
+
+    from safetensors import SafetensorError
+
+    if isinstance(error, SafetensorError | EOFError | pickle.UnpicklingError) or "PytorchStreamReader" in str(error):
+        what = "a file of weights is cut off, damaged, or holds more than tensors"
+        return SettingError(f"{name}: cannot be loaded as {kind}: {what} ({type(error).__name__}); fetch or copy it again")
+    return SettingError(f"{name}: cannot be loaded as {kind} ({first_sentence(error)})")

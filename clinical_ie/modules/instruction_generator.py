@@ -14,8 +14,10 @@ from torch import Tensor
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch
 from clinical_ie.decoding.generation import GenerationRequest, generate
+from clinical_ie.errors import SettingError
 from clinical_ie.models.cross_entropy import chunked_cross_entropy
 from clinical_ie.models.decoder import Decoder, block_mask
+from clinical_ie.models.positions import most_positions
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.instruction import Completion, Instruction, InstructionExample
@@ -81,6 +83,7 @@ class InstructionGenerator(TunedModule):
         )
         if self.compiled:
             cast("Any", self.backbone.base).get_decoder().compile(dynamic=True)  # in place, so weights keep their names
+        self._positions = most_positions(self.backbone.base.config)
         self.heads = torch.nn.Module()  # the vocabulary's scores are the backbone's own
         self.subwords = ChatTokenizer(self.backbone_name)
 
@@ -116,13 +119,30 @@ class InstructionGenerator(TunedModule):
         """Example id -> completion."""
         return self._outputs(batch)
 
+    def _most_new_tokens(self, example: InstructionExample) -> int:
+        """Most tokens of a completion: by the length of the question, and never behind the last position of the decoder.
+
+        Raises:
+            SettingError: The question alone takes all positions.
+        """
+        wanted = self.max_new_tokens_base + int(self.max_new_tokens_ratio * len(example.input_ids))
+        if self._positions is None:
+            return wanted
+        left = self._positions - self.backbone.num_virtual_tokens - len(example.prefix_ids) - len(example.input_ids)
+        if left < 1:
+            raise SettingError(
+                f"{self.backbone_name} has {self._positions} positions, and the question of {example.document_id} (characters"
+                f" {example.segment[0]} to {example.segment[1]}) leaves none for an answer; lower data.task.segment"
+            )
+        return min(wanted, left)
+
     def _outputs(self, batch: Batch, logged: str | None = None) -> dict[str, Any]:
         examples: list[InstructionExample] = batch["examples"].examples
         requests = [
             GenerationRequest(
                 example.prefix_ids,
                 example.input_ids,
-                self.max_new_tokens_base + int(self.max_new_tokens_ratio * len(example.input_ids)),
+                self._most_new_tokens(example),
                 example.grammar if self.constrained else None,
             )
             for example in examples

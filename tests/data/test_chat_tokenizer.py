@@ -194,3 +194,17 @@ def test_notes_there_and_back(kind: str, request: pytest.FixtureRequest) -> None
     for document in Demo().read("test"):
         asked = subwords.prompt_prefix(SYSTEM, INSTRUCTION) + subwords.prompt_suffix(document.text, "Answer:")
         assert INSTRUCTION + document.text in written(subwords, asked)
+
+
+@pytest.mark.parametrize(
+    ("clock", "day"),
+    [
+        ('{% if not date_string is defined %}{% set date_string = strftime_now("%d %b %Y") %}{% endif %}{{ date_string }}', "26 Jul 2024"),
+        ("{% set today = strftime_now( '%B %d, %Y' ) %}{{ today }}", "July 26, 2024"),
+        ("{% set form = '%d/%m' %}{{ strftime_now(form) }}", "2024-07-26"),
+    ],
+)
+def test_the_prompt_does_not_depend_on_the_day(clock: str, day: str, tiny_llama: str, tmp_path: Path) -> None:
+    """In the manner of Llama 3.2's and Granite's templates."""
+    subwords = with_template(tiny_llama, tmp_path, f"<|im_start|>system\nToday: {clock}<|im_end|>\n" + CHATML)
+    assert written(subwords, subwords.prompt_prefix(SYSTEM, INSTRUCTION)).startswith(f"<|im_start|>system\nToday: {day}<|im_end|>\n")
