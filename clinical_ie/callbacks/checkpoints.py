@@ -79,6 +79,8 @@ class Checkpoints(ModelCheckpoint):
 
         Checkpoints are replaced, never written into, so a later one leaves the other name's file alone.
         """
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
         best, last = Path(str(self.dirpath), BEST), Path(str(self.dirpath), LAST)
         if self._last_global_step_saved != trainer.global_step or Path(self._last_checkpoint_saved).name != BEST:
             super()._save_last_checkpoint(trainer, monitor_candidates)

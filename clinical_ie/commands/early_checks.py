@@ -52,15 +52,14 @@ _SCORES = ("strict_f1", "strict_precision", "strict_recall", "lenient_f1", "leni
 _ABOVE_ZERO = ("trainer.val_check_interval", "trainer.limit_train_batches")
 
 
-def check_numbers(settings: Mapping[str, Any], *, command: str) -> None:
-    """Hold numbers against their ranges, and the end of training and the parts that are scored against what can work.
+def check_numbers(settings: Mapping[str, Any]) -> None:
+    """Hold numbers against their ranges.
 
     Args:
-        settings: Of the whole command, as plain values.
-        command: Which of the commands it is.
+        settings: As plain values; those that are not there are not looked at.
 
     Raises:
-        SettingError: A value that is out of range, no end of training, or documents that would be scored in parts.
+        SettingError: A value is out of its range.
     """
     for name, (least, most) in _RANGES.items():
         value = settings.get(name)
@@ -73,6 +72,18 @@ def check_numbers(settings: Mapping[str, Any], *, command: str) -> None:
         value = settings.get(name)
         if isinstance(value, int | float) and value <= 0:
             raise SettingError(f"{name} is {value}; expected a number above 0")
+
+
+def check_extent(settings: Mapping[str, Any], command: str) -> None:
+    """Make sure that training has an end and that documents are scored whole.
+
+    Args:
+        settings: Of the whole command, as plain values.
+        command: Which of the commands it is.
+
+    Raises:
+        SettingError: No training, no end of it, or documents that would be scored in parts.
+    """
     if command == "fit":
         _check_end(settings)
     if not settings.get("trainer.fast_dev_run"):

@@ -31,7 +31,7 @@ from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.chain import Chain
-from clinical_ie.commands.early_checks import check_monitors, check_numbers, check_settings
+from clinical_ie.commands.early_checks import check_extent, check_monitors, check_numbers, check_settings
 from clinical_ie.commands.export import write_adapter
 from clinical_ie.commands.parse_errors import explain
 from clinical_ie.commands.precision import computes_in_bfloat16
@@ -95,6 +95,10 @@ class TrainingCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration alone: a run's ``config.yaml`` says all that its checkpoint would."""
 
+    def _set_seed(self) -> None:
+        check_numbers({"seed_everything": self.config[self.subcommand].seed_everything})
+        super()._set_seed()
+
     def before_instantiate_classes(self) -> None:
         """Find the run, and refuse what another run's files or settings forbid, before anything is loaded."""
         config = self.config[self.subcommand]
@@ -123,7 +127,8 @@ class TrainingCLI(LightningCLI):
         if self.subcommand != "fit" and not config.ckpt_path:
             config.ckpt_path = str(self.source.best())
         self.settings = flat(yaml.safe_load(self._configuration()))
-        check_numbers(self.settings, command=str(self.subcommand))
+        check_numbers(self.settings)
+        check_extent(self.settings, str(self.subcommand))
         self.changes: list[str] = []
         occupied = getattr(rank_zero_only, "rank", 0) == 0 and self.directory.holds_checkpoints()
         if config.ckpt_path:
