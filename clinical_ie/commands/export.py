@@ -103,7 +103,7 @@ def write_adapter(model: Any, folder: Path) -> None:
     adapted = model.backbone.model
     if not isinstance(adapted, PeftModel):
         raise SettingError("this run has no adapter, it trained the whole model; export it with --merge")
-    if not model.frozen_base:
+    if not model.backbone.freeze:
         raise SettingError("this run trained its base too, which an adapter does not hold; export it with --merge")
     for config in adapted.peft_config.values():
         config.base_model_name_or_path = base_of(model)

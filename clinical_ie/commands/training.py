@@ -261,7 +261,7 @@ class TrainingCLI(LightningCLI):
     def _write_adapter(self) -> None:
         """The best adapter of a generator as PEFT reads it, beside its checkpoint; none where the base was trained too."""
         model = self.model
-        if self.trainer.is_global_zero and isinstance(model, InstructionGenerator) and model.peft is not None and model.frozen_base:
+        if self.trainer.is_global_zero and isinstance(model, InstructionGenerator) and model.peft is not None and model.backbone.freeze:
             state = torch.load(self.directory.best(), map_location="cpu", weights_only=True)["state_dict"]
             model.load_state_dict(state, strict=False)  # a checkpoint holds what was trained
             with writing_folder(self.directory.checkpoints / "adapter") as folder:

@@ -76,14 +76,6 @@ def test_types_that_the_schema_does_not_declare_stop_a_run(
     assert "which the schema does not declare" in capsys.readouterr().err
 
 
-def test_a_new_prediction_takes_the_place_of_the_old(finished_run: Path, tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / f"{name}.txt").write_text("Started aspirin.", encoding="utf-8")
-        assert main(["predict", "-c", str(finished_run / "config.yaml"), f"--data.texts={tmp_path / name}"]) == 0
-    assert {path.stem for path in (finished_run / "predictions" / "predict" / "demo").iterdir()} == {"two"}
-
-
 def test_predicting_needs_no_corpus(finished_run: Path, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("Started aspirin.", encoding="utf-8")
     given = ["predict", "-c", str(finished_run / "config.yaml"), f"--data.texts={tmp_path}", "--data.corpora.init_args.root=/nowhere"]
