@@ -98,14 +98,15 @@ _LONGEST_ID = 64
 def shown(name: str) -> str:
     """A name or id from a file as a message may show it: only where it cannot be note text.
 
-    Where fields of a file are swapped, an id may be a sentence of a note.
+    Where fields of a file are swapped, an id may be a word or a sentence of a note.
 
     Returns:
-        The name, if it has at most 64 characters and holds neither white space nor control characters; else its length.
+        The name, if it holds a digit, at most 64 characters, and neither white space nor control characters, or is of one
+        character; else its length.
 
     Example:
         >>> shown("ward/note1"), shown("denies chest pain")
         ('ward/note1', '<17 characters>')
     """
     whole = len(name) <= _LONGEST_ID and name.isprintable() and not any(sign.isspace() for sign in name)
-    return name if whole else f"<{len(name)} characters>"
+    return name if whole and (len(name) == 1 or any(sign.isdigit() for sign in name)) else f"<{len(name)} characters>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ from clinical_ie.errors import did_you_mean, shown
 T = TypeVar("T")
 _MOST = 2**63
 """Numbers are offsets, which fit into 63 bits in any text."""
+_KEY = re.compile(r"[a-z_][a-z0-9_+]{0,30}").fullmatch
 _KINDS: dict[type, str] = {
     type(None): "nothing",
     bool: "true or false",
@@ -40,6 +42,11 @@ class MalformedDataError(Exception):
     def found(self) -> str:
         """Place and problem."""
         return f"{self.place}: {self.problem}" if self.place else self.problem
+
+
+def shown_key(key: str) -> str:
+    """A key as a message may show it: a small identifier, or what `shown` lets through."""
+    return key if _KEY(key) else shown(key)
 
 
 def kind_of(value: object) -> str:
@@ -82,7 +89,7 @@ class Fields:
         for key in self.data:
             if key not in known:
                 hint = did_you_mean(str(key), known).removeprefix("; ")
-                problem = f"unknown key {shown(str(key))!r}"
+                problem = f"unknown key {(str(key)[:100] if hint else shown_key(str(key)))!r}"
                 raise MalformedDataError(self.place, problem, expected=f"no others than {', '.join(known)}", remedy=remedy or hint)
 
     def get(self, key: str) -> Any:
@@ -144,7 +151,7 @@ def elements(value: object, place: str, length: int | None = None) -> list[Any]:
         MalformedDataError: It is something else.
     """
     if type(value) is not list and type(value) is not tuple:
-        remedy = f"write [{value}]" if type(value) is str and shown(value) == value else ""
+        remedy = "write it in square brackets" if type(value) is str else ""
         raise MalformedDataError(place, f"found {kind_of(value)}", expected="a list", remedy=remedy)
     if length is not None and len(value) != length:
         raise MalformedDataError(place, f"found {len(value)} elements", expected=str(length))

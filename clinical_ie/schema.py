@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from clinical_ie.errors import SettingError, did_you_mean, shown
+from clinical_ie.errors import SettingError, did_you_mean
 from clinical_ie.fields import Fields, MalformedDataError, elements, string
 
 ANY: tuple[str, ...] = ()
@@ -184,7 +184,7 @@ def _entries(given: dict[str, Any], key: str) -> Iterator[Fields]:
     place, listed = f"schema.{key}", given.get(key, [])
     rows: list[tuple[str, Any]]
     if isinstance(listed, dict):
-        rows = [(f"{place}.{shown(str(name))}", {name: value}) for name, value in listed.items()]
+        rows = [(f"{place}.{name}", {name: value}) for name, value in listed.items()]
     else:
         rows = [(f"{place}[{number}]", entry) for number, entry in enumerate(elements(listed, place))]
     for where, entry in rows:

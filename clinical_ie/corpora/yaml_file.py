@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from clinical_ie.errors import FileFormatError, shown
+from clinical_ie.errors import FileFormatError
 from clinical_ie.fields import MalformedDataError
 from clinical_ie.files import read_text
 
@@ -42,7 +42,7 @@ class YamlFile:
             raise FileFormatError(path, 0, "not YAML: a value is no date or number", expected=expected) from None
         if twice:
             line, key = twice
-            raise FileFormatError(path, line, f"the key {shown(key)!r} stands twice", remedy="the second would replace the first")
+            raise FileFormatError(path, line, f"the key {key[:100]!r} stands twice", remedy="the second would replace the first")
 
     def failure(self, error: MalformedDataError) -> FileFormatError:
         """An error of a value, with its line."""

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clinical_ie.document import Document, Entity, Relation, Span
-from clinical_ie.errors import shown
-from clinical_ie.fields import Fields, MalformedDataError, elements, integer, string
+from clinical_ie.fields import Fields, MalformedDataError, elements, integer, shown_key, string
 from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.json_text import read_lines
 
@@ -61,12 +60,12 @@ def count_metadata(fields: Fields, known: tuple[str, ...], findings: Findings, p
     """Count each field that holds something which is no annotation."""
     for key, value in fields.data.items():
         if key not in known and value not in (None, "", [], {}):
-            findings.warning(path, number, "metadata-not-kept", f"the field {shown(key)} is not kept")
+            findings.warning(path, number, "metadata-not-kept", f"the field {shown_key(key)} is not kept")
 
 
 def unknown_keys(fields: Fields, known: tuple[str, ...]) -> str:
     """Which keys a line has instead, for a message."""
-    others = [shown(key) for key in fields.data if key not in known]
+    others = [shown_key(key) for key in fields.data if key not in known]
     return f"there are {', '.join(others[:5])}; is this the right --from?" if others else ""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from clinical_ie.document import Document
 from clinical_ie.errors import DocumentError, InputError, printable, shown
-from clinical_ie.fields import MalformedDataError
+from clinical_ie.fields import MalformedDataError, shown_key
 from clinical_ie.formats.findings import Findings
 
 BOM = b"\xef\xbb\xbf"
@@ -44,7 +44,7 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise MalformedDataError("", f"the key {shown(twice)!r} stands twice in one object")
+        raise MalformedDataError("", f"the key {shown_key(twice)!r} stands twice in one object")
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clinical_ie.document import Attribute, Document, Entity, Event, Relation
-from clinical_ie.errors import shown
+from clinical_ie.errors import printable, shown
 from clinical_ie.formats.findings import Findings
 
 ROLE_NAMES = "relation role names"
@@ -49,7 +49,7 @@ def note_losses(given: Document, held: Document, changed: Counter[str], findings
         kept = {item.id for item in _with_ids(held)}
         first = next((item.id for item in _with_ids(given) if item.id not in kept), None)
         which = f" (such as {shown(first)})" if first else ""
-        problem = f"document {shown(given.id)}: {in_words(losses)}{which} have no place in {name}"
+        problem = f"document {printable(given.id)[:100]}: {in_words(losses)}{which} have no place in {name}"
         remedy = "convert to brat or jsonl, or leave them out and count them (--lenient)"
         findings.error(path, 0, "unrepresentable", problem, remedy=remedy)
         findings.losses.update(losses)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from clinical_ie.document import Attribute, Document, Entity, Event, Span, bare_role
+from clinical_ie.errors import shown
 from clinical_ie.fields import Fields, MalformedDataError, elements, integer, string
 from clinical_ie.files import writing
 from clinical_ie.formats.findings import Findings
@@ -24,6 +25,11 @@ from clinical_ie.formats.json_text import read_lines
 from clinical_ie.formats.losses import ROLE_NUMBERS, note_losses
 
 _COMBINATION = "Treatment.Combination"
+_ROLES = {
+    "Trigger", "Subject", "Treatment", "Effect", "Severity", "Negated", "Speculated", "Combination", "Drug", "Dosage", "Route", "Freq",
+    "Duration", "Time_elapsed", "Disorder", "Age", "Gender", "Population", "Race",
+}  # fmt: skip
+"""Roles of the published corpus, which messages may show."""
 _RESERVED = {"event_id", "event_type", "Trigger", "Combination", "text", "start", "entity_id", "value"}
 
 
@@ -87,7 +93,7 @@ class _Reader:
 
     @staticmethod
     def filler(owner: Fields, role: str) -> Fields:
-        return Fields(owner.get(role), owner.at(role))
+        return Fields(owner.get(role), owner.at(role if role in _ROLES else shown(role)))
 
     def arguments(self, role: str, filler: Fields, found: list[tuple[str, str]], prefix: str = "") -> None:
         mentions = self.mentions(filler, prefix + role)
