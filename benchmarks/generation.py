@@ -56,7 +56,7 @@ def plain(model: Any, language_model: Any, batch: int, requests: list[Generation
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
         with torch.no_grad():
             out = language_model.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=max(request.most for request in some), do_sample=False,
+                input_ids=ids, attention_mask=mask, max_new_tokens=max(request.max_new_tokens for request in some), do_sample=False,
                 eos_token_id=end, pad_token_id=end, use_cache=True,
             )  # fmt: skip
         for row in out[:, width:].tolist():
