@@ -16,13 +16,14 @@ from clinical_ie.corpora import Corpus, find
 from clinical_ie.corpora.corpus import BratCorpus
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
-from clinical_ie.formats import brat, i2b2, jsonl, phee, radgraph
+from clinical_ie.formats import brat, doccano, i2b2, jsonl, phee, prodigy, radgraph
 from clinical_ie.formats.brat.offsets import CHARACTERS, RULES, check_rule
 from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.losses import in_words
 
 _FOLDERS = ("brat", "i2b2")
 _FILES = ("jsonl", "phee", "radgraph")
+_READ_ONLY = ("doccano", "prodigy")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -118,7 +119,7 @@ def convert(options: argparse.Namespace) -> int:
 def _reader(name: str, offsets: str | None) -> Callable[[Path, Findings], list[Document]]:
     readers: dict[str, Callable[..., list[Document]]] = {
         "brat": lambda path, findings: brat.read(path, findings, offsets=offsets or CHARACTERS),
-        "i2b2": i2b2.read, "jsonl": jsonl.read, "phee": phee.read, "radgraph": radgraph.read,
+        "i2b2": i2b2.read, "jsonl": jsonl.read, "phee": phee.read, "radgraph": radgraph.read, "doccano": doccano.read, "prodigy": prodigy.read,
     }  # fmt: skip
     return readers[name]
 
@@ -176,7 +177,7 @@ def _parser() -> Parser:
     three = commands.add_parser("convert", help="the same annotations in another format")
     three.add_argument("dir", nargs="?", metavar="INPUT", help="folder or file")
     three.add_argument("--corpus", metavar="NAME", help=f"{described}; its splits become folders or files")
-    three.add_argument("--from", dest="source", choices=(*_FOLDERS, *_FILES), help="the format of INPUT, without --corpus")
+    three.add_argument("--from", dest="source", choices=(*_FOLDERS, *_FILES, *_READ_ONLY), help="the format of INPUT, without --corpus")
     three.add_argument("--to", required=True, choices=(*_FOLDERS, *_FILES))
     three.add_argument("--output", required=True, metavar="PATH", help="a folder or file that does not exist yet")
     three.add_argument(

@@ -200,3 +200,21 @@ def test_wrong_input_is_told_in_one_line_and_exits_with_2(
     assert corpus(*arguments) == 2
     assert capsys.readouterr().err.startswith("clinical-ie corpus: ")
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("tool", "line"),
+    [
+        ("doccano", '{"id": 1, "text": "Takes aspirin daily.", "label": [[6, 13, "Drug"]]}'),
+        ("prodigy", '{"text": "Takes aspirin daily.", "spans": [{"start": 6, "end": 13, "label": "Drug"}], "answer": "accept"}'),
+    ],
+)
+def test_exports_of_other_tools_keep_their_annotations(tool: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.jsonl").write_text(line + "\n")
+    given = ["convert", tmp_path / "notes.jsonl", "--to", "brat", "--output", tmp_path / "out", "--from"]
+    assert corpus(*given, "jsonl") == 2
+    assert f"--from {tool}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert corpus(*given, tool) == 0
+    assert [words.split("\t")[-1] for path in (tmp_path / "out").glob("*.ann") for words in path.read_text().splitlines()] == ["aspirin"]
+    assert corpus("check", tmp_path / "notes.jsonl", "--corpus", YAML) == 2
