@@ -119,7 +119,8 @@ def convert(options: argparse.Namespace) -> int:
 def _reader(name: str, offsets: str | None) -> Callable[[Path, Findings], list[Document]]:
     readers: dict[str, Callable[..., list[Document]]] = {
         "brat": lambda path, findings: brat.read(path, findings, offsets=offsets or CHARACTERS),
-        "i2b2": i2b2.read, "jsonl": jsonl.read, "phee": phee.read, "radgraph": radgraph.read, "doccano": doccano.read, "prodigy": prodigy.read,
+        "i2b2": i2b2.read, "jsonl": jsonl.read, "phee": phee.read, "radgraph": radgraph.read,
+        "doccano": doccano.read, "prodigy": prodigy.read,
     }  # fmt: skip
     return readers[name]
 
