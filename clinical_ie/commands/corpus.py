@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from clinical_ie.commands.arguments import Parser
 from clinical_ie.corpora import Corpus, find
 from clinical_ie.corpora.corpus import BratCorpus
 from clinical_ie.document import Document
-from clinical_ie.errors import SettingError
+from clinical_ie.errors import ClinicalIEError, SettingError
 from clinical_ie.formats import brat, doccano, i2b2, jsonl, phee, prodigy, radgraph
 from clinical_ie.formats.brat.offsets import CHARACTERS, RULES, check_rule
 from clinical_ie.formats.findings import Findings
@@ -108,9 +109,13 @@ def convert(options: argparse.Namespace) -> int:
             raise SettingError(f"--offsets {options.offsets} is for BRAT files; {options.source} has offsets of its own")
         splits = {"": _reader(options.source, options.offsets)(source, findings)}
     count = 0
-    for split, documents in splits.items():
-        _write(options.to, documents, target, split, findings)
-        count += len(documents)
+    try:
+        for split, documents in splits.items():
+            _write(options.to, documents, target, split, findings)
+            count += len(documents)
+    except ClinicalIEError:
+        shutil.rmtree(target, ignore_errors=True)  # it was free: what a split before left there is half of a corpus
+        raise
     _tell(findings, console)
     console.print(f"wrote {count:,} documents to {escape(str(target))}")
     return 0

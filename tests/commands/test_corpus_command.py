@@ -218,3 +218,16 @@ def test_exports_of_other_tools_keep_their_annotations(tool: str, line: str, tmp
     assert corpus(*given, tool) == 0
     assert [words.split("\t")[-1] for path in (tmp_path / "out").glob("*.ann") for words in path.read_text().splitlines()] == ["aspirin"]
     assert corpus("check", tmp_path / "notes.jsonl", "--corpus", YAML) == 2
+
+
+def test_a_refused_split_leaves_nothing_of_those_before(tmp_path: Path) -> None:
+    for split, mention in (("train", "T1\tX 0 1\ta\n"), ("test", "T1\tX 2 3\tb\n")):
+        (tmp_path / "in" / split).mkdir(parents=True)
+        (tmp_path / "in" / split / f"{split}.txt").write_text("a bc")
+        (tmp_path / "in" / split / f"{split}.ann").write_text(mention)
+    (tmp_path / "c.yaml").write_text("root: in\nschema: {entities: [X]}\n")
+    given = ["convert", tmp_path / "in", "--corpus", tmp_path / "c.yaml", "--to", "radgraph", "--output", tmp_path / "out"]
+    assert corpus(*given) == 2
+    assert not (tmp_path / "out").exists()
+    assert corpus(*given, "--lenient") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["test.json", "train.json"]
