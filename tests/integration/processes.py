@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import shutil
 import socket
 import sys
 import tempfile
@@ -84,7 +83,6 @@ def scored_by_ranks(subcommand: str, split: str, run: Path, folder: Path, *more:
     found = []
     for ranks in (1, 2):
         own = folder / f"run{ranks}"
-        shutil.copytree(run / "checkpoints", own / "checkpoints")
         command(subcommand, "-c", str(run / "config.yaml"), f"--run_dir={own}", *more, ranks=ranks)
         found.append(results(own)["splits"][split]["demo"])
     return found
