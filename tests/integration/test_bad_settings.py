@@ -79,4 +79,4 @@ def test_types_that_the_schema_does_not_declare_stop_a_run(
 def test_predicting_needs_no_corpus(finished_run: Path, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("Started aspirin.", encoding="utf-8")
     given = ["predict", "-c", str(finished_run / "config.yaml"), f"--data.texts={tmp_path}", "--data.corpora.init_args.root=/nowhere"]
-    assert main(given) == 0
+    assert main([*given, f"--output={tmp_path / 'annotated'}"]) == 0

@@ -82,3 +82,18 @@ def test_every_way_of_tuning_fits_every_task(task: str, method: str, capsys: pyt
     assert stopped.value.code == 0
     printed = yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]
     assert (printed["peft"] is None) == (method in ("full", "frozen"))
+
+
+def test_the_short_chain_is_the_long_one(capsys: pytest.CaptureFixture[str]) -> None:
+    def printed(*names: str) -> dict[str, object]:
+        with pytest.raises(SystemExit) as stopped:
+            main(["fit", *(part for name in names for part in ("-c", name)), "--run_dir=unused", "--print_config"])
+        assert stopped.value.code == 0
+        found: dict[str, object] = yaml.safe_load(capsys.readouterr().out)
+        return found
+
+    short = ("task/entity_tagging", "model/minilm", "data/demo")
+    assert printed(*short) == printed(*(str(CONFIGS / f"{name}.yaml") for name in ("base", *short, "strategy/single")))
+    trainer = printed(*short, "strategy/ddp")["trainer"]
+    assert isinstance(trainer, dict)
+    assert (trainer["strategy"], trainer["devices"]) == ("ddp", "auto"), "a strategy that is named wins over the default"
