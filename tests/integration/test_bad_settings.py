@@ -77,6 +77,13 @@ def test_types_that_the_schema_does_not_declare_stop_a_run(
 
 
 def test_predicting_needs_no_corpus(finished_run: Path, tmp_path: Path) -> None:
-    (tmp_path / "note.txt").write_text("Started aspirin.", encoding="utf-8")
-    given = ["predict", "-c", str(finished_run / "config.yaml"), f"--data.texts={tmp_path}", "--data.corpora.init_args.root=/nowhere"]
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "one.txt").write_text("Started aspirin.", encoding="utf-8")
+    given = [
+        "predict",
+        "-c",
+        str(finished_run / "config.yaml"),
+        f"--data.texts={tmp_path / 'notes'}",
+        "--data.corpora.init_args.root=/nowhere",
+    ]
     assert main([*given, f"--output={tmp_path / 'annotated'}"]) == 0
