@@ -14,7 +14,6 @@ from torch import Tensor
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch
 from clinical_ie.decoding.generation import GenerationRequest, generate
-from clinical_ie.errors import SettingError
 from clinical_ie.models.cross_entropy import chunked_cross_entropy
 from clinical_ie.models.decoder import Decoder, block_mask
 from clinical_ie.models.positions import most_positions
@@ -119,33 +118,31 @@ class InstructionGenerator(TunedModule):
         """Example id -> completion."""
         return self._outputs(batch)
 
-    def _most_new_tokens(self, example: InstructionExample) -> int:
+    def _max_new_tokens(self, example: InstructionExample) -> int:
         """Most tokens of a completion: by the length of the question, and never behind the last position of the decoder.
 
-        Raises:
-            SettingError: The question alone takes all positions.
+        0 where the prompt takes all positions.
         """
         wanted = self.max_new_tokens_base + int(self.max_new_tokens_ratio * len(example.input_ids))
         if self._positions is None:
             return wanted
         left = self._positions - self.backbone.num_virtual_tokens - len(example.prefix_ids) - len(example.input_ids)
-        if left < 1:
-            raise SettingError(
-                f"{self.backbone_name} has {self._positions} positions, and the question of {example.document_id} (characters"
-                f" {example.segment[0]} to {example.segment[1]}) leaves none for an answer; lower data.task.segment"
-            )
-        return min(wanted, left)
+        return max(0, min(wanted, left))
 
     def _outputs(self, batch: Batch, logged: str | None = None) -> dict[str, Any]:
         examples: list[InstructionExample] = batch["examples"].examples
+        limits = {example.id: self._max_new_tokens(example) for example in examples}
+        # what is not asked counts as a completion that was cut off before its first token
+        outputs = {example.id: Completion("", truncated=True) for example in examples}
+        asked = [example for example in examples if limits[example.id]]
         requests = [
             GenerationRequest(
                 example.prefix_ids,
                 example.input_ids,
-                self._most_new_tokens(example),
+                limits[example.id],
                 example.grammar if self.constrained else None,
             )
-            for example in examples
+            for example in asked
         ]
         begun = time.perf_counter()
         repeats = self.constrained and any(example.grammar is not None and example.grammar.copies_text for example in examples)
@@ -160,7 +157,7 @@ class InstructionGenerator(TunedModule):
         if logged is not None:
             speed = sum(len(sequence.ids) for sequence in sequences) / (time.perf_counter() - begun)
             self.log(f"{logged}/tokens_per_second", speed, prog_bar=True, batch_size=len(examples), sync_dist=True)
-        return {
+        return outputs | {
             example.id: Completion(self.subwords.decode(sequence.ids), sequence.truncated, request.grammar is not None, sequence.backtracks)
-            for example, request, sequence in zip(examples, requests, sequences, strict=True)
+            for example, request, sequence in zip(asked, requests, sequences, strict=True)
         }

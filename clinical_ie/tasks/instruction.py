@@ -113,7 +113,12 @@ class Instruction(Task[InstructionExample]):
     def examples(
         self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False
     ) -> list[InstructionExample]:
-        """The segments of a document with their prompts and gold responses."""
+        """The segments of a document with their prompts and gold responses.
+
+        Raises:
+            SettingError: No decoder's tokenizer; or a prompt that leaves no room in the window, in training or for every text. Of other
+                documents such a prompt is kept: the model may have more positions, and one long note is no reason to annotate none.
+        """
         encoder = source.encoder
         if not isinstance(encoder, ChatEncoder):
             raise SettingError(f"{type(self).__name__} needs a decoder; give the -c model/NAME of one, such as model/llama31_8b")
@@ -145,12 +150,13 @@ class Instruction(Task[InstructionExample]):
                 f"{source.corpus}/{document.id}#{number}", document, source, segment, flat, variant, prefix_ids, answer, mentions
             )
             if example.length > self.window:
-                if len(prefix_ids) + len(example.input_ids) >= self.window:
+                has_room = len(prefix_ids) + len(example.input_ids) < self.window
+                if not has_room and (training or len(prefix_ids) >= self.window):
                     raise SettingError(
                         f"a prompt of {len(prefix_ids)} + {len(example.input_ids)} sub-words leaves no room for a response in a window of"
                         f" {self.window} ({document.id}, characters {segment[0]} to {segment[1]}); lower data.task.segment or raise window"
                     )
-                lost["the answer is longer than the window"] += gold - lost.total()
+                lost[f"the {'answer' if has_room else 'prompt'} is longer than the window"] += gold - lost.total()
             coverage.unrepresentable.update(+lost)
             if example.length <= self.window or not training:
                 found.append(example)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PromptTuningConfig
 from torch import Tensor
 from torch._dynamo.utils import counters
 
@@ -19,7 +20,7 @@ from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.modules import InstructionGenerator
 from clinical_ie.tasks.instruction import Completion, EntityInstruction, Instruction, JointInstruction, RelationInstruction
-from tests.models.tiny_decoders import tiny_generator
+from tests.models.tiny_decoders import save_decoder, save_tokenizer, tiny_generator
 from tests.modules.tiny_training import DOSES, DRUGS, WARNINGS_OF_TRAINING, Marks, Phrase, micro_f1, write_notes
 
 pytestmark = [
@@ -224,6 +225,33 @@ def test_batches_change_no_answer(turns: bool, draft: int, notes: str, tmp_path:
     one.configure_model()
     many.configure_model()
     assert completions(one, data) == completions(many, data)
+
+
+@pytest.mark.parametrize("virtual", [0, 5])
+@pytest.mark.parametrize("response", ["grouped", "inline"])
+def test_completions_end_where_the_table_of_positions_does(virtual: int, response: Any, notes: str, tmp_path: Path) -> None:
+    """A GPT-2 with room for the short prompts and a few tokens more: answers are cut, and what has no room is not asked."""
+    vocabulary = save_tokenizer(tmp_path)
+    data = data_of(notes, str(tmp_path), EntityInstruction(response, segment=16))
+    data.setup("test")
+    prompts = {example.id: len(example.prefix_ids) + len(example.input_ids) for example in data.examples["test"]}
+    assert max(prompts.values()) > min(prompts.values()) + 3
+    places = min(prompts.values()) + 3
+    save_decoder("gpt2", tmp_path, vocabulary, n_positions=places + virtual)
+    model = made(data, str(tmp_path), peft=PromptTuningConfig(num_virtual_tokens=virtual) if virtual else None, max_new_tokens_base=200)
+    model.configure_model()
+    without_room = {name for name, length in prompts.items() if length >= places}
+    assert 0 < len(without_room) < len(prompts)
+    for constrained, draft in product((True, False), (0, 4)):
+        model.constrained, model.num_draft_tokens = constrained, draft
+        outputs, outcomes = completions(model, data), Counter[str]()
+        assert {name for name, completion in outputs.items() if not completion.text} >= without_room
+        assert all(outputs[name].truncated for name in without_room)
+        predicted(data, outputs, outcomes)
+        assert outcomes["completions"] == len(prompts)
+        assert outcomes["completions truncated"] == sum(completion.truncated for completion in outputs.values())
+        if not constrained:  # a random model does not come to an end by itself
+            assert outcomes["completions truncated"] == len(prompts)
 
 
 @pytest.mark.slow

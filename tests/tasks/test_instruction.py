@@ -460,6 +460,20 @@ def test_answers_longer_than_the_window_are_counted_and_not_learned_from(demo: C
         task_of("entities", "lines", segment=64, window=64).examples(document, source)
 
 
+def test_prompts_longer_than_the_window_stop_training_and_nothing_else(demo: Corpus) -> None:
+    """One long note among those to be annotated is no reason to annotate none."""
+    documents, source = demo
+    document = max(documents, key=lambda document: len(document.entities))
+    whole = task_of("entities", "lines", segment=64).examples(document, source)
+    longest = max(whole, key=lambda example: len(example.input_ids))
+    task = task_of("entities", "lines", segment=64, window=len(longest.prefix_ids) + len(longest.input_ids))
+    coverage = Coverage()
+    assert len(task.examples(document, source, coverage)) == len(whole)
+    assert coverage.unrepresentable["the prompt is longer than the window"] == said(longest).count("\n") + 1
+    with pytest.raises(SettingError, match="leaves no room"):
+        task.examples(document, source, training=True)
+
+
 def test_one_task_for_corpora_of_one_name_and_other_types() -> None:
     """Such as a task object that is used for two data modules."""
     task = RelationInstruction("lines")
