@@ -31,7 +31,7 @@ def _escaped(text: str) -> str:
 
 
 def write_page(
-    path: Path | str, title: str, predicted: Sequence[Document], gold: Sequence[Document] | None = None, *, most: int = 50
+    path: Path | str, title: str, predicted: Sequence[Document], gold: Sequence[Document] | None = None, *, max_documents: int = 50
 ) -> None:
     """A page with the first documents; wrong mentions have a red frame, missed ones a dashed one."""
     truth = {document.id: document for document in gold or ()}
@@ -45,8 +45,8 @@ def write_page(
         file.writelines(f'<mark style="background:{colours[name]}">{_escaped(name)}</mark>' for name in types)
         if gold is not None:
             file.write('<br><mark class="wrong">predicted, not gold</mark><mark class="missed">gold, not predicted</mark>')
-        file.write(f"<p>{min(most, len(predicted))} of {len(predicted)} documents")
-        for document in predicted[:most]:
+        file.write(f"<p>{min(max_documents, len(predicted))} of {len(predicted)} documents")
+        for document in predicted[:max_documents]:
             file.write(f"<h2>{_escaped(document.id)}</h2><pre>")
             file.writelines(_marked(document, truth.get(document.id) if gold is not None else None, colours))
             file.write("</pre>")

@@ -38,7 +38,7 @@ def confusion_counts(gold: Sequence[Document], predicted: Sequence[Document]) ->
     return found
 
 
-def confusion_figure(gold: Sequence[Document], predicted: Sequence[Document], *, title: str = "", most: int = 24) -> Figure:
+def confusion_figure(gold: Sequence[Document], predicted: Sequence[Document], *, title: str = "", max_types: int = 24) -> Figure:
     """The counts as a picture, rows scaled to shares; the most frequent types only."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -48,7 +48,7 @@ def confusion_figure(gold: Sequence[Document], predicted: Sequence[Document], *,
     for (one, other), count in counts.items():
         totals[one] += count
         totals[other] += count
-    names = [*sorted(name for name, _ in totals.most_common(most) if name != NOTHING), NOTHING]
+    names = [*sorted(name for name, _ in totals.most_common(max_types) if name != NOTHING), NOTHING]
     sums = {name: sum(counts[name, other] for other in names) for name in names}
     shares = [[counts[one, other] / sums[one] if sums[one] else 0.0 for other in names] for one in names]
     size = max(4.0, 0.36 * len(names) + 2)

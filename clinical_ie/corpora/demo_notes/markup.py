@@ -1,7 +1,7 @@
 """A small language for text with gold annotations: what is written is what is annotated.
 
 ``<key Type|words>`` marks a mention, nested as deep as needed; a key that ends in ``+`` adds another
-fragment to the mention of that name, which makes it discontinuous. Links, attributes and events are said
+fragment to the mention of that name, which makes it discontinuous. Links, attributes and events are stated
 beside the text, by key.
 """
 
@@ -30,7 +30,7 @@ class NoteWriter:
         self.parts.append(text)
         self.length += len(text)
 
-    def write(self, marked: str, *said: str) -> dict[str, int]:
+    def write(self, marked: str, *statements: str) -> dict[str, int]:
         """Text with markup, and statements about its keys.
 
         A statement is ``a Relation b``, ``a.Attribute=value``, or ``trigger(Role=a, Role=b)`` for an event.
@@ -38,7 +38,7 @@ class NoteWriter:
         """
         keys: dict[str, int] = {}
         self._marked(marked, 0, keys, closing=False)
-        for statement in said:
+        for statement in statements:
             self.say(statement, keys)
         return keys
 

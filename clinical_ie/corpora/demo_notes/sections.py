@@ -191,21 +191,21 @@ class Sections:
         for rank, drug in enumerate(self._several(DRUGS, w.dice.randint(3, 6))):
             mark = hand.bullets[rank % len(hand.bullets)]
             text = f"<d Drug|{drug}>"
-            said: list[str] = []
+            statements: list[str] = []
             if w.chance(0.9):
-                text, said = f"{text} <s Dosage|{w.dose()}>", [*said, "s Dosage d"]
+                text, statements = f"{text} <s Dosage|{w.dose()}>", [*statements, "s Dosage d"]
             if w.chance(0.7):
-                text, said = f"{text} <r Route|{w.of(ROUTES)}>", [*said, "r Route d"]
+                text, statements = f"{text} <r Route|{w.of(ROUTES)}>", [*statements, "r Route d"]
             if w.chance(0.9):
-                text, said = f"{text} <f Frequency|{w.of(FREQUENCIES)}>", [*said, "f Frequency d"]
+                text, statements = f"{text} <f Frequency|{w.of(FREQUENCIES)}>", [*statements, "f Frequency d"]
             if w.chance(0.2):
-                text, said = f"{text} <t Duration|{w.of(DURATIONS)}>", [*said, "t Duration d"]
+                text, statements = f"{text} <t Duration|{w.of(DURATIONS)}>", [*statements, "t Duration d"]
             if w.chance(0.3):
                 joint = w.of([" for ", " (", "\n    Indication: "])
                 close = ")" if joint == " (" else ""
-                text, said = f"{text}{joint}<p Problem|{w.one(PROBLEMS)}>{close}", [*said, "p Reason d"]
+                text, statements = f"{text}{joint}<p Problem|{w.one(PROBLEMS)}>{close}", [*statements, "p Reason d"]
             self.note.plain(mark)
-            self.note.write(text, *said)
+            self.note.write(text, *statements)
             self.note.plain(w.of(["\n", ".\n", "\n", ";\n"]))
         self.note.plain("\n")
 

@@ -56,9 +56,9 @@ class Inline(AnnotatedText):
                 parts.append("{")
                 continue
             names = []
-            for said in groups[-other, place]:
-                numbers[said] = len(numbers)
-                names.append(numbered(answer.mentions[said].type, numbers[said] if label_names.labels else None))
+            for index in groups[-other, place]:
+                numbers[index] = len(numbers)
+                names.append(numbered(answer.mentions[index].type, numbers[index] if label_names.labels else None))
             parts.append(f"|{','.join(names)}}}")
         links = [Link(link.label, numbers[link.head], numbers[link.tail]) for link in answer.links]
         return "\n".join(["".join([*parts, text[last:].translate(_ESCAPED)]), *link_lines(links, label_names)])
@@ -89,16 +89,16 @@ class Inline(AnnotatedText):
                     parsed.problems[UNPARSED] += 1
                     continue
                 parsed.problems[UNKNOWN_TYPE] += len(types) - sum(known)
-                for (kind, *number), asked in zip(types, known, strict=True):
-                    if asked:
+                for (kind, *number), is_known in zip(types, known, strict=True):
+                    if is_known:
                         numbers.setdefault(int(number[0]) - 1 if number else len(parsed.mentions), len(parsed.mentions))
                         parsed.mentions.append(Mention(kind, words, (dense_start, len(dense))))
             elif types and all(known):
                 parsed.problems[UNCLOSED] += 1
             elif not (part["lone"] or (opened and part["unfinished"])):
-                said = part[0][1] if part["escaped"] else part[0]
-                copy += said
-                dense += "".join(said.split())
+                copied = part[0][1] if part["escaped"] else part[0]
+                copy += copied
+                dense += "".join(copied.split())
         parsed.problems[UNCLOSED] += len(opened)
         parsed.problems += type(parsed.problems)()  # no entries of 0
         parsed.copied = dense
