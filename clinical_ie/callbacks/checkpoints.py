@@ -92,8 +92,15 @@ class Checkpoints(ModelCheckpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if trainer.global_step == trainer.max_steps:
-            trainer.should_stop = True  # a run that ends inside an epoch is validated and saved, too
+        last_of_all = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
+        if last_of_all or trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True
+        if trainer.should_stop:  # the end is validated and saved, wherever in an epoch and in the intervals of validations it comes
+            trainer.check_val_every_n_epoch = 1
+
+    def _should_save_on_train_epoch_end(self, trainer: pl.Trainer) -> bool:
+        """Where nothing is validated, every epoch is saved, whatever the interval of validations would be."""
+        return self.monitor is None or super()._should_save_on_train_epoch_end(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         super().on_validation_end(trainer, pl_module)
