@@ -13,7 +13,7 @@ from clinical_ie.errors import SettingError
 from clinical_ie.strategies.checkpoint_names import BEST, LAST
 
 CONFIG = "config.yaml"
-_PARTS = ("state_dict", "optimizer_states", "loops", "callbacks", "schemas", "tuning", "tokenizer", "run")
+_PARTS = ("state_dict", "optimizer_states", "loops", "callbacks", "schemas", "tuning", "tokenizer", "backbone_config", "run")
 _PATHS = {"root", "backbone", "tokenizer", "prompt_template", "demonstrations", "texts", "mentions"}
 """Settings that may name files; what they name is written down as an absolute path, so that a run works from any working directory."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +18,17 @@ _LONG = 64
 """Characters of a value, entries of a table, above which a digest stands for it."""
 _STATE = {"truncation", "padding", "version"}
 """What of a tokenizer's file is not how it cuts a text."""
+_NOT_COMPUTED = re.compile(
+    r"""(
+    _.* | architectures | transformers_version | (torch_)?dtype | quantization_config(\..*)? | auto_map(\..*)? | torchscript | return_dict
+    | id2label(\..*)? | label2id(\..*)? | problem_type | output_.* | use_cache | initializer_(range|factor) | .*dropout.* | .*drop | .*pdrop
+    | max_(position_embeddings|length) | chunk_size_feed_forward | gradient_checkpointing | pretraining_tp | (bos|eos|sep)_token_id
+    | task_specific_params(\..*)? | summary_.*
+    )""",
+    re.VERBOSE,
+)
+"""What of a backbone's ``config.json`` changes no hidden state: names, paths, versions, number formats, heads, initialisation, dropout
+(which may be set anew), and the number of positions, which the shape of their table tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,30 @@ class BaseIdentity:
             )
 
 
+def config_identity(model: PreTrainedModel) -> dict[str, str]:
+    """What a backbone computes with beside its weights, such as activation, norms, attention and rotary positions: setting -> value."""
+    values = model.config.get_text_config().to_dict()
+    off = {name: "false" for name, value in values.items() if value is False}
+    return {name: value for name, value in (off | _flat(values)).items() if not _NOT_COMPUTED.fullmatch(name)}
+
+
+def check_config(name: str, found: Mapping[str, str], needed: Mapping[str, str]) -> None:
+    """Compare the configuration of a backbone with that which a checkpoint was trained with.
+
+    Only settings that both have are compared: another version of transformers may know more of them, or fewer, and one that is unset
+    may get a value there.
+
+    Raises:
+        SettingError: It computes otherwise; names what changed.
+    """
+    both = {key for key in found if key in needed}
+    if changed := _changes({key: found[key] for key in both}, {key: needed[key] for key in both}):
+        raise SettingError(
+            f"the config.json of {name} is not the one that the checkpoint was trained with: {changed}; give the files that it was trained"
+            " with"
+        )
+
+
 def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
     """How a tokenizer cuts and frames a text: setting -> value, or a digest of what is long.
 
@@ -78,18 +114,21 @@ def check_tokenizer(name: str, found: Mapping[str, str], needed: Mapping[str, st
     Raises:
         SettingError: It cuts or frames texts otherwise; names what changed.
     """
-    if found == needed:
-        return
+    if changed := _changes(found, needed):
+        raise SettingError(
+            f"the tokenizer of {name} is not the one that the checkpoint was trained with: {changed}; give the files that it was trained"
+            " with"
+        )
+
+
+def _changes(found: Mapping[str, str], needed: Mapping[str, str]) -> str:
+    """What differs, the first four by name; nothing where all is equal."""
     changed = [
         f"{key} was {needed.get(key, 'not there')}, now it is {found.get(key, 'not there')}"
         for key in sorted(found.keys() | needed.keys())
         if found.get(key) != needed.get(key)
     ]
-    more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
-    raise SettingError(
-        f"the tokenizer of {name} is not the one that the checkpoint was trained with: {'; '.join(changed[:4])}{more}; give the files that"
-        " it was trained with"
-    )
+    return "; ".join(changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:

@@ -12,7 +12,7 @@ from peft import PeftConfig
 
 from clinical_ie.data.tokenization import load_tokenizer
 from clinical_ie.errors import SettingError
-from clinical_ie.models.base_identity import check_tokenizer, tokenizer_identity
+from clinical_ie.models.base_identity import check_config, check_tokenizer, config_identity, tokenizer_identity
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.learning_rates import parameter_groups
@@ -121,6 +121,7 @@ class TunedModule(pl.LightningModule):
         checkpoint["schemas"] = {name: schema.to_dict() for name, schema in self.schemas.items()}
         checkpoint["tuning"] = self._tuning_settings()
         checkpoint["tokenizer"] = self._tokenizer
+        checkpoint["backbone_config"] = config_identity(self.backbone.base)
         if self.backbone.identity is not None:
             checkpoint["base"] = self.backbone.identity.to_dict()
             left_out = self._frozen_entries()
@@ -135,13 +136,14 @@ class TunedModule(pl.LightningModule):
 
         Raises:
             SettingError: The checkpoint was trained for other corpora or types (or another order of them), on another
-                base, with another tokenizer, or with another way of tuning.
+                base, with another tokenizer or config.json, or with another way of tuning.
         """
         saved = self.output_space({name: Schema.from_dict(schema) for name, schema in checkpoint["schemas"].items()})
         ours = self.output_space(self.schemas)
         if saved != ours:
             raise SettingError(f"the checkpoint was trained for {saved}, but the data has {ours}; use the run's own config.yaml")
         check_tokenizer(self.backbone_name, self._tokenizer, checkpoint["tokenizer"])
+        check_config(self.backbone_name, config_identity(self.backbone.base), checkpoint["backbone_config"])
         tuning, needed = self._tuning_settings(), checkpoint["tuning"]
         if tuning != needed:
             keys = sorted(key for key in needed.keys() | tuning.keys() if needed.get(key) != tuning.get(key))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from transformers import BertConfig, GPT2Config, LlamaConfig
 
 from clinical_ie.errors import SettingError
 from clinical_ie.models.backbones import load_encoder
-from clinical_ie.models.base_identity import BaseIdentity
+from clinical_ie.models.base_identity import BaseIdentity, check_config, config_identity
 
 
 def test_equal_weights_are_equal_wherever_they_lie(tiny_bert: str, tmp_path: Path) -> None:
@@ -68,3 +71,32 @@ def test_a_revision_is_named() -> None:
     needed = {"name": "hub/name", "revision": "abc123", "sha256": "0" * 64}
     with pytest.raises(SettingError, match="hub/name, revision abc123"):
         BaseIdentity("here", None, "1" * 64).check(needed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        (BertConfig, {"hidden_act": "relu"}, "hidden_act was gelu, now it is relu"),
+        (BertConfig, {"layer_norm_eps": 1e-5}, "layer_norm_eps was 1e-12, now it is 1e-05"),
+        (LlamaConfig, {"rope_theta": 5e5}, "rope_parameters.rope_theta was 10000.0, now it is 500000.0"),
+        (GPT2Config, {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx was false, now it is true"),
+    ],
+)
+def test_a_backbone_that_computes_otherwise_is_refused(kind: Any, change: dict[str, Any], message: str) -> None:
+    """Its weights may be the same to the last bit."""
+    before, after = (config_identity(SimpleNamespace(config=kind(**more))) for more in ({}, change))  # type: ignore[arg-type]
+    check_config("b", before, before)
+    with pytest.raises(SettingError, match=f"the config.json of b is not .*: {message}; give the files"):
+        check_config("b", after, before)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"transformers_version": "4.0.0"}, {"architectures": ["BertForMaskedLM"]}, {"dtype": "float16"}, {"hidden_dropout_prob": 0.3},
+        {"id2label": {0: "a"}}, {"use_cache": False}, {"name_or_path": "/elsewhere"}, {"of_another_version": 1},
+    ],
+)  # fmt: skip
+def test_names_versions_and_number_formats_do_not_count(change: dict[str, Any]) -> None:
+    before, after = (config_identity(SimpleNamespace(config=BertConfig(**more))) for more in ({}, change))  # type: ignore[arg-type]
+    check_config("b", after, before)

@@ -172,8 +172,11 @@ def test_another_base_is_refused(notes: str, generator: str, tmp_path: Path) -> 
     base.backbone.base.save_pretrained(folder)
     other = made(data, folder, peft=lora())
     other.configure_model()
-    with pytest.raises(SettingError):
+    with pytest.raises(SettingError, match="has other weights"):
         other.on_load_checkpoint(checkpoint)
+    model.backbone.base.config.rms_norm_eps = 1e-3
+    with pytest.raises(SettingError, match="rms_norm_eps was"):
+        model.on_load_checkpoint(checkpoint)
 
 
 def test_weights_fit_other_types(notes: str, generator: str) -> None:
