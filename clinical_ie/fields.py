@@ -10,7 +10,7 @@ from clinical_ie.errors import did_you_mean, shown
 
 T = TypeVar("T")
 _MOST = 2**63
-"""Numbers are offsets, which fit into 63 bits in any text."""
+"""Numbers are offsets and seeds, which fit into 63 bits."""
 _KEY = re.compile(r"[a-z_][a-z0-9_+]{0,30}").fullmatch
 _KINDS: dict[type, str] = {
     type(None): "nothing",
@@ -178,7 +178,8 @@ def integer(value: object, place: str) -> int:
     if type(value) is not int:
         raise MalformedDataError(place, f"found {kind_of(value)}", expected="a number without a fraction")
     if not 0 <= value < _MOST:
-        raise MalformedDataError(place, "a number that no offset can be", expected="0 or more")
+        problem = "found a number below 0" if value < 0 else "found a number of too many digits"
+        raise MalformedDataError(place, problem, expected="0 or more, below 2^63")
     return value
 
 

@@ -113,7 +113,7 @@ def convert(options: argparse.Namespace) -> int:
         for split, documents in splits.items():
             _write(options.to, documents, target, split, findings)
             count += len(documents)
-    except ClinicalIEError:
+    except (ClinicalIEError, KeyboardInterrupt):
         shutil.rmtree(target, ignore_errors=True)  # it was free: what a split before left there is half of a corpus
         raise
     _tell(findings, console)

@@ -119,13 +119,18 @@ class BratFolder(BratCorpus):
         Raises:
             InputError: Two folders for one split.
             SettingError: Folders that are named after splits, but none of them for training, or not where they are looked for; or
-                a folder of the description that does not exist.
+                a folder of the description that does not exist, or lies in another one.
         """
         root = self.root
         if self.split_folders:
             found = {split: [root / name for name in self.split_folders[split]] for split in SPLITS if split in self.split_folders}
             if missing := [str(path) for paths in found.values() for path in paths if not path.is_dir()]:
                 raise SettingError(f"{self.name}: split_folders names {missing[0]}, which is no folder")
+            if twice := _read_twice([path for paths in found.values() for path in paths]):
+                raise SettingError(
+                    f"{self.name}: split_folders: {twice[0]} is or lies in {twice[1]}, so that its notes would be read twice;"
+                    " name folders that lie beside each other"
+                )
             return found
         named = named_parts(root)
         parts: dict[Split, list[Path]] = {split: [path] for split, path in named.items()} if "train" in named else {"train": [root]}
@@ -155,6 +160,16 @@ class BratFolder(BratCorpus):
         """The patient, where a pattern finds one."""
         match = self.patient.search(document_id) if self.patient else None
         return match[match.lastindex or 0] if match else document_id
+
+
+def _read_twice(folders: list[Path]) -> tuple[Path, Path] | None:
+    """A folder that is another one or lies in it, and that one, links followed."""
+    real = [path.resolve() for path in folders]
+    for place, inner in enumerate(real):
+        for other, outer in enumerate(real):
+            if place != other and inner.is_relative_to(outer):
+                return folders[place], folders[other]
+    return None
 
 
 def _holds_annotations(folder: Path) -> bool:

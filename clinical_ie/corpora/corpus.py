@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -201,7 +202,8 @@ class BratCorpus(Corpus):
     def source(self, document_id: str, annotation_id: str = "") -> tuple[str, int]:
         """The ``.ann`` file and the record's line."""
         if self._last_source[0] != document_id:  # many findings of one document come one after the other
-            stem = [folder / document_id for paths in self.folders().values() for folder in paths]
+            names = [unicodedata.normalize(form, document_id) for form in ("NFC", "NFD")]  # ids are NFC, names of files may be either
+            stem = [folder / name for paths in self.folders().values() for folder in paths for name in names]
             file = next((path for path in (Path(f"{path}{end}") for path in stem for end in (".ann", ".ANN")) if path.is_file()), None)
             lines = read_text(file).split("\n") if file else []
             numbers = {line.partition("\t")[0]: number for number, line in reversed(list(enumerate(lines, 1))) if "\t" in line}

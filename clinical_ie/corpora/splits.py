@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -54,10 +55,26 @@ def named_parts(root: Path, ending: str = "") -> dict[Split, Path]:
 
 
 def nested_split_folders(folder: Path, inside: Split | None = None) -> list[str]:
-    """Folders at any depth that are named after a split other than the one they lie in, relative to `folder`, sorted."""
+    """Folders at any depth that are named after a split other than the one they lie in, relative to `folder`, sorted.
+
+    Outside of splits, names with a split's name as one of their words (``train_set``, ``2020-test-data``) count too where one
+    folder is so named for training and another for something else; a folder ``blood_test`` alone says nothing.
+    """
     if not folder.is_dir():
         return []
-    return sorted(path for path in find_folders(folder) if split_of(path.rpartition("/")[2]) not in (None, inside))
+    names = {path: path.rpartition("/")[2] for path in find_folders(folder)}
+    found = [path for path, name in names.items() if split_of(name) not in (None, inside)]
+    if inside is None:
+        resembling = {path: split for path, name in names.items() if (split := _split_in(name))}
+        if "train" in resembling.values() and len(set(resembling.values())) > 1:
+            found = list(resembling)
+    return sorted(found)
+
+
+def _split_in(name: str) -> Split | None:
+    """The one split that words of a name stand for."""
+    splits = {_NAMES[word] for word in re.split(r"[\W\d_]+", name.casefold()) if word in _NAMES}
+    return splits.pop() if len(splits) == 1 else None
 
 
 def position(group: str, seed: int) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from collections import deque
 from collections.abc import Collection
 from pathlib import Path
@@ -24,8 +25,8 @@ Files = dict[str, dict[str, str]]
 def find_files(folder: Path | str, endings: Collection[str], findings: Findings) -> Files:
     """Files of a folder and its sub-folders with one of some endings, sorted by document id.
 
-    The id is the path inside the folder without its ending. Every folder is read once, however many links lead to it,
-    so links that form a loop end there.
+    The id is the path inside the folder without its ending, in Unicode's form NFC. Every folder is read once, however many
+    links lead to it, so links that form a loop end there.
 
     Raises:
         InputError: The folder does not exist, is no folder, or cannot be read.
@@ -70,7 +71,7 @@ def find_texts(path: Path | str, findings: Findings) -> list[tuple[str, str]]:
         return found
     if not Path(given).exists():
         raise SettingError(f"{printable(given)}: no such file or folder; expected a folder with .txt files, or a .txt file")
-    name, ending = os.path.splitext(os.path.basename(given))
+    name, ending = os.path.splitext(unicodedata.normalize("NFC", os.path.basename(given)))
     if ending.lower() != ".txt":
         raise SettingError(f"{printable(given)}: not a .txt file; expected a folder with .txt files, or a .txt file")
     if reason := unfit(name):
@@ -146,6 +147,7 @@ class _Walk:
             self._file(f"{prefix}{stem}", ending.lower(), entry)
 
     def _file(self, name: str, ending: str, entry: os.DirEntry[str]) -> None:
+        name = unicodedata.normalize("NFC", name)  # a copy by way of a Mac takes the accents of file names apart
         if not entry.is_file():
             self.findings.error(entry.path, 0, "not-a-file", "a pipe, a socket or a device", expected="a file", remedy="remove it")
         elif reason := unfit(name):

@@ -10,7 +10,7 @@ from typing import Any
 
 from clinical_ie.document import Document
 from clinical_ie.errors import DocumentError, InputError, printable, shown
-from clinical_ie.fields import MalformedDataError, shown_key
+from clinical_ie.fields import MalformedDataError, kind_of, shown_key
 from clinical_ie.formats.findings import Findings
 
 BOM = b"\xef\xbb\xbf"
@@ -84,7 +84,11 @@ def read_lines(
             if not line or line.isspace():
                 continue
             try:
-                document = read(parse(line.decode("utf-8")), number)
+                value = parse(line.decode("utf-8"))
+                if type(value) is not dict:
+                    remedy = "write its elements as lines of their own, e.g. with jq -c '.[]'" if type(value) is list else ""
+                    raise MalformedDataError("", f"found {kind_of(value)}", remedy=remedy)
+                document = read(value, number)
             except UnicodeDecodeError as error:
                 problem = f"byte {error.start} of the line is not UTF-8"
                 findings.error(path, number, code, problem, expected="a UTF-8 file", remedy="convert it, e.g. with iconv")

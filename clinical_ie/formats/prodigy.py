@@ -43,7 +43,8 @@ def read(path: Path | str, findings: Findings | None = None) -> list[Document]:
         count_metadata(fields, (*_KEYS, *_TOOL), findings, path, number)
         spans = list(fields.mappings("spans"))
         entities = tuple(_entity(span, rank) for rank, span in enumerate(spans, 1))
-        relations = tuple(_relation(entry, rank, entities) for rank, entry in enumerate(fields.mappings("relations"), 1))
+        ids = _ids(entities)
+        relations = tuple(_relation(entry, rank, ids) for rank, entry in enumerate(fields.mappings("relations"), 1))
         return Document(document_id(fields, path, number), fields.string("text"), entities, relations)
 
     return list(read_lines(path, findings, document, expected=_EXPECTED))
@@ -53,14 +54,22 @@ def _entity(span: Fields, rank: int) -> Entity:
     return Entity(f"T{rank}", span.string("label"), Span.of(span.integer("start"), span.integer("end")))
 
 
-def _relation(entry: Fields, rank: int, entities: tuple[Entity, ...]) -> Relation:
+def _ids(entities: tuple[Entity, ...]) -> dict[tuple[Span, str | None], str]:
+    """Span and label -> the first id; without a label, that of the first mention at the span."""
+    found: dict[tuple[Span, str | None], str] = {}
+    for entity in entities:
+        for label in (entity.type, None):
+            found.setdefault((entity.span, label), entity.id)
+    return found
+
+
+def _relation(entry: Fields, rank: int, ids: dict[tuple[Span, str | None], str]) -> Relation:
     ends = []
     for key in ("head_span", "child_span"):
         end = Fields(entry.get(key), entry.at(key))
         span = Span.of(end.integer("start"), end.integer("end"))
         label = None if end.data.get("label") is None else end.string("label")
-        found = [entity.id for entity in entities if entity.span == span and label in (None, entity.type)]
-        if not found:
+        if (span, label) not in ids:
             raise MalformedDataError(entry.at(key), "is none of the spans", remedy="give every end of a relation a label")
-        ends.append(found[0])
+        ends.append(ids[span, label])
     return Relation(f"R{rank}", entry.string("label"), ends[0], ends[1])

@@ -35,9 +35,10 @@ class Counts:
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall."""
-        total = 2 * self.tp + self.fp + self.fn
-        return 2 * self.tp / total if total else 0.0
+        """Harmonic mean of precision and recall, 0 where one of them is."""
+        # event rules count a hit in gold's row, where nothing may be predicted: a precision of 0
+        none_of_one = not (self.tp + self.fp and self.tp + self.fn)
+        return 0.0 if none_of_one or not self.tp else 2 * self.tp / (2 * self.tp + self.fp + self.fn)
 
     def to_dict(self) -> dict[str, float]:
         """Ratios and counts by name."""

@@ -104,7 +104,9 @@ def test_two_folders_for_one_split_are_refused(tmp_path: Path, pair: tuple[str, 
         BratFolder(str(tmp_path), SCHEMA).read("train")
 
 
-@pytest.mark.parametrize("folders", [["Test"], ["dev", "test"], ["site/train", "site/test"], ["train", "train/Test"]])
+@pytest.mark.parametrize(
+    "folders", [["Test"], ["dev", "test"], ["site/train", "site/test"], ["train", "train/Test"], ["Train_set", "gold-test-2020"]]
+)
 def test_folders_named_after_splits_are_never_pooled_in_silence(tmp_path: Path, folders: list[str]) -> None:
     notes(tmp_path, "z")
     for number, folder in enumerate(folders):
@@ -113,6 +115,21 @@ def test_folders_named_after_splits_are_never_pooled_in_silence(tmp_path: Path, 
         BratFolder(str(tmp_path), SCHEMA).read("train")
     assert folders[-1] in str(caught.value)
     assert ids(BratFolder(str(tmp_path), SCHEMA, split_folders={"train": ["."]}, dev_share=0.0, test_share=0.0))["train"]
+
+
+def test_folders_with_a_word_of_a_split_in_their_names_are_ordinary_where_no_other_is_for_training(tmp_path: Path) -> None:
+    for folder in ("blood_test", "skin_test", "contest", "trainee"):
+        notes(tmp_path / folder, "a")
+    assert sum(map(len, ids(BratFolder(str(tmp_path), SCHEMA)).values())) == 4
+
+
+@pytest.mark.parametrize("folders", [{"train": ["."], "test": ["test"]}, {"train": ["a", "a"]}, {"train": ["a"], "dev": ["link"]}])
+def test_folders_of_splits_that_lie_in_each_other_are_refused(tmp_path: Path, folders: dict[str, list[str]]) -> None:
+    notes(tmp_path / "a", "x")
+    notes(tmp_path / "test", "y")
+    (tmp_path / "link").symlink_to("a")
+    with pytest.raises(SettingError, match="read twice"):
+        BratFolder(str(tmp_path), SCHEMA, split_folders=folders).read("train")
 
 
 def test_notes_beside_the_splits_are_counted(tmp_path: Path) -> None:

@@ -186,3 +186,14 @@ def test_sub_folders_by_name(tmp_path: Path) -> None:
     (tmp_path / "corpus" / "site").symlink_to("../store/site")
     (tmp_path / "corpus" / "a" / "up").symlink_to("..")
     assert sorted(find_folders(tmp_path / "corpus")) == ["a", "a/b", "a/up", "site", "site/test"]
+
+
+def test_accents_of_file_names_in_either_form_are_one_document(tmp_path: Path) -> None:
+    together, apart = "M\u00fcller/\u00e9t\u00e9", "Mu\u0308ller/e\u0301te\u0301"
+    put(tmp_path / "gold", f"{together}.txt", f"{together}.ann")
+    put(tmp_path / "copy", f"{apart}.txt", f"{together}.ann")
+    assert names(tmp_path / "gold") == names(tmp_path / "copy") == {together: BOTH}
+    assert [name for name, _ in find_texts(tmp_path / "copy" / f"{apart}.txt", Findings())] == ["\u00e9t\u00e9"]
+    put(tmp_path / "copy", f"{together}.txt")
+    with pytest.raises(FileFormatError, match="the same document as"):
+        names(tmp_path / "copy")

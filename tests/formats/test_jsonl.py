@@ -115,7 +115,7 @@ def test_the_place_the_type_and_the_remedy_are_named(tmp_path: Path) -> None:
             '{"id": "d", "text": "a", "entities": [{"id": "T1", "type": "X", "fragments": [[0, "1"]]}]}',
             r"entities\[0\]\.fragments\[0\]\[1\]",
         ),
-        ("[]", "found a list; expected a mapping"),
+        ("[]", "found a list; expected .*one object a line"),
     ):
         path.write_text(line + "\n")
         with pytest.raises(FileFormatError, match=message):
@@ -151,3 +151,9 @@ def test_lenient_reading_leaves_it_out_and_counts(tmp_path: Path) -> None:
     findings = Findings(strict=False)
     assert [document.id for document in jsonl.read(path, findings)] == ["a", "b"]
     assert [(finding.line, finding.error) for finding in findings] == [(2, True)]
+
+
+def test_an_array_of_documents_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('[{"id": "a", "text": "x"}]')
+    with pytest.raises(FileFormatError, match=r":1: found a list; expected .* one object a line; .* jq"):
+        jsonl.read(tmp_path / "a.jsonl")

@@ -32,6 +32,7 @@ LINES = {
     "numbers and no end": "T2\tX 0 1" + ";2 3" * (LONG // 4) + ";",
     "fragments": "T2\tX " + ";".join(f"{place} {place + 1}" for place in range(MANY, 0, -2)) + "\tword",
     "fragments that overlap": "T2\tX " + ";".join([f"0 {LONG}"] * MANY) + "\tword",
+    "carriage returns and no end": "\r" * LONG + "x",
     "carriage returns": "#1\tNote T1\t" + "\rT" * (LONG // 2),
 }
 

@@ -9,6 +9,7 @@ import pytest
 from clinical_ie.document import Document
 from clinical_ie.errors import InputError, SettingError
 from clinical_ie.formats import brat
+from clinical_ie.scoring.counts import Counts
 from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import Score, score
 from clinical_ie.scoring.shac import Shac2022
@@ -258,3 +259,9 @@ def test_unknown_rules_and_repeated_documents_are_refused() -> None:
         rule_set("shac_2020")
     with pytest.raises(InputError, match="gold"):
         score([note(""), note("")], [note("")], rule_set("strict-one-to-one"))
+
+
+def test_a_hit_in_a_row_of_which_nothing_was_predicted_has_no_f1_above_one() -> None:
+    assert Counts(tp=1, fp=-1, fn=0).f1 == 0.0
+    assert Counts(tp=1, fp=0, fn=-1).f1 == 0.0
+    assert Counts(tp=1, fp=1, fn=0).f1 == pytest.approx(2 / 3)

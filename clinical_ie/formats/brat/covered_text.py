@@ -9,7 +9,7 @@ from clinical_ie.document import Fragment
 
 _WHITE_SPACE = re.compile(r"\s*").match
 _LINE_END = re.compile(r"\r\n|\r|\n").match
-_LONE_CR = re.compile(r"\r(?=[TREAMN#*]\S*\t|\r*\Z)")
+_CR_BEFORE_RECORD = re.compile(r"\r(?=[TREAMN#*]\S*\t)")
 
 
 def lines_of(annotation: str) -> list[str]:
@@ -25,7 +25,11 @@ def lines_of(annotation: str) -> list[str]:
     annotation = annotation.removeprefix("\ufeff")
     if "\r" in annotation:
         annotation = annotation.replace("\r\n", "\n")
-        annotation = _LONE_CR.sub("\n", annotation) if "\n" in annotation else annotation.replace("\r", "\n")
+        if "\n" in annotation:
+            records = annotation.rstrip("\r")
+            annotation = _CR_BEFORE_RECORD.sub("\n", records) + "\n" * (len(annotation) - len(records))
+        else:
+            annotation = annotation.replace("\r", "\n")
     return annotation.split("\n")
 
 

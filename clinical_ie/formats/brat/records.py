@@ -243,7 +243,7 @@ def _blank_in_type(kind: str, line: str) -> str:
     """What to add to the message of a record that would be one without a blank in its type."""
     words = line.partition("\t")[2].partition("\t")[0].split(" ")
     if kind == "T":
-        named = [word for word in words if not word.replace(";", "").isdecimal()]
+        named = [word for word in words if any(map(str.isalpha, word))]
         blank = len(named) > 1 and words[-1].isdecimal()
     else:
         first = next((place for place, word in enumerate(words) if ":" in word), 0)
