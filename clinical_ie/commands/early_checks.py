@@ -72,6 +72,9 @@ def check_numbers(settings: Mapping[str, Any]) -> None:
         value = settings.get(name)
         if isinstance(value, int | float) and value <= 0:
             raise SettingError(f"{name} is {value}; expected a number above 0")
+    precision = settings.get("trainer.precision")
+    if str(precision).partition("-")[0] == "64":
+        raise SettingError(f"trainer.precision is {precision}, but pretrained models compute in 32 bits or fewer; give 32-true")
 
 
 def check_extent(settings: Mapping[str, Any], command: str) -> None:
@@ -86,6 +89,11 @@ def check_extent(settings: Mapping[str, Any], command: str) -> None:
     """
     if command == "fit":
         _check_end(settings)
+    if settings.get("trainer.overfit_batches"):
+        raise SettingError(
+            "trainer.overfit_batches would leave documents half annotated; trainer.limit_train_batches takes a few batches of an epoch, and"
+            " data.dev_documents fewer development documents"
+        )
     if not settings.get("trainer.fast_dev_run"):
         _check_whole_documents(settings, command)
 

@@ -235,8 +235,15 @@ class ExtractionDataModule(pl.LightningDataModule):
         return [Document(name, text) for name, text in texts if text is not None]
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled batches; goes on where an interrupted run stopped."""
-        return self._loader("train", shuffle=True)
+        """Shuffled batches; goes on where an interrupted run stopped.
+
+        Raises:
+            SettingError: No epoch would have enough batches to come to a validation.
+        """
+        loader = self._loader("train", shuffle=True)
+        if self.trainer is not None:
+            _check_interval(self.trainer, len(loader))
+        return loader
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Development batches; none where a corpus is split without a development part, or where its documents have no examples."""
@@ -301,6 +308,17 @@ class ExtractionDataModule(pl.LightningDataModule):
     def schema_of(self, corpus: str) -> Schema:
         """The schema of a corpus by name."""
         return self.corpora[corpus].schema
+
+
+def _check_interval(trainer: pl.Trainer, batches: int) -> None:
+    """Hold the batches between two validations against those of an epoch, which nobody knows before the data are read."""
+    interval, limit = trainer.val_check_interval, trainer.limit_train_batches
+    number = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    if isinstance(interval, int) and interval > number and trainer.check_val_every_n_epoch is not None and trainer.limit_val_batches:
+        raise SettingError(
+            f"trainer.val_check_interval is {interval}, but an epoch has {number} batches; give fewer or a share of an epoch such as 0.5,"
+            " or trainer.check_val_every_n_epoch: null, which counts batches over epochs"
+        )
 
 
 def _packing(examples: Sequence[InstructionExample]) -> Callable[[int, float, int | str], list[list[int]]]:
