@@ -6,6 +6,7 @@ what no later check could explain (a missing axis, a wrong order, broken YAML) i
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ _ROOT, _CORPUS_ROOT = "--data.root", "--data.corpora.init_args.root"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CLASSES = {"model": "task", "data.task": "task", "data.corpora": "data"}
 """Key that holds a class -> the folder of the configurations that name it."""
-_SECTIONS = {"trainer", "data", *_CLASSES}
+_GROUPS = {"trainer", "data", "evaluation", "predictions", "checkpoints", "patience", "interruption"}
+_SECTIONS = {*_GROUPS, *_CLASSES}
 _STAGES = {"entities", "relations"}
-_DEEPEST = 100
+_DEEPEST, _LARGEST = 100, 100_000
 
 
 class Chain:
@@ -96,14 +98,20 @@ class Chain:
         expected = "settings such as trainer: {max_epochs: 3}"
         try:
             text = read_text(path)
-            if _depth(text) > _DEEPEST:  # before anything recursive sees it
-                raise FileFormatError(path, 0, "nested too deeply", expected=expected)
+            if problem := _unbounded(text):  # before anything recursive sees it
+                raise FileFormatError(path, 0, problem, expected=expected)
             node = yaml.compose(text, Loader=_LOADER)
+            with contextlib.suppress(ValueError):  # dates that are none are words for jsonargparse
+                _LOADER(text).get_single_data()
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
-            raise FileFormatError(path, mark.line + 1 if mark else 0, "not YAML", expected=expected) from None
+            raise FileFormatError(path, mark.line + 1 if mark else 0, "not YAML, or no plain one", expected=expected) from None
         if not isinstance(node, yaml.MappingNode):
             raise FileFormatError(path, 0, "no settings in it", expected=expected)
+        if strange := [name for name, _ in node.value if not name.tag.endswith((":str", ":merge"))]:
+            raise FileFormatError(
+                path, strange[0].start_mark.line + 1, "a number or the like in place of a setting's name", expected=expected
+            )
         self._walk(path, node, "", given)
 
     def _walk(self, path: Path, node: Any, key: str, given: str) -> None:
@@ -111,6 +119,8 @@ class Chain:
         if not isinstance(node, yaml.MappingNode):
             if key in _SECTIONS and node.tag.endswith(":null"):
                 raise FileFormatError(path, node.start_mark.line + 1, f"{key} is empty", remedy="leave it out, or set something in it")
+            if key in _GROUPS and not node.tag.endswith(":str"):  # jsonargparse leaves it out without a word
+                raise FileFormatError(path, node.start_mark.line + 1, f"{key} holds no settings", expected=f"{key}: {{NAME: VALUE}}")
             self._whole.add(key)
             if key == _plain(_ROOT.removeprefix("--")) and isinstance(node, yaml.ScalarNode):
                 self._root = "" if node.tag.endswith(":null") else str(node.value)
@@ -152,18 +162,34 @@ class Chain:
         )
 
 
-def _depth(text: str) -> int:
-    """How deep lists and mappings of a YAML text lie in each other; counted from events, which no depth can harm."""
-    depth = deepest = 0
+def _unbounded(text: str) -> str | None:
+    """Why a YAML text is too deep or too large, or None; found from events, which no depth and no alias can harm."""
+    known: dict[str, tuple[int, int]] = {}  # anchor -> nodes, height
+    under_way: list[tuple[str | None, int, int]] = []
     for event in yaml.parse(text, Loader=_LOADER):
+        size, height = 1, 0
         if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            deepest = max(deepest, depth)
-            if depth > _DEEPEST:
-                break
+            under_way.append((event.anchor, 1, 0))
+            known.pop(event.anchor or "", None)
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in known and any(anchor == event.anchor for anchor, _, _ in under_way):
+                return "an alias stands inside of what it stands for"
+            size, height = known.get(event.anchor or "", (1, 0))
         elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-    return deepest
+            anchor, size, height = under_way.pop()
+            known |= {anchor: (size, height)} if anchor else {}
+        elif isinstance(event, yaml.ScalarEvent):
+            known |= {event.anchor: (1, 0)} if event.anchor else {}
+        else:
+            continue
+        if len(under_way) + height > _DEEPEST:
+            return "nested too deeply"
+        if under_way and not isinstance(event, yaml.CollectionStartEvent):
+            anchor, before, above = under_way[-1]
+            under_way[-1] = (anchor, before + size, max(above, height + 1))
+            if before + size > _LARGEST:
+                return f"more than {_LARGEST:,} values, with what aliases stand for"
+    return None
 
 
 def _plain(key: str) -> str:

@@ -82,7 +82,8 @@ def check_end(checkpoint: Mapping[str, Any], given: Mapping[str, Plain]) -> None
     Raises:
         SettingError: It lies in the past.
     """
-    steps, epochs = int(checkpoint["global_step"]), int(checkpoint["epoch"])  # the epoch that was under way
+    steps, epochs = int(checkpoint["global_step"]), int(checkpoint["epoch"])  # that of the epoch which was under way, from 0
+    epochs += bool(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"])
     for name, done in (("max_steps", steps), ("max_epochs", epochs)):
         end = given.get(f"trainer.{name}")
         if isinstance(end, int) and 0 <= end < done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from argparse import Namespace
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clinical_ie.errors import SettingError
+from clinical_ie.errors import SettingError, printable
 from clinical_ie.strategies.checkpoint_names import BEST, LAST
 
 CONFIG = "config.yaml"
@@ -58,6 +59,18 @@ class RunDirectory:
         if not path.exists():
             raise SettingError(f"{path}: no such checkpoint; has this run been trained?")
         return path
+
+    def check_writable(self) -> None:
+        """Make sure that the folder can be made or written to; nothing is touched.
+
+        Raises:
+            SettingError: It cannot, or it is no folder.
+        """
+        there = next((place for place in (self.path, *self.path.absolute().parents) if os.path.lexists(place)), Path("/"))
+        if not there.is_dir():
+            raise SettingError(f"--run_dir={printable(self.path)}: {printable(there)} is a file; --run_dir names a folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise SettingError(f"--run_dir={printable(self.path)}: {printable(there)} cannot be written to; give a folder of your own")
 
     def holds_checkpoints(self) -> bool:
         """Whether something was trained here."""

@@ -20,7 +20,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 from clinical_ie.callbacks.checkpoints import Checkpoints, Patience
 from clinical_ie.callbacks.evaluation import Evaluation
@@ -116,8 +115,10 @@ class TrainingCLI(LightningCLI):
             )
         self.directory = RunDirectory(Path(config.run_dir)) if config.run_dir else cast("RunDirectory", own)
         self.source = own or self.directory
-        if self.directory.path.exists() and not self.directory.path.is_dir():
-            raise SettingError(f"{self.directory.path} is a file; --run_dir names a folder")
+        if self.subcommand != "predict" or not config.output:  # a run that only others may write to can annotate
+            self.directory.check_writable()
+        if self.subcommand != "predict":
+            Results.load(self.directory.results)  # scores are added to it in the end
         self._place(config)
         if self.subcommand == "predict" and config.output:
             config.predictions.output = config.output
@@ -130,7 +131,7 @@ class TrainingCLI(LightningCLI):
         check_numbers(self.settings)
         check_extent(self.settings, str(self.subcommand))
         self.changes: list[str] = []
-        occupied = getattr(rank_zero_only, "rank", 0) == 0 and self.directory.holds_checkpoints()
+        occupied = self.directory.holds_checkpoints()  # on every rank: none writes a checkpoint before all have come past here
         if config.ckpt_path:
             checkpoint = read_checkpoint(config.ckpt_path)
             if occupied and Path(config.ckpt_path).resolve().parent != self.directory.checkpoints.resolve():
@@ -174,9 +175,13 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A trainer with the run directory's logger and callbacks."""
-        logger = TensorBoardLogger(save_dir=str(self.directory.path), name="tensorboard", version="", default_hp_metric=False)
         given = self._get(self.config_init, "trainer")
-        kwargs["logger"] = logger if given.get("logger") is None else given["logger"]
+        kwargs["logger"] = given.get("logger")
+        if self.subcommand == "predict":
+            kwargs["logger"] = False  # there is nothing to log
+        elif kwargs["logger"] is None:
+            place = str(self.directory.path)
+            kwargs["logger"] = TensorBoardLogger(save_dir=place, name="tensorboard", version="", default_hp_metric=False)
         kwargs["plugins"] = [*(given.get("plugins") or []), AtomicCheckpointIO()]
         kwargs["use_distributed_sampler"] = False  # the batch sampler shards by itself and is the same on every start
         callbacks = list(given.get("callbacks") or [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -117,14 +118,11 @@ def test_a_wrong_order_is_explained(given: list[str], said: str) -> None:
         ("trainer:\n  max_epochs: 1\n  max_epochs: 2\n", "own.yaml:3: max_epochs is set twice"),
         ("data:\n  task: null\n", "own.yaml:2: data.task is empty"),
         ("trainer: " + "[" * 100_000, "nested too deeply"),
-        ("trainer: &a [*a]\n", ""),
+        ("trainer: &a [*a]\n", "an alias stands inside of what it stands for"),
     ],
 )
 def test_files_that_are_no_configurations(text: str, said: str, tmp_path: Path) -> None:
     own = written(tmp_path, text)
-    if not said:
-        Chain([*SHORT, *own])
-        return
     with pytest.raises(FileFormatError) as refused:
         Chain([*SHORT, *own])
     assert said in str(refused.value)
@@ -140,3 +138,28 @@ def test_nothing_behind_c() -> None:
     for given in (["-c"], ["-c", "--run_dir=x"]):
         with pytest.raises(InputError, match="expected a configuration behind it"):
             Chain(given)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trainer: &a {max_epochs: 1, callbacks: *a}", "an alias stands inside of what it stands for"),
+        ("a: &a0 {x: 1}\n" + "".join(f"b{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}}}\n" for n in range(1, 40)), "more than 100,000 values"),
+        ("a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{x: *a{n - 1}}}\n" for n in range(1, 2000)), "nested too deeply"),
+        ("trainer: {callbacks: [" + "[" * 5000 + "]" * 5000 + "]}", "nested too deeply"),
+        ("\n1: 2", ":2: a number or the like in place of a setting's name"),
+        ("trainer:\n  max_epochs: 1\n  ? [a, b]\n  : 3", ":3: not YAML, or no plain one"),
+        ("trainer: !!python/object:os.system {}", ":1: not YAML, or no plain one"),
+        ("trainer: 3", ":1: trainer holds no settings; expected trainer: {NAME: VALUE}"),
+        ("evaluation: [a]", ":1: evaluation holds no settings"),
+        ("data: []", ":1: data holds no settings"),
+    ],
+)
+def test_yaml_that_holds_no_settings(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=re.escape(message)):
+        Chain([*SHORT, *written(tmp_path, text)])
+
+
+def test_anchors_and_merges_are_read(tmp_path: Path) -> None:
+    text = "trainer: &a {max_epochs: 1}\npatience:\n  <<: {epochs: 3}\nevaluation: {rules: &r n2c2-2018, again: [*r, 2020-99-99]}\n"
+    assert Chain([*SHORT, *written(tmp_path, text)]).has("patience.epochs")

@@ -52,6 +52,15 @@ def test_a_run_directory_is_wanted(arguments: Arguments, tmp_path: Path, capsys:
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert main(arguments("fit", tmp_path / "file")) == 2
     assert "is a file" in capsys.readouterr().err
+    assert main(arguments("fit", tmp_path / "file" / "run")) == 2
+    assert "/file is a file" in capsys.readouterr().err
+
+
+def test_damaged_results_are_refused_before_training(arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "results.json").write_text("{", encoding="utf-8")
+    assert main(arguments("fit", tmp_path)) == 2
+    assert "results.json: not a results file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
 def test_weights_for_other_types_are_refused(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,7 +58,7 @@ def one_note_less(corpus: str, target: Path) -> str:
         (["--trainer.precision=bf16-mixed"], "trainer.precision: 32-true -> bf16-mixed"),
         (["--checkpoints.monitor=dev/entities/lenient_f1"], "checkpoints.monitor: none -> dev/entities/lenient_f1"),
         (["--model.init_args.peft=peft.LoraConfig"], "model.init_args.peft.class_path: none -> peft.LoraConfig"),
-        (["--trainer.max_epochs=1"], "trainer.max_epochs is 1, but the checkpoint has 2 behind it"),
+        (["--trainer.max_epochs=2"], "trainer.max_epochs is 2, but the checkpoint has 3 behind it"),
     ],
 )
 def test_a_changed_setting_is_refused_by_name(more: list[str], named: str, finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

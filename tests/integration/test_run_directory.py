@@ -108,7 +108,9 @@ def test_test_and_predict_from_the_run_directory(finished_run: Path, tmp_path: P
     assert brat.read(finished_run / "predictions" / "predict" / "demo") == [found], "another ward's annotations stay"
     assert main([*given, f"--output={tmp_path / 'notes' / 'out'}"]) == 2
     assert "among the notes that are read" in capsys.readouterr().err
+    before = {path: path.stat().st_mtime_ns for path in finished_run.rglob("*")}
     assert main([*given, f"--output={tmp_path / 'out'}"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in finished_run.rglob("*")} == before  # so that others' runs can be used
     assert [document.text for document in brat.read(tmp_path / "out" / "demo")] == ["Lives alone."]
     assert main(["validate", "-c", str(finished_run / "config.yaml")]) == 0
     splits = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))["splits"]
