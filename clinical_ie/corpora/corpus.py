@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from clinical_ie.files import read_text
 from clinical_ie.formats import brat
 from clinical_ie.formats.brat.offsets import CHARACTERS
 from clinical_ie.formats.findings import Findings
+from clinical_ie.formats.folders import find_file
 from clinical_ie.schema import EntityType, Schema
 
 _NOT_IN_FILE_NAMES = frozenset('/\\:*?"<>|')
@@ -202,9 +202,8 @@ class BratCorpus(Corpus):
     def source(self, document_id: str, annotation_id: str = "") -> tuple[str, int]:
         """The ``.ann`` file and the record's line."""
         if self._last_source[0] != document_id:  # many findings of one document come one after the other
-            names = [unicodedata.normalize(form, document_id) for form in ("NFC", "NFD")]  # ids are NFC, names of files may be either
-            stem = [folder / name for paths in self.folders().values() for folder in paths for name in names]
-            file = next((path for path in (Path(f"{path}{end}") for path in stem for end in (".ann", ".ANN")) if path.is_file()), None)
+            found = (find_file(folder, document_id, ".ann") for paths in self.folders().values() for folder in paths)
+            file = next(filter(None, found), None)
             lines = read_text(file).split("\n") if file else []
             numbers = {line.partition("\t")[0]: number for number, line in reversed(list(enumerate(lines, 1))) if "\t" in line}
             self._last_source = document_id, str(file or document_id), numbers

@@ -46,6 +46,19 @@ def find_files(folder: Path | str, endings: Collection[str], findings: Findings)
     return {name: walk.files[name] for name in sorted(walk.files)}
 
 
+def find_file(folder: Path, document_id: str, ending: str) -> Path | None:
+    """The file of one document, its ending in small letters or capitals; None where there is none.
+
+    Ids have Unicode's form NFC, names of files either form.
+    """
+    for form in ("NFC", "NFD"):
+        stem = folder / unicodedata.normalize(form, document_id)
+        for path in (Path(f"{stem}{ending}"), Path(f"{stem}{ending.upper()}")):
+            if path.is_file():
+                return path
+    return None
+
+
 def find_folders(folder: Path | str) -> list[str]:
     """Sub-folders at any depth, relative to the folder and in the order of the walk.
 

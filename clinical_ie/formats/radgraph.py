@@ -42,6 +42,8 @@ def read(path: Path | str, findings: Findings | None = None, *, labeler: str = "
     documents = []
     for name in reports.data:
         try:
+            if not name:
+                raise MalformedDataError("", "a report's id is empty", expected="at least one character")
             documents.append(_document(name, Fields(reports.data[name], shown(name)), findings, path, labeler))
         except (MalformedDataError, DocumentError) as error:
             problem = error.found if isinstance(error, MalformedDataError) else str(error)

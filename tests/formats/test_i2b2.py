@@ -248,3 +248,9 @@ def test_quotes_and_bars_in_covered_texts(tmp_path: Path) -> None:
     )  # fmt: skip
     i2b2.write([document], tmp_path)
     assert i2b2.read(tmp_path) == [document]
+
+
+def test_accents_of_file_names_in_either_form(tmp_path: Path) -> None:
+    (tmp_path / "e\u0301.txt").write_text("pain .\n")
+    (tmp_path / "\u00e9.con").write_text('c="pain" 1:0 1:0||t="problem"\n')
+    assert [(document.id, len(document.entities)) for document in i2b2.read(tmp_path)] == [("\u00e9", 1)]

@@ -140,3 +140,9 @@ def test_a_mention_that_a_line_end_breaks_is_written_whole(tmp_path: Path) -> No
     radgraph.write([document], tmp_path / "out.json")
     (again,) = radgraph.read(tmp_path / "out.json")
     assert again.entities == (Entity("T1", "OBS-DP", Span.of(0, 22)),)
+
+
+def test_a_report_without_an_id_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"": {"text": "Heart", "entities": {}}}')
+    with pytest.raises(FileFormatError, match="id is empty"):
+        radgraph.read(tmp_path / "a.json")

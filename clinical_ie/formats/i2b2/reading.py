@@ -10,7 +10,7 @@ from pathlib import Path
 from clinical_ie.document import Attribute, Document, Entity, Relation, Span
 from clinical_ie.errors import InputError
 from clinical_ie.formats.findings import Findings
-from clinical_ie.formats.folders import Files, find_files, text_of
+from clinical_ie.formats.folders import Files, find_file, find_files, text_of
 from clinical_ie.formats.i2b2.grid import ASSERTION, Grid
 
 # The covered text may hold quotes and anything else, so what stands behind it is looked for from the right.
@@ -76,9 +76,8 @@ def read(folder: Path | str, findings: Findings | None = None, *, texts: Path | 
 def beside_text(name: str, root: Path, base: Path, ending: str) -> Path | None:
     """The ``.con``, ``.rel`` or ``.ast`` file of a text, in its folder or beside the text."""
     for folder in (*(root / inside for inside in _FOLDERS[ending]), base, root):
-        for candidate in (folder / f"{name}{ending}", folder / f"{name}{ending.upper()}"):
-            if candidate.is_file():
-                return candidate
+        if path := find_file(folder, name, ending):
+            return path
     return None
 
 
