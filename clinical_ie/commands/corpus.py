@@ -98,6 +98,8 @@ def convert(options: argparse.Namespace) -> int:
     target, source = Path(options.output), Path(options.dir) if options.dir else None
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise SettingError(f"{target} exists already; give a name that is free")
+    if options.corpus and options.source:
+        raise SettingError(f"--from {options.source} and --corpus {options.corpus}: a corpus knows its format; give one of the two")
     if options.corpus:
         splits: dict[str, list[Document]] = {
             split: documents for split, documents in _corpus(options).read_all(findings).items() if documents

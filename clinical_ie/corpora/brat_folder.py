@@ -37,7 +37,7 @@ class BratFolder(BratCorpus):
         test_share: Share held out for testing.
         split_seed: Seed of that choice.
         offsets: What the offsets of the files count: ``characters``, ``utf-16`` (code units, as Java and JavaScript count),
-            ``crlf-as-one``, ``without-bom``, or some of the last three joined by ``+``.
+            ``utf-8`` (bytes), ``crlf-as-one``, ``without-bom``, or some joined by ``+``.
     """
 
     name = "brat_folder"

@@ -231,3 +231,9 @@ def test_a_refused_split_leaves_nothing_of_those_before(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     assert corpus(*given, "--lenient") == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["test.json", "train.json"]
+
+
+def test_convert_takes_a_corpus_or_a_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["corpus", "convert", "--corpus", "demo", "--from", "jsonl", "--to", "brat", "--output", str(tmp_path / "out")]) == 2
+    assert "give one of the two" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

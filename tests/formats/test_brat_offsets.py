@@ -1,4 +1,4 @@
-"""Files whose offsets count UTF-16 units, a CRLF as one character, or no byte order mark."""
+"""Files whose offsets count UTF-16 units, bytes, a CRLF as one character, or no byte order mark."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def counted(prefix: str, rule: str) -> int:
         prefix = prefix.removeprefix("\ufeff")
     if "crlf-as-one" in rule:
         prefix = prefix.replace("\r\n", "\n")
+    if "utf-8" in rule:
+        return len(prefix.encode())
     return len(prefix.encode("utf-16-le")) // 2 if "utf-16" in rule else len(prefix)
 
 
@@ -42,6 +44,7 @@ def spans_of(words: tuple[str, ...] = WORDS) -> list[tuple[int, int]]:
 
 
 ALL_RULES = ["utf-16", "crlf-as-one", "without-bom", "utf-16+crlf-as-one", "utf-16+crlf-as-one+without-bom", "crlf-as-one+without-bom"]
+ALL_RULES += ["utf-8", "utf-8+crlf-as-one", "utf-8+without-bom"]
 
 
 @pytest.mark.parametrize("rule", ALL_RULES)
@@ -67,6 +70,14 @@ def test_the_rule_is_named_and_applied(rule: str) -> None:
 def test_a_wrong_option_is_told_as_well(rule: str) -> None:
     with pytest.raises(FileFormatError, match="read it with offsets: characters"):
         brat.parse("d", TEXT, records(TEXT, spans_of(), "characters"), offsets=rule)
+
+
+def test_bytes_behind_an_accent() -> None:
+    text = "\u00c5ngstr\u00f6m aspirin \u00c4rzte lisinopril"
+    spans = [(text.index(word), text.index(word) + len(word)) for word in ("aspirin", "lisinopril")]
+    with pytest.raises(FileFormatError, match=r"count bytes of UTF-8: .*--offsets utf-8"):
+        brat.parse("d", text, records(text, spans, "utf-8"))
+    assert [Positions(text, "utf-8").character(offset) for offset in (0, 1, 2, 10)] == [0, 0, 1, 8]
 
 
 def test_offsets_behind_the_end_are_explained_too() -> None:
@@ -120,7 +131,7 @@ def test_a_fragment_that_ends_inside_a_character_is_refused() -> None:
 
 def test_rules_by_name() -> None:
     assert [check_rule(rule) for rule in (*RULES, *ALL_RULES)]
-    for wrong in ("", "utf16", "characters+utf-16", "utf-16+"):
+    for wrong in ("", "utf16", "characters+utf-16", "utf-16+", "utf-16+utf-8"):
         with pytest.raises(SettingError, match="crlf-as-one"):
             check_rule(wrong)
         with pytest.raises(SettingError):

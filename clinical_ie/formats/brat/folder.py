@@ -25,8 +25,8 @@ def read(
         findings: Collects what is wrong; strict when left out.
         texts: Document id -> text, for folders of ``.ann`` files without ``.txt`` beside them
             (a system's output); files whose id is not among them need a text of their own.
-        offsets: What the offsets of the files count: ``characters``, ``utf-16`` (code units), ``crlf-as-one``,
-            ``without-bom``, or some of the last three joined by ``+``.
+        offsets: What the offsets of the files count: ``characters``, ``utf-16`` (code units), ``utf-8`` (bytes),
+            ``crlf-as-one``, ``without-bom``, or some joined by ``+``.
 
     Raises:
         InputError: No such folder, or none of its files can be read as BRAT.

@@ -1,9 +1,9 @@
 """Files whose offsets do not count characters: what they count, and how that is found out.
 
-Java and JavaScript programs count UTF-16 code units, so that everything behind an emoji is off by one; programs that
-translate line ends count a CRLF as one; programs that drop a byte order mark do not count it. The covered text of
-the mentions bears witness: where it disagrees with the text under one rule and agrees under another, the other rule is the one
-that the file was written by.
+Java and JavaScript programs count UTF-16 code units, so that everything behind an emoji is off by one; programs in C, Go and
+the like often count bytes, so that everything behind an accent is; programs that translate line ends count a CRLF as one;
+programs that drop a byte order mark do not count it. The covered text of the mentions bears witness: where it disagrees with
+the text under one rule and agrees under another, the other rule is the one that the file was written by.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from clinical_ie.formats.findings import Findings
 CHARACTERS = "characters"
 _PARTS = {
     "utf-16": "count UTF-16 code units",
+    "utf-8": "count bytes of UTF-8",
     "crlf-as-one": "count CR and LF as one character",
     "without-bom": "do not count the byte order mark",
 }
 RULES = (CHARACTERS, *_PARTS)
-"""What offsets may count; rules but the first can be joined by ``+``."""
+"""What offsets may count; rules but the first can be joined by ``+``, one of a kind."""
+_UNITS = {"utf-16", "utf-8"}
 _MENTION = re.compile(r"T\S+\t\S+ ([0-9]+ [0-9]+(?:;[0-9]+ [0-9]+)*)\t(.*)", re.DOTALL).fullmatch
 _DIGITS = 18
 """Of the longest number that may be an offset."""
@@ -36,8 +38,9 @@ def check_rule(rule: str) -> str:
     Raises:
         SettingError: There is no such rule.
     """
-    if rule != CHARACTERS and not set(rule.split("+")) <= set(_PARTS):
-        raise SettingError(f"offsets {rule!r}: expected one of {', '.join(RULES)}, or some of the last three joined by +")
+    if rule != CHARACTERS and (not set(rule.split("+")) <= set(_PARTS) or _UNITS.issubset(rule.split("+"))):
+        joined = "crlf-as-one and without-bom can be joined to another by +"
+        raise SettingError(f"offsets {rule[:100]!r}: expected one of {', '.join(RULES)}; {joined}")
     return rule
 
 
@@ -75,21 +78,25 @@ class Positions:
         last = len(self.table) - 1
         if offset > last:
             return self.length + offset - last
-        return self.table[offset] if self.table[offset] >= 0 else self.table[offset - 1]
+        while self.table[offset] < 0:
+            offset -= 1
+        return self.table[offset]
 
 
 def _table(text: str, parts: frozenset[str]) -> list[int]:
     """Offset of the file -> character; -1 in the middle of one."""
-    utf_16, crlf = "utf-16" in parts, "crlf-as-one" in parts
+    utf_16, utf_8, crlf = "utf-16" in parts, "utf-8" in parts, "crlf-as-one" in parts
     places: list[int] = []
     for index, sign in enumerate(text):
         if crlf and sign == "\n" and index and text[index - 1] == "\r":
             continue  # the CR before it stands for both
+        if not index and sign == "\ufeff" and "without-bom" in parts:
+            continue
         places.append(index)
-        if utf_16 and sign > "\uffff":
+        if utf_8 and sign > "\x7f":
+            places += [-1] * (1 + (sign > "\u07ff") + (sign > "\uffff"))
+        elif utf_16 and sign > "\uffff":
             places.append(-1)
-    if "without-bom" in parts and text.startswith("\ufeff"):
-        places.pop(0)
     return [*places, len(text)]
 
 
@@ -101,12 +108,18 @@ def better_rule(text: str, lines: Sequence[str], rule: str) -> tuple[str, int] |
     Returns:
         That rule and the line of the first mention that disagrees; None where there is no such rule or no need of one.
     """
-    present = {"utf-16": _has_pairs(text), "crlf-as-one": "\r\n" in text, "without-bom": text.startswith("\ufeff")}
+    present = {
+        "utf-16": _has_pairs(text),
+        "utf-8": not text.isascii(),
+        "crlf-as-one": "\r\n" in text,
+        "without-bom": text.startswith("\ufeff"),
+    }
     parts = [part for part in _PARTS if present[part]]
     failing = _disagreements(text, lines, rule) if parts else []
     if not failing:
         return None
-    others = [CHARACTERS, *("+".join(chosen) for size in range(1, len(parts) + 1) for chosen in combinations(parts, size))]
+    chosen = [one for size in range(1, len(parts) + 1) for one in combinations(parts, size) if not _UNITS.issubset(one)]
+    others = [CHARACTERS, *map("+".join, chosen)]
     left = {other: len(_disagreements(text, lines, other)) for other in others if other != rule}
     best = min(left, key=lambda other: left[other])
     return (best, failing[0]) if left[best] * 10 <= len(failing) else None
