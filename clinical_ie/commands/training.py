@@ -195,7 +195,7 @@ class TrainingCLI(LightningCLI):
         callbacks.append(ProgressBar() if kwargs["enable_progress_bar"] else ProgressLines())
         try:
             trainer: pl.Trainer = super().instantiate_trainer(**{**kwargs, "callbacks": callbacks})
-        except (TypeError, ValueError) as error:  # wrong names and numbers of devices, strategies and so on
+        except (TypeError, ValueError, ImportError) as error:  # wrong names and numbers of devices, what is not installed, and so on
             raise SettingError(f"trainer: {' '.join(str(error).split())}") from error
         return trainer
 

@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from clinical_ie.errors import SettingError
+from clinical_ie.models.folders import revision_of
 
 _LONG = 64
 """Characters of a value, entries of a table, above which a digest stands for it."""
@@ -52,7 +53,7 @@ class BaseIdentity:
         for key, tensor in sorted(weights.items()):
             digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        return cls(name, getattr(model.config, "_commit_hash", None), digest.hexdigest())
+        return cls(name, revision_of(name), digest.hexdigest())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""

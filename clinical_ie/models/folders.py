@@ -7,6 +7,7 @@ a model that was installed by pip is found offline.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from clinical_ie.models.gguf import convert_gguf
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+_LOG = logging.getLogger(__name__)
 _PACKAGE = "package:"
 _BERT_KEYS = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "type_vocab_size"}
 
@@ -46,6 +48,15 @@ def locate(name: str) -> str:
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise SettingError(f"{name}: no such folder; expected a local folder, a hub name or package:NAME/FOLDER")
     return name
+
+
+def revision_of(name: str) -> str | None:
+    """The revision of a hub model in the local cache; None of folders and files."""
+    from huggingface_hub import try_to_load_from_cache
+
+    folder = locate(name)
+    path = None if os.path.isdir(folder) else try_to_load_from_cache(folder, "config.json")
+    return Path(path).parent.name if isinstance(path, str) else None
 
 
 def load_config(folder: str) -> PreTrainedConfig:
@@ -80,36 +91,58 @@ def known_config(name: str) -> PreTrainedConfig:
 
 
 def _fetch(name: str) -> None:
-    """Get a hub model's configuration into the cache; ask once instead of for half a minute.
+    """Get a hub model's configuration into the cache, and find out whether there is a network.
+
+    Where there is none, what is in the cache is taken from there: otherwise each file of it would be asked for six times.
 
     Raises:
         SettingError: It is not in the cache, and the hub does not answer or has no such model.
     """
-    from huggingface_hub import constants, get_session, hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
     remedy = "give a local folder with --model.init_args.backbone, or fetch it once where there is a network (`hf download`)"
     try:
         hf_hub_download(name, "config.json", local_files_only=True)
+        is_cached = True
     except HFValidationError:
         raise SettingError(f"{name}: neither a folder nor the name of a hub model; {remedy}") from None
     except (OSError, ValueError):
-        if constants.HF_HUB_OFFLINE:
-            raise SettingError(f"{name}: not in the local cache, and HF_HUB_OFFLINE forbids to fetch it; {remedy}") from None
-    else:
+        is_cached = False
+    if constants.HF_HUB_OFFLINE:
+        if not is_cached:
+            raise SettingError(f"{name}: not in the local cache, and HF_HUB_OFFLINE forbids to fetch it; {remedy}")
         return
+    problem = _hub_problem(constants.ENDPOINT)
+    if is_cached:
+        if problem is not None:
+            _LOG.info(f"{name}: taken from the local cache, for the hub cannot be reached ({problem})")
+            constants.HF_HUB_OFFLINE = True
+        return
+    if problem is not None:
+        raise SettingError(
+            f"{name}: not in the local cache, and the hub cannot be reached ({problem}); {remedy}; HF_HUB_OFFLINE=1 says that there is no"
+            " network"
+        )
     try:
-        get_session().head(constants.ENDPOINT, timeout=5)  # the download itself would try six times
-        hf_hub_download(name, "config.json", etag_timeout=5)
+        hf_hub_download(name, "config.json")
     except GatedRepoError as error:
         raise SettingError(f"{name}: the hub wants its licence accepted and a token (`hf auth login`) first") from error
     except RepositoryNotFoundError as error:
         raise SettingError(f"{name}: the hub has no such model, or none that this token may see; {remedy}") from error
     except Exception as error:  # whatever the network's layers raise
-        raise SettingError(
-            f"{name}: not in the local cache, and the hub cannot be reached ({type(error).__name__}); {remedy}; HF_HUB_OFFLINE=1 says"
-            " that there is no network"
-        ) from error
+        raise SettingError(f"{name}: not in the local cache, and cannot be fetched ({type(error).__name__}); {remedy}") from error
+
+
+def _hub_problem(endpoint: str) -> str | None:
+    """Why the hub does not answer; None where it does. Asks once and waits five seconds."""
+    from huggingface_hub import get_session
+
+    try:
+        get_session().head(endpoint, timeout=5)
+    except Exception as error:  # whatever the network's layers raise
+        return type(error).__name__
+    return None
 
 
 def first_sentence(error: BaseException) -> str:

@@ -30,6 +30,7 @@ def line(capsys: pytest.CaptureFixture[str]) -> str:
         ("--trainer.devices=-3", "trainer: `devices`"),
         ("--trainer.devices=0", "not a valid input"),
         ("--trainer.accelerator=nonsense", "invalid accelerator name"),
+        ("--trainer.accelerator=tpu", "trainer: Requirement 'torch_xla"),
         ("--trainer.strategy=nonsense", "invalid strategy name"),
         ("--trainer.barebones=true", "trainer: `Trainer(barebones=True"),
         ("--trainer.profiler=nonsense", "profiler"),

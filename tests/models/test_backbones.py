@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import shutil
+import time
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from peft import LoraConfig
 from torch import nn
 
+from clinical_ie.data.tokenization import load_tokenizer
 from clinical_ie.errors import SettingError
 from clinical_ie.models.backbones import load_encoder
 from clinical_ie.models.encoder import Encoder
-from clinical_ie.models.folders import locate
+from clinical_ie.models.folders import known_config, locate
 from clinical_ie.models.learning_rates import depth_of, parameter_groups
 
 RATES = {"learning_rate": 1.0, "head_learning_rate": 7.0, "adapter_learning_rate": 5.0, "layer_decay": 0.5, "weight_decay": 0.1}
@@ -81,5 +85,39 @@ def test_hub_names_pass(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="cannot be loaded as an encoder"):
+    with pytest.raises(SettingError, match=r"no usable config\.json"):
         load_encoder(str(tmp_path))
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache, and a hub where nobody listens."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_hub_name_without_a_network_is_refused_at_once(offline: bool, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    begun = time.monotonic()
+    expected = "HF_HUB_OFFLINE forbids to fetch it" if offline else r"the hub cannot be reached \(ConnectError\)"
+    with pytest.raises(SettingError, match=f"^nobody/nothing: not in the local cache, and {expected}; give a local folder"):
+        known_config("nobody/nothing")
+    assert time.monotonic() - begun < 5, "asked once"
+
+
+def test_a_hub_model_in_the_cache_needs_no_network(hub: Path, tiny_bert: str) -> None:
+    """Without asking for each of its files again and again."""
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    model = hub / "models--nobody--tiny"
+    shutil.copytree(tiny_bert, model / "snapshots" / revision)
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text(revision, encoding="utf-8")
+    begun = time.monotonic()
+    encoder = Encoder("nobody/tiny", freeze=True)
+    assert load_tokenizer("nobody/tiny").is_fast
+    assert time.monotonic() - begun < 10
+    assert encoder.identity is not None
+    assert encoder.identity.revision == revision
