@@ -48,6 +48,8 @@ def resolve(name: str, within: str = "") -> Path:
     for packaged in (plain, f"{within}/{plain}"):
         if packaged in known:
             return folder() / f"{packaged}.yaml"
+    if (Path(name) / "config.yaml").is_file():
+        raise SettingError(f"{name} is a folder; name the file in it, {Path(name) / 'config.yaml'}")
     raise SettingError(f"{name}: no such file, and no packaged configuration of that name{_nearest(plain, within, known)}")
 
 

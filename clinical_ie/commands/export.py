@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from clinical_ie.commands.arguments import Parser
 from clinical_ie.commands.exported_prompts import PROMPTS, write_prompts
-from clinical_ie.errors import SettingError
-from clinical_ie.files import read_text, writing_folder
+from clinical_ie.commands.parse_errors import explain
+from clinical_ie.commands.run_directory import read_checkpoint
+from clinical_ie.corpora.yaml_file import YamlFile
+from clinical_ie.errors import FileFormatError, SettingError
+from clinical_ie.files import writing_folder
 from clinical_ie.models.folders import locate
 
 _BEST = "checkpoints/best.ckpt"
@@ -52,20 +53,22 @@ def load_run(run_dir: Path) -> Any:
 
     quieten()
     import lightning.pytorch as pl
-    import torch
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentError, ArgumentParser
 
     from clinical_ie.modules import InstructionGenerator
 
     config, best = run_dir / "config.yaml", run_dir / _BEST
     if not config.is_file() or not best.is_file():
         raise SettingError(f"{run_dir}: no finished run (expected config.yaml and {_BEST})")
-    given: Any = yaml.safe_load(read_text(config))["model"]
-    checkpoint = torch.load(best, map_location="cpu", weights_only=True)
+    given = _part(run_dir, "model")
+    checkpoint = read_checkpoint(best)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--model", type=pl.LightningModule)
     whole = {"class_path": given["class_path"], "init_args": {**given["init_args"], "schemas": checkpoint["schemas"]}}
-    model = parser.instantiate_classes(parser.parse_object({"model": whole})).model
+    try:
+        model = parser.instantiate_classes(parser.parse_object({"model": whole})).model
+    except ArgumentError as error:
+        raise SettingError(f"{config}: {explain(str(error), (), {})}") from None
     if not isinstance(model, InstructionGenerator):
         raise SettingError(f"{run_dir} is a run of {type(model).__name__}; only generators are exported")
     model.configure_model()
@@ -76,14 +79,33 @@ def load_run(run_dir: Path) -> Any:
 
 def load_task(run_dir: Path) -> Any:
     """The task of a generator's run: how it asks."""
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentError, ArgumentParser
 
     from clinical_ie.tasks.instruction import Instruction
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--task", type=Instruction)
-    given = yaml.safe_load(read_text(run_dir / "config.yaml"))["data"]["task"]
-    return parser.instantiate_classes(parser.parse_object({"task": given})).task
+    try:
+        return parser.instantiate_classes(parser.parse_object({"task": _part(run_dir, "data", "task")})).task
+    except ArgumentError as error:
+        raise SettingError(f"{run_dir / 'config.yaml'}: {explain(str(error), (), {})}") from None
+
+
+def _part(run_dir: Path, *keys: str) -> dict[str, Any]:
+    """The class and arguments of one part of a run.
+
+    Raises:
+        FileFormatError: ``config.yaml`` does not hold it.
+    """
+    config = run_dir / "config.yaml"
+    found = YamlFile(config, expected="the settings of a run").data
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or not isinstance(found.get("init_args"), dict) or not isinstance(found.get("class_path"), str):
+        raise FileFormatError(
+            config, 0, f"no {'.'.join(keys)} in it", expected="class_path and init_args, as `clinical-ie fit` writes them"
+        )
+    return found
 
 
 def base_of(model: Any) -> str:

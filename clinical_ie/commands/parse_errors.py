@@ -27,6 +27,7 @@ _GROUP = re.compile(r"Group '([^']+)' does not accept option '([^']+)'")
 _ATTRIBUTE = re.compile(r"module '([^']+)' has no attribute '([^']+)'")
 _EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value: (.*))?$")
 _REQUIRED = re.compile(r"""(?:Key|Parameter|Option) ["']([^"']+)["'] is required""")
+_REQUIRED_OF_CLASS = re.compile(r"the following arguments are required: (.+)")
 _NO_PATH = re.compile(r"Expected a dot import path string: (.*)")
 _NO_KIND = re.compile(r"Import path (\S+) does not correspond to a subclass of (\S+)")
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
@@ -61,6 +62,8 @@ def explain(message: str, options: Iterable[str], origins: Mapping[str, str]) ->
             return f"{_place(keys, origins)}: there is no class {found[1]}.{found[2]}{did_you_mean(found[2], _classes_of(found[1]))}"
         if found := _REQUIRED.search(line):
             return f"{_place(keys, origins)}: {found[1]} is missing" + (f"; {_short(classes[-1])} needs it" if classes else "")
+        if classes and (found := _REQUIRED_OF_CLASS.search(line)):
+            return f"{_place(keys, origins)}: {_short(classes[-1])} needs {found[1]}, which is missing"
         if found := _NO_PATH.search(line):
             near = did_you_mean(found[1], _classes_of(_HOMES.get(".".join(keys), "lightning.pytorch.callbacks")))
             return f"{_place(keys, origins)}: there is no class {_cut(found[1])}{near or ', expected the name of one with its module'}"

@@ -12,14 +12,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from clinical_ie.commands import configurations
 from clinical_ie.commands.arguments import Parser
+from clinical_ie.commands.resuming import check_stage_kept, flat
+from clinical_ie.corpora.yaml_file import YamlFile
 from clinical_ie.errors import FileFormatError, RunError, SettingError
-from clinical_ie.files import read_text, write_text
+from clinical_ie.files import write_text
 from clinical_ie.reports.prediction_folder import set_all_aside
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
@@ -81,11 +82,7 @@ def read_recipe(path: str) -> dict[str, list[str] | str]:
         FileFormatError: Stages other than these two.
         SettingError: A configuration file or folder does not exist.
     """
-    try:
-        data = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise FileFormatError(path, mark.line + 1 if mark else 0, "not YAML", expected="entities and relations") from None
+    data = YamlFile(path, expected="entities and relations").data
     if not isinstance(data, dict) or set(data) != set(STAGES) or not all(isinstance(value, list | str) for value in data.values()):
         raise FileFormatError(path, 0, "not a recipe", expected="entities and relations, each a list of files or the folder of a run")
     found: dict[str, list[str] | str] = {}
@@ -111,11 +108,17 @@ def _stage(stage: str, given: list[str] | str, run_dir: Path, more: Sequence[str
         return Path(given)
     folder = run_dir / stage
     done = Results.load(folder / "results.json")
+    chain = [part for file in given for part in ("-c", file)]
     if (folder / _BEST).exists() and "test" in done.splits:
+        asked = _command("fit", *chain, *more, f"--run_dir={folder}", "--print_config", captured=True)
+        saved = YamlFile(folder / "config.yaml", expected="the settings of a run").data
+        try:
+            check_stage_kept(flat(saved), flat(yaml.safe_load(asked)))
+        except SettingError as error:
+            raise SettingError(f"{stage}, {folder}: {error}") from None
         print(f"{stage}: {folder} is trained already", flush=True)
         return folder
     print(f"\nTraining {stage}; the run goes to {folder}", flush=True)
-    chain = [part for file in given for part in ("-c", file)]
     resumed = [f"--ckpt_path={folder / _LAST}"] if (folder / _LAST).exists() else []
     _command("fit", *chain, *more, f"--run_dir={folder}", *resumed)
     return folder
@@ -141,8 +144,8 @@ def _join(run_dir: Path, folders: dict[str, Path]) -> Results:
 
 def _annotate(run_dir: Path, texts: str, output: Path | None) -> int:
     config = run_dir / "config.yaml"
-    data: Any = yaml.safe_load(read_text(config))
-    if not isinstance(data, dict) or set(data) != set(STAGES):
+    data = YamlFile(config, expected="entities and relations").data
+    if not isinstance(data, dict) or set(data) != set(STAGES) or not all(isinstance(folder, str) for folder in data.values()):
         raise FileFormatError(
             config, 0, "not the configuration of a pipeline", expected="the --run_dir of a finished `clinical-ie pipeline`"
         )
@@ -169,14 +172,17 @@ def _annotate(run_dir: Path, texts: str, output: Path | None) -> int:
     return 0
 
 
-def _command(*arguments: str) -> None:
-    """Run one of our commands.
+def _command(*arguments: str, captured: bool = False) -> str:
+    """Run one of our commands; what it prints where that is captured.
 
     Raises:
         RunError: It failed; it has printed why.
     """
-    code = subprocess.run([sys.executable, "-m", "clinical_ie", *arguments], check=False).returncode
+    line = [sys.executable, "-m", "clinical_ie", *arguments]
+    done = subprocess.run(line, check=False, stdout=subprocess.PIPE if captured else None, encoding="utf-8")
+    code = done.returncode
     if code == 2:
         raise SettingError(f"`clinical-ie {arguments[0]}` refused its input (see above)")
     if code:
         raise RunError(f"`clinical-ie {arguments[0]}` stopped with exit code {code}; the same pipeline command goes on from there")
+    return str(done.stdout or "")

@@ -36,6 +36,9 @@ Paths are here because what lies behind them is compared by its content: documen
 by its weights and its tokenizer.
 """
 
+_ENDS = {"trainer.max_epochs", "trainer.max_steps", "patience.epochs"}
+"""When training ends: free, but it shows in the weights."""
+
 
 def flat(values: Any, prefix: str = "") -> dict[str, Plain]:
     """A nested configuration as ``a.b.0.c`` -> plain value."""
@@ -76,6 +79,28 @@ def check_settings_kept(saved: Mapping[str, Plain], given: Mapping[str, Plain]) 
         )
 
 
+def check_stage_kept(saved: Mapping[str, Plain], given: Mapping[str, Plain]) -> None:
+    """Hold the settings of a run that is finished and scored against those that are given for it now.
+
+    Args:
+        saved: From the run's ``config.yaml``.
+        given: Before defaults that depend on the machine are filled in.
+
+    Raises:
+        SettingError: Some changed that the run has been trained or scored with; names each, its old and its new value.
+    """
+    names = {name for settings in (saved, given) for name in settings if name.startswith("evaluation.")} | _ENDS
+    names |= compared(saved).keys() | compared(given).keys()
+    if given.get("trainer.precision") is None:
+        names.discard("trainer.precision")
+    if changed := [
+        f"{name}: {_shown(saved, name)} -> {_shown(given, name)}" for name in sorted(names) if saved.get(name) != given.get(name)
+    ]:
+        raise SettingError(
+            f"it is finished, but with other settings: {', '.join(changed)}; leave them as they were, or give another --run_dir"
+        )
+
+
 def check_end(checkpoint: Mapping[str, Any], given: Mapping[str, Plain]) -> None:
     """Hold the end of training that is asked for against what the run has behind it.
 
@@ -96,7 +121,7 @@ def taken_up(saved: Mapping[str, Plain], given: Mapping[str, Plain]) -> list[str
     """Changed settings that take effect and change what the weights become, each as ``name: old -> new``."""
     schedule = given.get("model.init_args.schedule")
     stretched = "" if schedule in (None, "constant") else f"; from here on the {schedule} schedule is that of the new end"
-    names = {"trainer.max_epochs": stretched, "trainer.max_steps": stretched, "patience.epochs": ""}
+    names = {name: "" if name == "patience.epochs" else stretched for name in sorted(_ENDS)}
     return [
         f"{name}: {_shown(saved, name)} -> {_shown(given, name)}{more}"
         for name, more in names.items()

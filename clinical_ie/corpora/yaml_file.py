@@ -20,15 +20,15 @@ class YamlFile:
 
     Args:
         path: The file.
+        expected: What should stand in it, for messages.
 
     Raises:
         FileFormatError: It is missing, not YAML, or holds a key twice.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, expected: str = "root, schema, ... of a BRAT corpus") -> None:
         self.path = path
         text = read_text(path)
-        expected = "root, schema, ... of a BRAT corpus"
         try:
             self._node = yaml.compose(text, Loader=yaml.SafeLoader)
             self.data: Any = yaml.safe_load(text)

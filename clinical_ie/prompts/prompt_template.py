@@ -61,6 +61,8 @@ class PromptTemplate:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             raise FileFormatError(path, mark.line + 1 if mark else 0, "not YAML", expected="a prompt template") from None
+        except (RecursionError, ValueError, TypeError, LookupError, AttributeError, OverflowError):  # depth; dates and tags that are none
+            raise FileFormatError(path, 0, "not YAML, or nested too deeply", expected="a prompt template") from None
         wanted = {*_WORDS, "version", "tasks", "formats", "type_rows"}
         if not isinstance(data, dict) or set(data) != wanted:
             differing = sorted(set(data) ^ wanted) if isinstance(data, dict) else ["everything"]

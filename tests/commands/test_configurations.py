@@ -40,6 +40,12 @@ def test_a_file_goes_before_a_packaged_configuration(monkeypatch: pytest.MonkeyP
     assert configurations.resolve("task/entity_tagging.yaml") == Path("task/entity_tagging.yaml")
 
 
+def test_the_folder_of_a_run_is_answered_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("trainer: {}", encoding="utf-8")
+    with pytest.raises(SettingError, match=r"is a folder; name the file in it, .*/config.yaml"):
+        configurations.resolve(f"{tmp_path}/")
+
+
 def test_recipes_need_not_name_their_folder() -> None:
     recipe = configurations.folder() / "pipeline" / "demo.yaml"
     assert configurations.resolve("demo", "pipeline") == configurations.resolve("pipeline/demo", "pipeline") == recipe

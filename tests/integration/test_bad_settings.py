@@ -35,6 +35,8 @@ Arguments = Callable[..., list[str]]
         (["--data.task=clinical_ie.tasks.EntityTaging"], "no class clinical_ie.tasks.EntityTaging; did you mean 'EntityTagging'?"),
         (["--data.task=clinical_ie.modules.EncoderTagger"], "clinical_ie.modules.EncoderTagger is no Task"),
         (["--model.peft=peft.LoraConfig", "--model.peft.rr=4"], "LoraConfig has no argument 'rr'; did you mean 'r'?"),
+        (["--trainer.callbacks+=EarlyStopping"], "--trainer.callbacks+: EarlyStopping needs monitor, which is missing"),
+        (["--trainer.logger=CSVLogger"], "--trainer.logger: CSVLogger needs save_dir, which is missing"),
         (["word"], "'word' is no option"),
         (["-c", "task/entity_taging"], "did you mean 'task/entity_tagging'?"),
         (["--trainer.limit_test_batches=1", "--trainer.max_epochs=1", "--data.eval_batch_budget=100"], "half annotated"),

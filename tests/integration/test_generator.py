@@ -129,6 +129,17 @@ def test_export_refuses_what_it_cannot_do(tmp_path: Path, finished_run: Path, ca
     assert main(["export", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
     assert main(["export", str(finished_run), "--output", str(tmp_path / "out")]) == 2
     assert "only generators" in capsys.readouterr().err
+    damaged = tmp_path / "run"
+    (damaged / "checkpoints").mkdir(parents=True)
+    (damaged / "checkpoints" / "best.ckpt").write_bytes(b"x")
+    for text, message in (
+        ("model: {a", "config.yaml:1: not YAML"),
+        ("model: 3", "config.yaml: no model in it"),
+        ("model: {class_path: clinical_ie.modules.InstructionGenerator, init_args: {}}", "best.ckpt: cut off, damaged or no checkpoint"),
+    ):
+        (damaged / "config.yaml").write_text(text, encoding="utf-8")
+        assert main(["export", str(damaged), "--output", str(tmp_path / "out")]) == 2
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

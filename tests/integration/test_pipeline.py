@@ -46,10 +46,10 @@ def stages_in_forks() -> Iterator[None]:
         assert line[:3] == [sys.executable, "-m", "clinical_ie"]
         code, printed = forked(*line[3:])
         print(printed)
-        return subprocess.CompletedProcess(line, code)
+        return subprocess.CompletedProcess(line, code, stdout=printed)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clinical_ie.commands.pipeline.subprocess", SimpleNamespace(run=run))
+        patch.setattr("clinical_ie.commands.pipeline.subprocess", SimpleNamespace(run=run, PIPE=subprocess.PIPE))
         yield
 
 
@@ -100,6 +100,23 @@ def test_a_finished_stage_is_not_trained_again(
     assert "trained already" in capfd.readouterr().out
     again = json.loads((finished / "results.json").read_text(encoding="utf-8"))
     assert again["splits"] == json.loads(results)["splits"]
+
+
+def test_other_settings_for_a_finished_stage_are_refused_by_name(
+    finished: Path, recipe: Path, tiny_bert: str, small_corpus: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (finished / "results.json").read_bytes()
+    more = ["--entities=--trainer.max_epochs=5", "--entities=--model.init_args.decoder=softmax"]
+    assert main(["pipeline", str(recipe), f"--run_dir={finished}", *options(tiny_bert, small_corpus), *more]) == 2
+    assert "model.init_args.decoder: crf -> softmax, trainer.max_epochs: 4 -> 5" in capsys.readouterr().err
+    assert (finished / "results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["entities: 3\nrelations: [a]\n", "entities: {a\n", "[" * 5000])
+def test_a_damaged_pipeline_annotates_nothing(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+    assert main(["pipeline", f"--run_dir={tmp_path}", f"--texts={tmp_path}"]) == 2
+    assert "config.yaml" in capsys.readouterr().err
 
 
 def test_texts_come_out_with_links(finished: Path, tmp_path: Path) -> None:
