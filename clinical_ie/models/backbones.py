@@ -35,12 +35,12 @@ def load_encoder(name: str, *, dropout: float | None = None) -> PreTrainedModel:
                     setattr(config, key, dropout)
         options = {}
         kind: Any = AutoModel._model_mapping[type(config)]
-        kind = kind[0] if isinstance(kind, tuple) else kind  # Funnel has two; the first gives every sub-word its own state again
+        kind = kind[0] if isinstance(kind, tuple) else kind  # of Funnel's two the first gives every sub-word a state
         if "add_pooling_layer" in inspect.signature(kind).parameters:  # an unused pooler would stop distributed training
             options["add_pooling_layer"] = False
         model: PreTrainedModel
-        model, report = AutoModel.from_pretrained(
-            folder, config=config, dtype=torch.float32, trust_remote_code=False, weights_only=True, output_loading_info=True, **options
+        model, report = kind.from_pretrained(
+            folder, config=config, dtype=torch.float32, weights_only=True, output_loading_info=True, **options
         )
     except (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         raise cannot_load(name, "an encoder", error) from error
