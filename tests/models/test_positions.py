@@ -66,5 +66,5 @@ def test_relative_positions_have_no_end(kind: Any, config: Any, tmp_path: Path) 
 def test_a_funnel_without_its_upper_half_is_refused(tmp_path: Path) -> None:
     """Such as funnel-transformer/small-base, which has a state for every other sub-word or fewer."""
     FunnelBaseModel(FUNNEL).save_pretrained(tmp_path)
-    with pytest.raises(SettingError, match="lacks .* weights of the encoder"):
+    with pytest.raises(SettingError, match=r"lacks .* weights of the encoder"):
         Encoder(str(tmp_path))

@@ -1,0 +1,55 @@
+"""What a finished pipeline takes its stages from, without training one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clinical_ie.commands import pipeline
+from clinical_ie.errors import FileFormatError
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What would have been run."""
+    found: list[tuple[str, ...]] = []
+    monkeypatch.setattr(pipeline, "_command", lambda *arguments: found.append(arguments))
+    return found
+
+
+def annotate(run_dir: Path) -> None:
+    assert pipeline.run(["pipeline", f"--run_dir={run_dir}", "--texts=notes"]) == 0
+
+
+def test_a_moved_pipeline_annotates_with_the_stages_inside_it(commands: list[tuple[str, ...]], tmp_path: Path) -> None:
+    before, after, elsewhere = tmp_path / "before", tmp_path / "after", tmp_path / "elsewhere"
+    stages = {"entities": before / "entities", "relations": elsewhere}
+    written = {stage: pipeline._named(folder, before) for stage, folder in stages.items()}
+    assert written == {"entities": "entities", "relations": str(elsewhere)}
+    before.mkdir()
+    (before / "config.yaml").write_text("".join(f"{stage}: {name}\n" for stage, name in written.items()), encoding="utf-8")
+    before.rename(after)
+    annotate(after)
+    entities, relations = commands
+    assert entities[:3] == ("predict", "-c", str(after / "entities" / "config.yaml"))
+    assert f"--ckpt_path={after / 'entities' / 'checkpoints' / 'best.ckpt'}" in entities
+    assert relations[:3] == ("predict", "-c", str(elsewhere / "config.yaml"))
+    assert f"--data.mentions={after / 'mentions' / 'predictions' / 'predict'}" in relations
+    assert not any(str(before) in argument for command in commands for argument in command)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("entities: [a\nrelations: b\n", r"config\.yaml:2: not YAML"),
+        ("entities: 1\nrelations: b\n", "not the configuration of a pipeline"),
+        ("entities: a\n", "not the configuration of a pipeline"),
+        ("", "not the configuration of a pipeline"),
+    ],
+)
+def test_what_is_no_pipeline_is_refused(content: str, message: str, commands: list[tuple[str, ...]], tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(content, encoding="utf-8")
+    with pytest.raises(FileFormatError, match=message):
+        annotate(tmp_path)
+    assert not commands
