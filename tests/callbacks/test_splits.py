@@ -27,7 +27,7 @@ def corpus(root: Path, **options: Any) -> BratFolder:
 def trainer(*corpora: Any, rank: int = 0) -> Any:
     documents = {part: {one.name: one.read(part) for one in corpora} for part in ("train", "dev", "test")}
     data = SimpleNamespace(corpora={one.name: one for one in corpora}, documents=documents)
-    return SimpleNamespace(datamodule=data, is_global_zero=rank == 0)
+    return SimpleNamespace(datamodule=data, is_global_zero=rank == 0, fast_dev_run=False)
 
 
 def fit(run: Path, *corpora: Any, rank: int = 0) -> None:

@@ -35,13 +35,13 @@ def accepts(grammar: Grammar, completion: str) -> bool:
         if not part:
             continue
         name = part.strip("</>")
-        if part.startswith("</") and name in grammar.types:
+        if name in grammar.types and part == f"</{name}>":
             mine = [place for place, (kind, _, _) in enumerate(opened) if kind == name]
             if not mine or opened[mine[-1]][1] >= len(copied) or copied.endswith(" ") or before == "open":
                 return False
             opened.pop(mine[-1])
             before = "close"
-        elif part.startswith("<") and name in grammar.types and part == f"<{name}>":
+        elif name in grammar.types and part == f"<{name}>":
             if len(copied) not in word_starts(flat) or any((kind, at) == (name, len(copied)) for kind, at, _ in opened):
                 return False
             opened.append((name, len(copied), len(said)))
