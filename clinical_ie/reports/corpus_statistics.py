@@ -67,7 +67,8 @@ def _overlaps(document: Document, layers: dict[str, str], found: Statistics) -> 
     ordered = sorted(document.entities, key=lambda entity: (entity.start, -entity.end))
     nested, crossing, same, in_layer = set(), set(), set(), set()
     for place, outer in enumerate(ordered):
-        for inner in ordered[place + 1 :]:
+        for following in range(place + 1, len(ordered)):
+            inner = ordered[following]
             if inner.start >= outer.end:
                 break
             if not outer.span.overlaps(inner.span):

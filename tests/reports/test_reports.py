@@ -129,3 +129,10 @@ def test_corpus_figures_of_little_and_of_odd_names(splits: dict[str, list[Docume
     page = (tmp_path / "f.html").read_text(encoding="utf-8")
     assert "[red]x" in page
     assert "[/b] $" in page
+
+
+def test_statistics_of_many_mentions_take_linear_time() -> None:
+    many = 60_000
+    entities = tuple(Entity(f"T{place}", "X", Span.of(2 * place, 2 * place + 1)) for place in range(many))
+    found = describe([Document("d", "a " * many, entities)], Schema((EntityType("X"),)))
+    assert (found.entities["X"], found.nested, found.crossing) == (many, 0, 0)
