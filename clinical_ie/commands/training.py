@@ -42,6 +42,7 @@ from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.errors import SettingError
 from clinical_ie.files import write_text, writing_folder
 from clinical_ie.modules import InstructionGenerator
+from clinical_ie.reports.prediction_folder import set_all_aside
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
 from clinical_ie.strategies.atomic_checkpoint import AtomicCheckpointIO
@@ -222,6 +223,8 @@ class TrainingCLI(LightningCLI):
             results.run, results.splits = run_cost(self.trainer, self.model, self.throughput, self.record, self.directory), {}
             results.run["seed"] = self._get(self.config, "seed_everything")
             results.write(path)
+            if (test := self.directory.path / "predictions" / "test").is_dir():
+                set_all_aside(test)  # with the scores: both are of the model before
             if isinstance(self.trainer.logger, TensorBoardLogger):
                 best = cast("Checkpoints", self.trainer.checkpoint_callback)
                 score = best.best_model_score
@@ -235,11 +238,10 @@ class TrainingCLI(LightningCLI):
         self._write_adapter()
         self._show()
         if self.trainer.is_global_zero:
-            test = self.directory.path / "predictions" / "test"
             print(f"Run:             {self.directory.path}/  (config.yaml, checkpoints/, tensorboard/)")
             print(f"Scores:          {self.directory.results}")
-            if test.is_dir():
-                print(f"Annotated notes: {test}/", flush=True)
+            if self._get(self.config, "test_after_fit"):
+                print(f"Annotated notes: {self.directory.path / 'predictions' / 'test'}/", flush=True)
 
     def after_test(self) -> None:
         """Print the scores and where they and the annotated notes are."""

@@ -90,6 +90,7 @@ def test_another_corpus_under_the_same_name_is_refused(
 def test_a_later_end_takes_effect_and_is_noted(run: Path, caplog: pytest.LogCaptureFixture) -> None:
     one = json.loads((run / "results.json").read_text(encoding="utf-8"))["run"]
     assert main(going_on(run, "--trainer.max_epochs=4", "--trainer.log_every_n_steps=5", "--test_after_fit=false")) == 0
+    assert not any(path.suffix == ".jsonl" for path in (run / "predictions" / "test").iterdir()), "annotations of the model before"
     two = json.loads((run / "results.json").read_text(encoding="utf-8"))["run"]
     assert (one["resumed"], two["resumed"]) == (0, 1)
     assert (one["epochs"], two["epochs"]) == (3, 4)
