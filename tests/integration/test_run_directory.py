@@ -85,7 +85,7 @@ def test_the_configuration_replays_the_run_alone(
     assert not any(phrase in printed for split in ("train", "dev", "test") for phrase in phrases_of(small_corpus, split))
     one, two = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (finished_run, replay))
     assert all(torch.equal(one["state_dict"][name], value) for name, value in two["state_dict"].items())
-    results = [json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"] for folder in (finished_run, replay)]
+    results = [json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"]["test"] for folder in (finished_run, replay)]
     assert results[0] == results[1]
 
 
