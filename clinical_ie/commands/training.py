@@ -181,7 +181,7 @@ class TrainingCLI(LightningCLI):
         if self.subcommand == "predict":
             kwargs["logger"] = False  # there is nothing to log
         elif kwargs["logger"] is None:
-            place = str(self.directory.path)
+            place = str(self.directory.path.absolute())  # its thread may write when the working directory is another
             kwargs["logger"] = TensorBoardLogger(save_dir=place, name="tensorboard", version="", default_hp_metric=False)
         kwargs["plugins"] = [*(given.get("plugins") or []), AtomicCheckpointIO()]
         kwargs["use_distributed_sampler"] = False  # the batch sampler shards by itself and is the same on every start

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,8 +49,14 @@ def arguments(tiny_bert: str, small_corpus: str) -> Arguments:
 
 
 @pytest.fixture(scope="session")
-def finished_run(arguments: Arguments, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three epochs, tested."""
+def trained_run(arguments: Arguments, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three epochs, tested; nobody writes into it."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
     assert main(arguments("fit", folder)) == 0
     return folder
+
+
+@pytest.fixture
+def finished_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the trained run for one test, so that no test depends on what another did to it."""
+    return Path(shutil.copytree(trained_run, tmp_path_factory.mktemp("runs") / "finished"))
