@@ -145,11 +145,16 @@ def test_what_is_known_or_stays_unknown_is_encoded_as_before(text: str) -> None:
     assert encoder.encode(text) == (encoding.ids, encoding.offsets)
 
 
-def test_a_note_of_symbols_takes_no_time_out_of_proportion() -> None:
-    import time
-
+def test_equal_words_of_a_note_are_encoded_anew_once(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Subwords(MINILM)
-    begin = time.perf_counter()
-    ids, _ = encoder.encode("☑aspirin " * 20_000)
-    assert len(ids) == 40_000 + 20_000 * (len(encoder.encode("aspirin")[0]) - 1)
-    assert time.perf_counter() - begin < 20
+    pieces = len(encoder.encode("aspirin")[0])
+    original, encoded = encoder._tokens, []
+
+    def counted(text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        encoded.append(text)
+        return original(text)
+
+    monkeypatch.setattr(encoder, "_tokens", counted)
+    text = "☑aspirin " * 20_000
+    assert len(encoder.encode(text)[0]) == 20_000 * (1 + pieces)
+    assert sorted(encoded, key=len) == ["☑", "aspirin", text]
