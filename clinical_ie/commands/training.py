@@ -231,6 +231,7 @@ class TrainingCLI(LightningCLI):
                 metrics = {"steps": self.trainer.global_step} | ({} if score is None else {f"best/{best.monitor}": float(score)})
                 shown = {name.replace(".", "/"): value for name, value in self.settings.items() if value is not None}
                 self.trainer.logger.log_hyperparams(shown, metrics)
+                self.trainer.logger.finalize("success")  # this opened a file of its own, whose thread would write when it likes
         if self._get(self.config, "test_after_fit"):
             self.trainer.test(
                 self.model, datamodule=self.datamodule, ckpt_path=str(self.directory.best()), weights_only=True, verbose=False
