@@ -8,7 +8,8 @@ from typing import Any, Literal, cast
 import lightning.pytorch as pl
 import torch
 
-from clinical_ie.data.datamodule import ExtractionDataModule, Part
+from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.data.documents import Part
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -109,11 +109,11 @@ def fingerprints(data: ExtractionDataModule) -> dict[str, list[Any]]:
     for part in ("train", "dev"):
         for corpus, documents in data.documents.get(part, {}).items():
             found[f"{part} documents of {corpus}"] = _digest(documents)
-        found[f"examples made of the {part} documents"] = _digest(data.examples.get(part, []))
+        found[f"examples made of the {part} documents"] = _digest(list(data.examples.get(part, [])))
     return found
 
 
-def _digest(things: list[Any]) -> list[Any]:
+def _digest(things: Collection[Any]) -> list[Any]:
     digest = hashlib.sha256()
     for thing in things:
         digest.update(repr(thing).encode())

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -16,24 +14,21 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from clinical_ie.corpora.corpus import Corpus
-from clinical_ie.corpora.views import keep
 from clinical_ie.data.batching import BudgetBatchSampler, packed_batches
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch, collator_for
+from clinical_ie.data.documents import DocumentReader, Part
+from clinical_ie.data.examples import Examples
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
-from clinical_ie.errors import SettingError, printable
-from clinical_ie.formats import brat, jsonl
+from clinical_ie.errors import SettingError
 from clinical_ie.formats.findings import Findings
-from clinical_ie.formats.folders import find_texts, text_of
 from clinical_ie.schema import Schema
-from clinical_ie.scoring.same_text import on_texts
 from clinical_ie.tasks.coverage import Coverage, count_words
 from clinical_ie.tasks.instruction import Instruction, InstructionExample
 from clinical_ie.tasks.task import Example, Source, Task
 
 _LOG = logging.getLogger(__name__)
-Part = Literal["train", "dev", "test", "predict"]
 
 
 class ExtractionDataModule(pl.LightningDataModule):
@@ -81,13 +76,12 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.batch_budget, self.eval_batch_budget = batch_budget, eval_batch_budget
         self.seed, self.texts, self.mentions, self.workers = seed, texts, mentions, workers
         self.packing, self.dev_documents = packing, dev_documents
-        if mentions is not None and not task.needs_mentions:
-            raise SettingError(f"data.mentions is {mentions}, but {type(task).__name__} starts from text alone")
         self.documents: dict[Part, dict[str, list[Document]]] = {}
         self.inputs: dict[Part, dict[str, list[Document]]] = {}
-        self.examples: dict[Part, list[Example]] = {}
+        self.examples: dict[Part, Examples] = {}
         self.coverage: dict[Part, dict[str, Coverage]] = {}
         self.findings = Findings(strict=not lenient)
+        self._reader = DocumentReader(task, self.findings, texts=texts, mentions=mentions, seed=seed)
         self._encoder: Subwords | None = None
         self._reported: Counter[str] = Counter()
         self.left_out: dict[tuple[Part, str], dict[str, int]] = {}
@@ -113,20 +107,22 @@ class ExtractionDataModule(pl.LightningDataModule):
 
     def _prepare(self, part: Part) -> None:
         self.documents[part], self.inputs[part], self.coverage[part] = {}, {}, {}
-        self.examples[part] = []
+        examples: list[Example] = []
+        most = self.dev_documents if part == "dev" and self._fitting else None
         for name, corpus in self.corpora.items():
             before = Counter(corpus.view.left_out)
-            documents = self._declared(corpus, self._read(corpus, part))
+            documents = self._reader.read(corpus, part, most)
             self.left_out[part, name] = dict(Counter(corpus.view.left_out) - before)
             source = Source(name, corpus.schema, self.encoder)
             coverage = Coverage(of="links" if self.task.finds == "relations" else "mentions")
             self.documents[part][name] = documents
-            inputs = self.inputs[part][name] = self._with_mentions(corpus, part, documents)
+            inputs = self.inputs[part][name] = self._reader.inputs(corpus, part, documents)
             self.coverage[part][name] = coverage
             for document in inputs:
                 if self.encoder.unknown_id is not None:
                     count_words(coverage, document, *self.encoder.encode(document.text), self.encoder.unknown_id)
-                self.examples[part] += self.task.examples(document, source, coverage, training=part == "train")
+                examples += self.task.examples(document, source, coverage, training=part == "train")
+        self.examples[part] = Examples(examples)
         self._tell(part)
         needed = part != "dev" or (self.trainer is not None and self.trainer.state.fn == "validate")
         number = sum(len(documents) for documents in self.documents[part].values())
@@ -139,72 +135,6 @@ class ExtractionDataModule(pl.LightningDataModule):
                 f"train: {number} documents of {', '.join(self.corpora)}, but {kind} can learn from none of them;"
                 f" do they hold {'mentions that the schema lets be joined' if self.task.finds == 'relations' else 'any text'}?"
             )
-
-    def _with_mentions(self, corpus: Corpus, part: Part, documents: list[Document]) -> list[Document]:
-        """What the task starts from: the documents, or the same texts with the mentions that another model found.
-
-        Raises:
-            SettingError: Mentions are needed and there are none.
-            InputError: They are of other texts.
-        """
-        if not self.task.needs_mentions:
-            return documents
-        if self.mentions is None:
-            if part == "predict":
-                raise SettingError(
-                    f"{type(self.task).__name__} needs mentions to link: give --data.mentions, the predictions of an entity model"
-                    " (RUN/predictions/predict)"
-                )
-            return documents
-        if part in ("train", "dev"):
-            return documents
-        found = self._found(Path(self.mentions), corpus, documents)
-        if missing := [document.id for document in documents if document.id not in found]:
-            raise SettingError(
-                f"data.mentions is {self.mentions}: no mentions of {len(missing)} of {len(documents)} documents of corpus {corpus.name}"
-                f" (first: {printable(missing[0])}); predict mentions on the same notes first"
-            )
-        inputs = [Document(document.id, document.text, found.pop(document.id).entities) for document in documents]
-        if found:
-            _LOG.info(f"{part}: {corpus.name}, mentions of {len(found)} other documents are not used")
-        return self._declared(corpus, inputs)
-
-    def _found(self, folder: Path, corpus: Corpus, documents: list[Document]) -> dict[str, Document]:
-        """What another model found in documents of a corpus, by their ids.
-
-        Raises:
-            SettingError: No predictions there.
-            InputError: They are of other texts.
-        """
-        lines, notes = folder / f"{corpus.name}.jsonl", folder / corpus.name
-        if not lines.is_file() and not notes.is_dir():
-            expected = f"expected {lines.name} or a folder {notes.name}, as in RUN/predictions/test"
-            problem = "no predictions of this corpus there" if folder.is_dir() else "not a folder" if folder.exists() else "no such folder"
-            raise SettingError(f"data.mentions is {folder}: {problem}; {expected}")
-        read = jsonl.read(lines, self.findings) if lines.is_file() else brat.read(notes, self.findings)
-        texts = {document.id: document.text for document in documents}
-        return {document.id: document for document in on_texts(read, texts, str(folder), self.findings)}
-
-    def _declared(self, corpus: Corpus, documents: list[Document]) -> list[Document]:
-        """The documents without types that the schema does not declare; no model could ever find those.
-
-        Raises:
-            SettingError: There are such types, and the reader is strict.
-        """
-        declared = set(corpus.schema.entity_names)
-        found = []
-        for document in documents:
-            strange = [entity for entity in document.entities if entity.type not in declared]
-            if strange and self.findings.strict:
-                raise SettingError(
-                    f"{corpus.name}, document {document.id}: {strange[0].id} has type {strange[0].type}, which the schema does not"
-                    " declare; add it, or name the types that are wanted in entity_types"
-                )
-            for entity in strange:
-                where = corpus.source(document.id, entity.id)
-                self.findings.error(*where, "undeclared-type", f"{entity.id} has type {entity.type}, which the schema does not declare")
-            found.append(keep(document, [e for e in document.entities if e.type in declared]) if strange else document)
-        return found
 
     @rank_zero_only
     def _tell(self, part: Part) -> None:
@@ -220,19 +150,6 @@ class ExtractionDataModule(pl.LightningDataModule):
         for code, count in sorted((counts - self._reported).items()):
             _LOG.info(f"{part}: {count} x {code} while reading")
         self._reported = counts
-
-    def _read(self, corpus: Corpus, part: Part) -> list[Document]:
-        if part != "predict":
-            documents = corpus.read(part, self.findings)
-            if part == "dev" and self.dev_documents is not None and self.dev_documents < len(documents) and self._fitting:
-                chosen = set(random.Random(self.seed).sample(range(len(documents)), self.dev_documents))
-                documents = [document for place, document in enumerate(documents) if place in chosen]
-            return documents
-        if self.texts is None:
-            return [Document(document.id, document.text) for document in corpus.read("test", self.findings)]
-        self.findings.begin()
-        texts = ((name, text_of(path, self.findings)) for name, path in find_texts(self.texts, self.findings))
-        return [Document(name, text) for name, text in texts if text is not None]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches; goes on where an interrupted run stopped.
@@ -260,12 +177,12 @@ class ExtractionDataModule(pl.LightningDataModule):
     def _loader(self, part: Part, *, shuffle: bool) -> DataLoader[Batch]:
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         examples = self.examples[part]
-        lengths = [example.length for example in examples]
+        lengths = examples.lengths
         budget = self.batch_budget if shuffle else self.eval_batch_budget
         progress = self._progress if shuffle else lambda: (0, 0)
         batches, targets = None, None
         if isinstance(self.task, Instruction):
-            instructed = cast("list[InstructionExample]", examples)
+            instructed = cast("list[InstructionExample]", list(examples))
             if shuffle:
                 targets = [len(example.response) for example in instructed]
                 batches = _packing(instructed) if self.packing else None
@@ -286,7 +203,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         )
         schemas = {name: corpus.schema for name, corpus in self.corpora.items()}
         return DataLoader(
-            _Listed(examples),
+            examples,
             batch_sampler=sampler,
             collate_fn=collator_for(self.task, self.encoder.pad_id, schemas, packed=shuffle and self.packing),
             num_workers=min(self.workers, os.cpu_count() or 1),
@@ -327,16 +244,3 @@ def _packing(examples: Sequence[InstructionExample]) -> Callable[[int, float, in
     own = [example.length - len(example.prefix_ids) for example in examples]
     shared = [prefixes[example.prefix_ids] for example in examples]
     return lambda budget, _, seed: packed_batches(own, shared, [len(prefix_ids) for prefix_ids in prefixes], budget, seed=seed)
-
-
-class _Listed(torch.utils.data.Dataset[Any]):
-    def __init__(self, examples: Sequence[Example]) -> None:
-        self.examples = examples
-
-    def __getitem__(self, index: int | tuple[int, int]) -> Any:
-        if isinstance(index, tuple):
-            return self.examples[index[0]], index[1]
-        return self.examples[index]
-
-    def __len__(self) -> int:
-        return len(self.examples)

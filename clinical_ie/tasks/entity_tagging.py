@@ -32,6 +32,11 @@ class TaggingExample(Example):
     owned: tuple[int, int]
     tags: dict[str, list[str]]
 
+    @property
+    def targets(self) -> int:
+        """Tags of all layers."""
+        return len(self.positions) * len(self.tags)
+
 
 class EntityTagging(Task[TaggingExample]):
     """Sequence tagging with windows.

@@ -71,6 +71,11 @@ class InstructionExample(Example):
         """Sub-words of prefix, suffix and response."""
         return len(self.prefix_ids) + len(self.input_ids) + len(self.response)
 
+    @property
+    def targets(self) -> int:
+        """Tokens of the response."""
+        return len(self.response)
+
 
 class Instruction(Task[InstructionExample]):
     """The base of instruction tasks.

@@ -38,6 +38,11 @@ class ReadingExample(Example):
     query_ids: tuple[tuple[int, ...], ...] = ()
     slot_ids: tuple[tuple[int, ...], ...] = ()
 
+    @property
+    def targets(self) -> int:
+        """Words, each for every query."""
+        return len(self.positions) * len(self.queries)
+
 
 @dataclass(frozen=True, slots=True)
 class Query:

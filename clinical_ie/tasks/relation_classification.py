@@ -57,6 +57,11 @@ class PairExample(Example):
     distances: tuple[tuple[int, int], ...]
     labels: tuple[tuple[int, ...], ...]
 
+    @property
+    def targets(self) -> int:
+        """Pairs."""
+        return len(self.pairs)
+
 
 @dataclass(frozen=True, slots=True)
 class _Mention:

@@ -71,6 +71,11 @@ class Example:
         """Sub-words, special ones included."""
         return len(self.input_ids)
 
+    @property
+    def targets(self) -> int:
+        """What a model learns from it, counted in the terms of its loss."""
+        raise NotImplementedError
+
 
 E = TypeVar("E", bound=Example)
 Output = Any

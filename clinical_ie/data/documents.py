@@ -1,0 +1,121 @@
+"""Documents of each part of a corpus, and what a task starts from in them."""
+
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+from typing import Literal
+
+from clinical_ie.corpora.corpus import Corpus
+from clinical_ie.corpora.views import keep
+from clinical_ie.document import Document
+from clinical_ie.errors import SettingError, printable
+from clinical_ie.formats import brat, jsonl
+from clinical_ie.formats.findings import Findings
+from clinical_ie.formats.folders import find_texts, text_of
+from clinical_ie.scoring.same_text import on_texts
+from clinical_ie.tasks.task import Task
+
+_LOG = logging.getLogger(__name__)
+Part = Literal["train", "dev", "test", "predict"]
+
+
+class DocumentReader:
+    """Reads the documents of a part, and the mentions that a task starts from.
+
+    Args:
+        task: The task of the model.
+        findings: Collects what is wrong in the files.
+        texts: A folder of ``.txt`` files for ``predict``, or one such file; the test split without it.
+        mentions: Predictions of another model that a task starts from; gold mentions without it.
+        seed: Of the choice of documents where there are more than wanted.
+    """
+
+    def __init__(self, task: Task, findings: Findings, *, texts: str | None, mentions: str | None, seed: int) -> None:  # type: ignore[type-arg]
+        if mentions is not None and not task.needs_mentions:
+            raise SettingError(f"data.mentions is {mentions}, but {type(task).__name__} starts from text alone")
+        self._task, self._findings, self._texts, self._mentions, self._seed = task, findings, texts, mentions, seed
+
+    def read(self, corpus: Corpus, part: Part, most: int | None = None) -> list[Document]:
+        """Documents of a part, with types of the schema only; at most so many, a fixed random choice."""
+        return self._declared(corpus, self._of_part(corpus, part, most))
+
+    def _of_part(self, corpus: Corpus, part: Part, most: int | None) -> list[Document]:
+        if part != "predict":
+            documents = corpus.read(part, self._findings)
+            if most is not None and most < len(documents):
+                chosen = set(random.Random(self._seed).sample(range(len(documents)), most))
+                documents = [document for place, document in enumerate(documents) if place in chosen]
+            return documents
+        if self._texts is None:
+            return [Document(document.id, document.text) for document in corpus.read("test", self._findings)]
+        self._findings.begin()
+        texts = ((name, text_of(path, self._findings)) for name, path in find_texts(self._texts, self._findings))
+        return [Document(name, text) for name, text in texts if text is not None]
+
+    def inputs(self, corpus: Corpus, part: Part, documents: list[Document]) -> list[Document]:
+        """What the task starts from: the documents, or the same texts with the mentions that another model found.
+
+        Raises:
+            SettingError: Mentions are needed and there are none.
+            InputError: They are of other texts.
+        """
+        if not self._task.needs_mentions:
+            return documents
+        if self._mentions is None:
+            if part == "predict":
+                raise SettingError(
+                    f"{type(self._task).__name__} needs mentions to link: give --data.mentions, the predictions of an entity model"
+                    " (RUN/predictions/predict)"
+                )
+            return documents
+        if part in ("train", "dev"):
+            return documents
+        found = self._found(Path(self._mentions), corpus, documents)
+        if missing := [document.id for document in documents if document.id not in found]:
+            raise SettingError(
+                f"data.mentions is {self._mentions}: no mentions of {len(missing)} of {len(documents)} documents of corpus {corpus.name}"
+                f" (first: {printable(missing[0])}); predict mentions on the same notes first"
+            )
+        inputs = [Document(document.id, document.text, found.pop(document.id).entities) for document in documents]
+        if found:
+            _LOG.info(f"{part}: {corpus.name}, mentions of {len(found)} other documents are not used")
+        return self._declared(corpus, inputs)
+
+    def _found(self, folder: Path, corpus: Corpus, documents: list[Document]) -> dict[str, Document]:
+        """What another model found in documents of a corpus, by their ids.
+
+        Raises:
+            SettingError: No predictions there.
+            InputError: They are of other texts.
+        """
+        lines, notes = folder / f"{corpus.name}.jsonl", folder / corpus.name
+        if not lines.is_file() and not notes.is_dir():
+            expected = f"expected {lines.name} or a folder {notes.name}, as in RUN/predictions/test"
+            problem = "no predictions of this corpus there" if folder.is_dir() else "not a folder" if folder.exists() else "no such folder"
+            raise SettingError(f"data.mentions is {folder}: {problem}; {expected}")
+        read = jsonl.read(lines, self._findings) if lines.is_file() else brat.read(notes, self._findings)
+        texts = {document.id: document.text for document in documents}
+        return {document.id: document for document in on_texts(read, texts, str(folder), self._findings)}
+
+    def _declared(self, corpus: Corpus, documents: list[Document]) -> list[Document]:
+        """The documents without types that the schema does not declare; no model could ever find those.
+
+        Raises:
+            SettingError: There are such types, and the reader is strict.
+        """
+        declared = set(corpus.schema.entity_names)
+        found = []
+        for document in documents:
+            strange = [entity for entity in document.entities if entity.type not in declared]
+            if strange and self._findings.strict:
+                raise SettingError(
+                    f"{corpus.name}, document {document.id}: {strange[0].id} has type {strange[0].type}, which the schema does not"
+                    " declare; add it, or name the types that are wanted in entity_types"
+                )
+            for entity in strange:
+                where = corpus.source(document.id, entity.id)
+                self._findings.error(*where, "undeclared-type", f"{entity.id} has type {entity.type}, which the schema does not declare")
+            found.append(keep(document, [e for e in document.entities if e.type in declared]) if strange else document)
+        return found
