@@ -12,6 +12,7 @@ from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.data.documents import Part
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
+from clinical_ie.modules.tuned_module import TunedModule
 
 Stage = Literal["dev", "test", "predict"]
 _STAGES: dict[str, Stage] = {"validate": "dev", "test": "test", "predict": "predict"}
@@ -61,6 +62,7 @@ class OutputCallback(pl.Callback):
         Raises:
             SettingError: Some windows were left out, so that documents would be half annotated.
         """
+        self.keep(cast("TunedModule", trainer.lightning_module).remaining_outputs())
         outputs = self.gathered(trainer)
         if trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return {}

@@ -1,6 +1,7 @@
-"""Merged adapters for inference: LoRA and its kin folded into the base weights, and weights cast to the autocast precision, once.
+"""Merged adapters for inference: LoRA and its kin folded into the base weights, and weights cast to the autocast precision, once a pass.
 
-Without that every token would pay for the adapters' extra products and for casting. Everything is restored afterwards.
+Without that every token would pay for the adapters' extra products and for casting. The weights that are trained are back in their places
+between two steps of a pass, so that checkpoints, averages and losses never see the others.
 """
 
 from __future__ import annotations
@@ -19,58 +20,81 @@ from clinical_ie.decoding.varlen_attention import use_varlen_attention
 from clinical_ie.models.decoder import Decoder
 
 
-@contextmanager
-def merged_for_inference(backbone: Decoder) -> Iterator[None]:
-    """Evaluation mode, merged adapters, weights in the precision of autocast while that is on, and variable-length attention."""
-    modes = {module: module.training for module in backbone.modules()}
-    backbone.eval()
-    try:
-        # a compiled backbone would be compiled again for every length of a batch
-        with torch.compiler.set_stance("force_eager"), use_varlen_attention(backbone.base), _merged_and_cast(backbone):
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+class InferenceWeights:
+    """Merged adapters and weights in the precision of autocast while that is on, made when they are first put in place.
 
-
-@contextmanager
-def _merged_and_cast(backbone: nn.Module) -> Iterator[None]:
-    """Merge adapters into the weights that they adapt, and cast all weights to the precision that autocast computes in.
-
-    Layer by layer, so that beside the original weights there are copies in the lower precision only.
+    Args:
+        backbone: The decoder, whose weights must not change as long as this is used.
     """
-    if is_sharded(backbone):  # a rank holds shards of weights, which are gathered for every pass
-        yield
-        return
-    device_type = next(backbone.parameters()).device.type
-    dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else torch.float32
-    uses = Counter(parameter for module in backbone.modules() for parameter in module.parameters(recurse=False))
-    before: dict[nn.Parameter, Tensor] = {}
-    layers: list[BaseTunerLayer] = []
-    try:
-        with torch.autocast(device_type, enabled=False):
-            for layer in (module for module in backbone.modules() if isinstance(module, BaseTunerLayer)):
-                if own := _mergeable_weights(layer, uses):
-                    before.update((parameter, parameter.data) for parameter in own)
-                    layers.append(layer)
-                    for parameter in own:
-                        parameter.data = parameter.data.clone()
-                    layer.merge()
-                    for parameter in own:
-                        parameter.data = parameter.data.to(dtype)
-            for parameter in backbone.parameters():
-                if parameter.dtype == torch.float32 and parameter not in before:
-                    before[parameter] = parameter.data
-                    parameter.data = parameter.data.to(dtype)
+
+    def __init__(self, backbone: Decoder) -> None:
+        self._backbone = backbone
+        self._made: dict[nn.Parameter, Tensor] | None = None
+        self._merged: dict[BaseTunerLayer, list[str]] = {}
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The decoder with these weights, in evaluation mode and with variable-length attention; afterwards all is as before."""
+        modes = {module: module.training for module in self._backbone.modules()}
+        self._backbone.eval()
+        try:
+            # a compiled backbone would be compiled again for every length of a batch
+            with torch.compiler.set_stance("force_eager"), use_varlen_attention(self._backbone.base), self._exchanged():
+                yield
+        finally:
+            for module, training in modes.items():
+                module.training = training
+
+    @contextmanager
+    def _exchanged(self) -> Iterator[None]:
+        if is_sharded(self._backbone):  # a rank holds shards of weights, which are gathered for every pass
             yield
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that unmerging IA3 is not exact: the weights come from `before`
-            for merged in layers:
-                if merged.merged:
-                    merged.unmerge()
-        for parameter, data in before.items():
-            parameter.data = data
+            return
+        if self._made is None:
+            self._made = self._make()
+        trained = {parameter: parameter.data for parameter in self._made}
+        try:
+            for parameter, data in self._made.items():
+                parameter.data = data
+            for layer, adapters in self._merged.items():
+                layer.merged_adapters = adapters
+            yield
+        finally:
+            for layer in self._merged:
+                layer.merged_adapters = []
+            for parameter, data in trained.items():
+                parameter.data = data
+
+    def _make(self) -> dict[nn.Parameter, Tensor]:
+        """The weights that differ from those that are trained; beside these there are copies of one layer in full precision only."""
+        device_type = next(self._backbone.parameters()).device.type
+        dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else torch.float32
+        uses = Counter(parameter for module in self._backbone.modules() for parameter in module.parameters(recurse=False))
+        made: dict[nn.Parameter, Tensor] = {}
+        with torch.no_grad(), torch.autocast(device_type, enabled=False):
+            for layer in (module for module in self._backbone.modules() if isinstance(module, BaseTunerLayer)):
+                if own := _mergeable_weights(layer, uses):
+                    made |= self._merge(layer, own, dtype)
+            if dtype != torch.float32:
+                left = (each for each in self._backbone.parameters() if each.dtype == torch.float32 and each not in made)
+                made |= {parameter: parameter.data.to(dtype) for parameter in left}
+        return made
+
+    def _merge(self, layer: BaseTunerLayer, own: list[nn.Parameter], dtype: torch.dtype) -> dict[nn.Parameter, Tensor]:
+        trained = {parameter: parameter.data for parameter in own}
+        try:
+            for parameter in own:
+                parameter.data = parameter.data.clone()
+            layer.merge()
+            self._merged[layer] = list(layer.merged_adapters)
+            return {parameter: parameter.data.to(dtype, copy=True) for parameter in own}  # unmerging works in place
+        finally:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # that unmerging IA3 is not exact: the weights come from `trained`
+                if layer.merged:
+                    layer.unmerge()
+            for parameter, data in trained.items():
+                parameter.data = data
 
 
 def _mergeable_weights(layer: BaseTunerLayer, uses: Counter[nn.Parameter]) -> list[nn.Parameter]:

@@ -1,8 +1,9 @@
 """Greedy generation with continuous batching, prefix caching, speculative decoding and grammar-constrained decoding.
 
 - Prefix caching: a prefix that prompts share is prefilled once and copied into the KV cache of each of its sequences.
-- Continuous batching: a finished sequence makes room for a waiting one. Every step reads the last token of each sequence, its draft
-  tokens, and the whole suffix of the prompts that begin (chunked prefill), concatenated without padding (see `varlen_attention`).
+- Continuous batching: a finished sequence makes room for a waiting one, whatever batch of the data it came with. Every step reads the
+  last token of each sequence, its draft tokens, and the whole suffix of the prompts that begin (chunked prefill), concatenated without
+  padding (see `varlen_attention`).
 - Speculative decoding: draft tokens come from the grammar's automaton, from n-grams of earlier completions or from prompt lookup; those
   that the model would have generated itself are accepted. The model's first choice among allowed tokens is always the result.
 
@@ -14,17 +15,18 @@ Shape legend: ``N`` tokens of a step, ``T`` positions of the cache.
 
 from __future__ import annotations
 
-from collections import deque
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
-from clinical_ie.decoding.adapter_merging import merged_for_inference
+from clinical_ie.decoding.adapter_merging import InferenceWeights
 from clinical_ie.decoding.constraint import Constraint
 from clinical_ie.decoding.kv_cache import KVCache
 from clinical_ie.decoding.prompt_lookup import PromptLookupProposer
@@ -37,6 +39,9 @@ from clinical_ie.prompts.grammar import Grammar
 
 _MAX_PREFILL_TOKENS = 2048
 """Prompt tokens that one step prefills, or those of one prompt."""
+_MAX_NGRAMS = 200_000
+"""N-grams of earlier completions that are remembered."""
+_DRAFT_TOKENS_OF_COPIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,143 +63,190 @@ class GeneratedSequence:
     backtracks: int = 0
 
 
-@dataclass(slots=True)
-class _RunningSequence:
-    """A row of the batch: the index of its request, its prompt's length, its last token, its constraint and its draft proposer."""
-
-    request: int
-    prompt_length: int
-    last_token: int
-    constraint: Constraint | None
-    prompt_lookup: PromptLookupProposer
-    finished: bool = False
-
-
-@torch.no_grad()
 def generate(
     backbone: Decoder,
     subwords: ChatTokenizer,
     requests: Sequence[GenerationRequest],
     *,
     batch_size: int = 8,
-    num_draft_tokens: int = 0,
+    num_draft_tokens: int | None = 0,
     backtrack_threshold: float = 0.0,
 ) -> list[GeneratedSequence]:
-    """Completions in the order of the requests; the same tokens as one request at a time gives in exact arithmetic.
+    """Completions in the order of the requests; see `GenerationQueue`."""
+    queue = GenerationQueue(
+        backbone,
+        subwords,
+        batch_size=max(1, min(batch_size, len(requests))),
+        num_draft_tokens=num_draft_tokens,
+        backtrack_threshold=backtrack_threshold,
+    )
+    for number, request in enumerate(requests):
+        queue.add(str(number), request)
+    found = queue.run(to_the_end=True)
+    return [found[str(number)] for number in range(len(requests))]
+
+
+@dataclass(slots=True)
+class _RunningSequence:
+    """A row of the batch: its request and what that is called, the completion so far, its constraint and its draft proposer."""
+
+    name: str
+    request: GenerationRequest
+    constraint: Constraint | None
+    prompt_lookup: PromptLookupProposer
+    sequence: GeneratedSequence = field(default_factory=GeneratedSequence)
+    last_token: int = -1
+    finished: bool = False
+
+    @property
+    def last_position(self) -> int:
+        """That of the last token."""
+        return len(self.request.prefix_ids) + len(self.request.suffix_ids) + len(self.sequence.ids) - 1
+
+
+class GenerationQueue:
+    """Requests that wait, and the sequences that are generated side by side: one pass over any number of them.
+
+    A completion has the tokens that its request alone gives in exact arithmetic, whatever is generated beside it. Ranks with sharded
+    weights must call `run` equally often.
 
     Args:
-        backbone: The decoder; its weights and mode are as before afterwards.
+        backbone: The decoder, whose weights must not change during the pass; they and its mode are as before after every call.
         subwords: Its tokenizer.
-        requests: What to complete.
         batch_size: Sequences side by side; one where the model has an attention of its own.
-        num_draft_tokens: Most draft tokens of a sequence in a step; 0 for no speculative decoding.
+        num_draft_tokens: Most draft tokens of a sequence in a step; 0 for no speculative decoding, None for 4 where a completion copies
+            its text and none elsewhere.
         backtrack_threshold: Probability of the allowed tokens below which constrained generation backtracks, see `Constraint`.
-
-    Raises:
-        ValueError: A request without a prefix or a suffix.
     """
-    if not all(request.prefix_ids and request.suffix_ids for request in requests):
-        raise ValueError("a request without a prefix or a suffix")
-    sequences = [GeneratedSequence() for _ in requests]
-    by_prefix: dict[tuple[int, ...], list[int]] = {}
-    for index, request in enumerate(requests):
-        by_prefix.setdefault(request.prefix_ids, []).append(index)
-    ngrams = MarkupNgrams()
-    synchronizer = RankSynchronizer(backbone, lambda is_prefix: _dummy_forward(backbone, subwords.end_id, is_prefix=is_prefix))
-    with merged_for_inference(backbone):
-        for prefix_ids, indices in by_prefix.items():
-            # long prompts first: what takes longest does not wait until the end
-            waiting = deque(sorted(indices, key=lambda index: -len(requests[index].suffix_ids)))
-            rows = min(batch_size, len(indices))
-            _PrefixBatch(
-                backbone, subwords, prefix_ids, requests, sequences, rows, num_draft_tokens, backtrack_threshold, ngrams, synchronizer
-            ).run(waiting)
-        synchronizer.finish()
-    return sequences
-
-
-def _dummy_forward(backbone: Decoder, token: int, *, is_prefix: bool) -> None:
-    """A forward pass of one token whose result nobody needs; see `RankSynchronizer`."""
-    device = next(backbone.parameters()).device
-    ids = torch.tensor([[token]], device=device)
-    hidden = backbone(ids, torch.zeros_like(ids), torch.ones(1, 1, 1, dtype=torch.bool, device=device), with_virtual_tokens=is_prefix)
-    if not is_prefix:
-        backbone.logits(hidden[0])
-
-
-class _PrefixBatch:
-    """The batch of running sequences whose prompts share a prefix."""
 
     def __init__(
         self,
         backbone: Decoder,
         subwords: ChatTokenizer,
-        prefix_ids: tuple[int, ...],
-        requests: Sequence[GenerationRequest],
-        sequences: list[GeneratedSequence],
-        batch_size: int,
-        num_draft_tokens: int,
-        backtrack_threshold: float,
-        ngrams: MarkupNgrams,
-        synchronizer: RankSynchronizer,
+        *,
+        batch_size: int = 8,
+        num_draft_tokens: int | None = 0,
+        backtrack_threshold: float = 0.0,
     ) -> None:
-        self.backbone, self.requests, self.sequences = backbone, requests, sequences
-        self.num_draft_tokens, self.backtrack_threshold = num_draft_tokens, backtrack_threshold
-        self.ngrams, self.synchronizer = ngrams, synchronizer
-        self.subwords, self.end = subwords, subwords.end_id
-        self.vocabulary = token_trie(subwords.tokenizer) if any(request.grammar for request in requests) else None
+        self.backbone, self.subwords, self.end = backbone, subwords, subwords.end_id
+        self.batch_size, self.num_draft_tokens, self.backtrack_threshold = batch_size, num_draft_tokens, backtrack_threshold
+        self.steps = self.rows_of_steps = self.tokens = 0
+        self.seconds = 0.0
         self.device = next(backbone.parameters()).device
-        self.prefix_length = len(prefix_ids)
         self.rows: list[_RunningSequence] = []
-        synchronizer.before_forward(is_prefix=True)
-        prefix_cache = DynamicCache()
+        self._waiting: list[tuple[int, int, str, GenerationRequest]] = []
+        self._added = 0
+        self._prefixes: dict[tuple[int, ...], DynamicCache] = {}
+        self._unread: dict[tuple[int, ...], None] = {}
+        self._cache: KVCache | None = None
+        self._is_varlen = True
+        self._finished: dict[str, GeneratedSequence] = {}
+        self._ngrams = MarkupNgrams()
+        self._weights = InferenceWeights(backbone)
+        self._synchronizer = RankSynchronizer(backbone)
+
+    @property
+    def occupancy(self) -> float:
+        """The share of rows that were occupied in the steps so far; 0 before the first."""
+        return self.rows_of_steps / (self.steps * self.batch_size) if self.steps else 0.0
+
+    def add(self, name: str, request: GenerationRequest) -> None:
+        """Let a request wait. Long prompts go first: what takes longest does not wait until the end.
+
+        Raises:
+            ValueError: A request without a prefix or a suffix.
+        """
+        if not request.prefix_ids or not request.suffix_ids:
+            raise ValueError("a request without a prefix or a suffix")
+        if request.prefix_ids not in self._prefixes:
+            self._unread[request.prefix_ids] = None
+        heappush(self._waiting, (-len(request.suffix_ids), self._added, name, request))
+        self._added += 1
+
+    @torch.no_grad()
+    def run(self, *, to_the_end: bool) -> dict[str, GeneratedSequence]:
+        """Generate while as many requests wait as there are rows, or until none waits or runs: what was finished, by name.
+
+        With so many waiting, rows stay full and long prompts still go first, whatever order requests come in.
+        """
+        begun = time.perf_counter()
+        with self._weights.in_place():
+            while True:
+                work = bool(self.rows or self._waiting) if to_the_end else len(self._waiting) >= self.batch_size
+                prefix, step = self._synchronizer.wanted(prefix=bool(self._unread), step=work)
+                if prefix:
+                    self._read_prefix()
+                elif step:
+                    self._step()
+                else:
+                    break
+        self._ngrams.forget_beyond(_MAX_NGRAMS)
+        self.seconds += time.perf_counter() - begun
+        finished, self._finished = self._finished, {}
+        self.tokens += sum(len(sequence.ids) for sequence in finished.values())
+        return finished
+
+    def _dummy_forward(self, *, is_prefix: bool) -> None:
+        """A forward pass of one token whose result nobody needs; see `RankSynchronizer`."""
+        ids = torch.tensor([[self.end]], device=self.device)
+        mask = torch.ones(1, 1, 1, dtype=torch.bool, device=self.device)
+        hidden = self.backbone(ids, torch.zeros_like(ids), mask, with_virtual_tokens=is_prefix)
+        if not is_prefix:
+            self.backbone.logits(hidden[0])
+
+    def _read_prefix(self) -> None:
+        if not self._unread:
+            self._dummy_forward(is_prefix=True)
+            return
+        prefix_ids = next(iter(self._unread))
+        del self._unread[prefix_ids]
+        cache = self._prefixes[prefix_ids] = DynamicCache()
         ids = torch.tensor([prefix_ids], device=self.device)
         positions = torch.arange(len(prefix_ids), device=self.device).unsqueeze(0)
         causal = torch.ones(1, len(prefix_ids), len(prefix_ids), dtype=torch.bool, device=self.device).tril()
         with record_attention_masks() as recorded:
-            backbone(ids, positions, causal, cache=prefix_cache)
-        self.is_varlen = supports_varlen_attention(recorded, len(prefix_cache.layers))
-        self.batch_size = batch_size if self.is_varlen else 1
-        self.cache = KVCache(prefix_cache, self.batch_size)
+            self.backbone(ids, positions, causal, cache=cache)
+        if self._cache is None:
+            self._is_varlen = supports_varlen_attention(recorded, len(cache.layers))
+            self.batch_size = self.batch_size if self._is_varlen else 1
+            self._cache = KVCache(cache, self.batch_size)
 
-    def run(self, waiting: deque[int]) -> None:
-        """Generate until no request waits or runs."""
-        while waiting or self.rows:
-            self._step(self._admit(waiting))
-
-    def _admit(self, waiting: deque[int]) -> list[_RunningSequence]:
+    def _admit(self) -> list[_RunningSequence]:
         """Start as many waiting requests as there are free rows, within the prefill budget of a step."""
         admitted: list[_RunningSequence] = []
         prefill_tokens = 0
-        while waiting and len(self.rows) + len(admitted) < self.batch_size:
-            request = self.requests[waiting[0]]
-            prefill_tokens += len(request.suffix_ids)
+        while self._waiting and len(self.rows) + len(admitted) < self.batch_size:
+            prefill_tokens -= self._waiting[0][0]
             if admitted and prefill_tokens > _MAX_PREFILL_TOKENS:
                 break
+            *_, name, request = heappop(self._waiting)
             constraint = None
-            if request.grammar is not None and self.vocabulary is not None:
+            if request.grammar is not None:
+                vocabulary = token_trie(self.subwords.tokenizer)
                 constraint = Constraint(
-                    request.grammar, self.vocabulary, self.end, self.subwords.encode_continuation, self.backtrack_threshold, self.ngrams
+                    request.grammar, vocabulary, self.end, self.subwords.encode_continuation, self.backtrack_threshold, self._ngrams
                 )
-            self.cache.admit(len(self.rows) + len(admitted))
-            prompt_length = self.prefix_length + len(request.suffix_ids)
-            admitted.append(_RunningSequence(waiting.popleft(), prompt_length, -1, constraint, PromptLookupProposer(request.suffix_ids)))
+            assert self._cache is not None
+            self._cache.admit(len(self.rows) + len(admitted), self._prefixes[request.prefix_ids])
+            admitted.append(_RunningSequence(name, request, constraint, PromptLookupProposer(request.suffix_ids)))
         return admitted
 
-    def _step(self, admitted: list[_RunningSequence]) -> None:
+    def _step(self) -> None:
         """One forward pass over last tokens, draft tokens and suffixes of admitted prompts; then one or more new tokens in each row."""
+        if not self.rows and not self._waiting:
+            self._dummy_forward(is_prefix=False)
+            return
+        admitted = self._admit()
         drafts = [self._draft(row) for row in self.rows]
-        spans = [
-            (row.prompt_length + len(self.sequences[row.request].ids) - 1, (row.last_token, *draft))
-            for row, draft in zip(self.rows, drafts, strict=True)
-        ]
-        spans += [(self.prefix_length, self.requests[row.request].suffix_ids) for row in admitted]
+        spans = [(row.last_position, (row.last_token, *draft)) for row, draft in zip(self.rows, drafts, strict=True)]
+        spans += [(len(row.request.prefix_ids), row.request.suffix_ids) for row in admitted]
         hidden = self._forward(spans, len(self.rows))
         ends = torch.tensor([len(ids) for _, ids in spans]).cumsum(0) - 1
         # logits of all tokens of running rows, which verify their drafts, and of the last token of each prompt
         needed = torch.cat([torch.arange(int(ends[len(self.rows) - 1]) + 1 if self.rows else 0), ends[len(self.rows) :]])
         self.rows += admitted
         self._verify(self.backbone.logits(hidden[0, needed.to(self.device)]), [*drafts, *([()] * len(admitted))])
+        self.steps, self.rows_of_steps = self.steps + 1, self.rows_of_steps + len(self.rows)
         self._evict_finished()
 
     def _forward(self, spans: Sequence[tuple[int, Sequence[int]]], running: int) -> Tensor:
@@ -210,17 +262,21 @@ class _PrefixBatch:
         lengths = [len(span_ids) for _, span_ids in spans]
         cache_positions = [position + self.backbone.num_virtual_tokens for position in token_positions]
         layout = VarlenLayout.of((lengths[:running], lengths[running:]), cache_positions, self.device)
-        self.cache.prepare(layout, len(spans), key_positions.shape[1])
-        self.synchronizer.before_forward(is_prefix=False)
-        with use_layout(layout) if self.is_varlen else nullcontext():
+        assert self._cache is not None
+        self._cache.prepare(layout, len(spans), key_positions.shape[1])
+        with use_layout(layout) if self._is_varlen else nullcontext():
             causal = key_positions.unsqueeze(1) <= positions.unsqueeze(2)
-            hidden: Tensor = self.backbone(ids, positions, causal, cache=self.cache, key_positions=key_positions, with_virtual_tokens=False)
+            hidden: Tensor = self.backbone(
+                ids, positions, causal, cache=self._cache, key_positions=key_positions, with_virtual_tokens=False
+            )
         return hidden
 
     def _draft(self, row: _RunningSequence) -> tuple[int, ...]:
         """Draft tokens of a row, from its constraint or by prompt lookup."""
-        generated_ids = self.sequences[row.request].ids
-        max_tokens = min(self.num_draft_tokens, self.requests[row.request].max_new_tokens - len(generated_ids) - 1)
+        generated_ids, grammar, most = row.sequence.ids, row.request.grammar, self.num_draft_tokens
+        if most is None:
+            most = _DRAFT_TOKENS_OF_COPIES if grammar is not None and grammar.copies_text else 0
+        max_tokens = min(most, row.request.max_new_tokens - len(generated_ids) - 1)
         if max_tokens < 1:
             return ()
         if row.constraint is not None and (draft := row.constraint.draft(max_tokens)):
@@ -236,7 +292,7 @@ class _PrefixBatch:
         best = logits.float().argmax(1).tolist()  # takes half as long as in bfloat16
         first = 0
         for row, draft in zip(self.rows, drafts, strict=True):
-            sequence = self.sequences[row.request]
+            sequence = row.sequence
             accepted = 0
             while True:
                 row.last_token, length = best[first + accepted], len(sequence.ids)
@@ -248,7 +304,7 @@ class _PrefixBatch:
                     row.finished = True
                     break
                 sequence.ids.append(row.last_token)
-                if len(sequence.ids) >= self.requests[row.request].max_new_tokens:
+                if len(sequence.ids) >= row.request.max_new_tokens:
                     sequence.truncated = row.finished = True
                     break
                 if backtracked or accepted >= len(draft) or draft[accepted] != row.last_token:
@@ -258,9 +314,11 @@ class _PrefixBatch:
 
     def _evict_finished(self) -> None:
         """The last rows take the places of finished ones."""
+        assert self._cache is not None
         for rank in reversed(range(len(self.rows))):
             if self.rows[rank].finished:
+                self._finished[self.rows[rank].name] = self.rows[rank].sequence
                 last = self.rows.pop()
                 if rank < len(self.rows):
                     self.rows[rank] = last
-                    self.cache.move(len(self.rows), rank)
+                    self._cache.move(len(self.rows), rank)

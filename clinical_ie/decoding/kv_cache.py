@@ -1,4 +1,4 @@
-"""KV cache for continuous batching: rows of unequal length behind a shared prefix, which is computed once (prefix caching).
+"""KV cache for continuous batching: rows of unequal length behind shared prefixes, each of which is computed once (prefix caching).
 
 Each token's keys and values are stored at its position, so that those of rejected draft tokens are overwritten.
 
@@ -19,30 +19,30 @@ _GROWTH = 64
 
 
 class KVCache(Cache):
-    """Keys and values of the sequences of a batch; finished rows are reused, and all begin with the same prefix.
+    """Keys and values of the sequences of a batch; finished rows are reused.
 
     Args:
-        prefix: The cache of the prefix, one row.
+        like: The cache of any prefix, which says how many layers there are and what they hold.
         rows: Most sequences at a time.
 
     Shape:
         - keys, values: ``(R, K, T, D)``
     """
 
-    def __init__(self, prefix: DynamicCache, rows: int) -> None:
+    def __init__(self, like: DynamicCache, rows: int) -> None:
         self.layers: list[Any] = []
-        self._prefix = [(cast("Any", layer).keys[0], cast("Any", layer).values[0]) for layer in prefix.layers]
-        self._prefix_length = self._prefix[0][0].shape[1]
-        self._buffers = [[part.new_zeros(rows, part.shape[0], 0, part.shape[2]) for part in pair] for pair in self._prefix]
+        self._buffers = [[part.new_zeros(rows, part.shape[1], 0, part.shape[3]) for part in pair] for pair in _parts(like)]
         self._layout: VarlenLayout | None = None
         self._rows = self._positions = 0
 
-    def admit(self, row: int) -> None:
-        """Start a sequence in a row, behind the prefix."""
-        self._reserve(self._prefix_length)
-        for buffers, parts in zip(self._buffers, self._prefix, strict=True):
-            for buffer, part in zip(buffers, parts, strict=True):
-                buffer[row, :, : self._prefix_length] = part
+    def admit(self, row: int, prefix: DynamicCache) -> None:
+        """Start a sequence in a row, behind a prefix (one row)."""
+        parts = _parts(prefix)
+        length = parts[0][0].shape[2]
+        self._reserve(length)
+        for buffers, pair in zip(self._buffers, parts, strict=True):
+            for buffer, part in zip(buffers, pair, strict=True):
+                buffer[row, :, :length] = part[0]
 
     def move(self, source: int, target: int) -> None:
         """Copy a row over another."""
@@ -78,3 +78,8 @@ class KVCache(Cache):
             for rank, old in enumerate(buffers):
                 buffers[rank] = old.new_zeros(*old.shape[:2], positions + _GROWTH, old.shape[3])
                 buffers[rank][:, :, :allocated] = old
+
+
+def _parts(cache: DynamicCache) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values of each layer."""
+    return [(cast("Any", layer).keys, cast("Any", layer).values) for layer in cache.layers]

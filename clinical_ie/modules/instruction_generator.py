@@ -5,7 +5,6 @@ Shape legend: ``B`` rows, ``L`` tokens, ``N`` tokens to be predicted.
 
 from __future__ import annotations
 
-import time
 from typing import Any, cast
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch
-from clinical_ie.decoding.generation import GenerationRequest, generate
+from clinical_ie.decoding.generation import GeneratedSequence, GenerationQueue, GenerationRequest
 from clinical_ie.models.cross_entropy import chunked_cross_entropy
 from clinical_ie.models.decoder import Decoder, block_mask
 from clinical_ie.models.positions import most_positions
@@ -21,12 +20,12 @@ from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.instruction import Completion, Instruction, InstructionExample
 
-_DEFAULT_DRAFT_TOKENS = 4
-"""Of completions that copy their text."""
-
 
 class InstructionGenerator(TunedModule):
     """Learns the responses of instructions and generates completions.
+
+    Completions of a pass come from one queue: a step returns those that are finished, which may be of examples of earlier batches, and
+    the last step of a loop returns the rest.
 
     Args:
         backbone: Hub name, local folder, GGUF file, or ``package:NAME/FOLDER``.
@@ -67,6 +66,9 @@ class InstructionGenerator(TunedModule):
         self.compiled, self.chunk = compiled, chunk
         self.max_new_tokens_base, self.max_new_tokens_ratio = max_new_tokens_base, max_new_tokens_ratio
         self.num_draft_tokens = num_draft_tokens
+        self._queue: GenerationQueue | None = None
+        self._constrained: set[str] = set()
+        """Of the examples in the queue, those whose completions are constrained."""
 
     def configure_model(self) -> None:
         """Load the decoder once, where the strategy wants it."""
@@ -106,6 +108,18 @@ class InstructionGenerator(TunedModule):
         shares = self.trainer.accumulate_grad_batches * self.trainer.world_size
         return loss * (shares / int(batch["step_targets"]))
 
+    def on_validation_epoch_start(self) -> None:
+        """Begin a pass of its own, whatever a pass that was stopped has left."""
+        self._queue = None
+
+    def on_test_epoch_start(self) -> None:
+        """As `on_validation_epoch_start`."""
+        self._queue = None
+
+    def on_predict_epoch_start(self) -> None:
+        """As `on_validation_epoch_start`."""
+        self._queue = None
+
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> completion."""
         return self._outputs(batch, "dev")
@@ -117,6 +131,10 @@ class InstructionGenerator(TunedModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> completion."""
         return self._outputs(batch)
+
+    def remaining_outputs(self) -> dict[str, Any]:
+        """Example id -> completion, of all that still wait or run; the pass ends with it."""
+        return self._generated(to_the_end=True)
 
     def _max_new_tokens(self, example: InstructionExample) -> int:
         """Most tokens of a completion: by the length of the question, and never behind the last position of the decoder.
@@ -130,34 +148,50 @@ class InstructionGenerator(TunedModule):
         return max(0, min(wanted, left))
 
     def _outputs(self, batch: Batch, logged: str | None = None) -> dict[str, Any]:
-        examples: list[InstructionExample] = batch["examples"].examples
-        limits = {example.id: self._max_new_tokens(example) for example in examples}
-        # what is not asked counts as a completion that was cut off before its first token
-        outputs = {example.id: Completion("", truncated=True) for example in examples}
-        asked = [example for example in examples if limits[example.id]]
-        requests = [
-            GenerationRequest(
-                example.prefix_ids,
-                example.input_ids,
-                limits[example.id],
-                example.grammar if self.constrained else None,
-            )
-            for example in asked
-        ]
-        begun = time.perf_counter()
-        repeats = self.constrained and any(example.grammar is not None and example.grammar.copies_text for example in examples)
-        sequences = generate(
+        outputs: dict[str, Any] = {}
+        if self._queue is None:
+            self._queue, self._constrained = self._new_queue(), set()
+        queue = self._queue
+        for example in batch["examples"].examples:
+            limit = self._max_new_tokens(example)
+            if not limit:  # what is not asked counts as a completion that was cut off before its first token
+                outputs[example.id] = Completion("", truncated=True)
+                continue
+            grammar = example.grammar if self.constrained else None
+            queue.add(example.id, GenerationRequest(example.prefix_ids, example.input_ids, limit, grammar))
+            if grammar is not None:
+                self._constrained.add(example.id)
+        last = self._is_last_batch()
+        outputs |= self._generated(to_the_end=last)
+        if logged is not None and last:
+            speed = queue.tokens / queue.seconds
+            self.log(f"{logged}/tokens_per_second", speed, prog_bar=True, reduce_fx="sum", sync_dist=True, batch_size=1)
+        return outputs
+
+    def _new_queue(self) -> GenerationQueue:
+        return GenerationQueue(
             self.backbone,
             self.subwords,
-            requests,
             batch_size=self.batch_size,
-            num_draft_tokens=self.num_draft_tokens if self.num_draft_tokens is not None else _DEFAULT_DRAFT_TOKENS * repeats,
+            num_draft_tokens=self.num_draft_tokens,
             backtrack_threshold=self.backtrack_threshold,
         )
-        if logged is not None:
-            speed = sum(len(sequence.ids) for sequence in sequences) / (time.perf_counter() - begun)
-            self.log(f"{logged}/tokens_per_second", speed, prog_bar=True, batch_size=len(examples), sync_dist=True)
-        return outputs | {
-            example.id: Completion(self.subwords.decode(sequence.ids), sequence.truncated, request.grammar is not None, sequence.backtracks)
-            for example, request, sequence in zip(asked, requests, sequences, strict=True)
-        }
+
+    def _generated(self, *, to_the_end: bool) -> dict[str, Any]:
+        if self._queue is None:
+            return {}
+        queue, self._queue = self._queue, None  # what fails or ends is gone, with its weights and keys
+        finished = queue.run(to_the_end=to_the_end)
+        if not to_the_end:
+            self._queue = queue
+        return {name: self._completion(name, sequence) for name, sequence in finished.items()}
+
+    def _completion(self, name: str, sequence: GeneratedSequence) -> Completion:
+        constrained = name in self._constrained
+        self._constrained.discard(name)
+        return Completion(self.subwords.decode(sequence.ids), sequence.truncated, constrained, sequence.backtracks)
+
+    def _is_last_batch(self) -> bool:
+        """Whether a loop of the trainer runs and has come to its end: what is done behind it may change the weights (averages)."""
+        progress = getattr(self._trainer and self._trainer._active_loop, "batch_progress", None)
+        return progress is not None and bool(progress.is_last_batch)

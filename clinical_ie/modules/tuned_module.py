@@ -93,6 +93,10 @@ class TunedModule(pl.LightningModule):
         """The labels of the heads' outputs, in order, as plain data; a checkpoint fits where it is equal."""
         raise NotImplementedError
 
+    def remaining_outputs(self) -> dict[str, Any]:
+        """Outputs of a pass over data that no step has returned; to be asked for on all ranks at the pass's end."""
+        return {}
+
     def _tuning_settings(self) -> dict[str, str]:
         """What adapters compute with beside their weights, and whether the base is trained."""
         values = {} if self.peft is None else asdict(self.peft)

@@ -2,7 +2,7 @@
 
 Notes of one kind repeat themselves. How earlier completions of a run marked up a word, behind the word before it, proposes how the next
 completion marks it up. The model verifies every draft token, so proposals change the speed of generation and never its output. The
-statistics end with the run: they would hold the words of patients.
+statistics end with the pass over the notes: they would hold the words of patients.
 
 Reference: Leviathan et al., Fast inference from transformers via speculative decoding (ICML 2023); n-gram speculation as in vLLM.
 """
@@ -25,6 +25,12 @@ class MarkupNgrams:
     opened: dict[Ngram, tuple[str, ...]] = field(default_factory=dict)
     closed: dict[Ngram, int] = field(default_factory=dict)
     following: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def forget_beyond(self, most: int) -> None:
+        """Begin anew where more than so many n-grams are known, so that a pass over many notes takes no more memory."""
+        if max(len(self.opened), len(self.closed), len(self.following)) > most:
+            for known in (self.opened, self.closed, self.following):
+                known.clear()
 
     def opening(self, previous: str, word: str) -> tuple[str, ...]:
         """Types whose tags open in front of a word; the longer n-gram decides (back-off)."""

@@ -16,7 +16,7 @@ from transformers import FalconConfig, FalconForCausalLM
 from clinical_ie.corpora import Demo
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.decoding import generation
-from clinical_ie.decoding.adapter_merging import merged_for_inference
+from clinical_ie.decoding.adapter_merging import InferenceWeights
 from clinical_ie.decoding.generation import GeneratedSequence, GenerationRequest, generate
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.tasks import EntityInstruction, JointInstruction, RelationInstruction
@@ -145,19 +145,56 @@ def test_prefill_keeps_to_its_budget(folder: str, monkeypatch: pytest.MonkeyPatc
     expected = generate(backbone, subwords, requests)
     monkeypatch.setattr(generation, "_MAX_PREFILL_TOKENS", 1)
     widest: list[int] = []
-    real = generation._PrefixBatch._forward
+    real = generation.GenerationQueue._forward
 
     def forward(self: Any, spans: Any, running: int) -> Any:
         widest.append(len(spans) - running)
         return real(self, spans, running)
 
-    monkeypatch.setattr(generation._PrefixBatch, "_forward", forward)
+    monkeypatch.setattr(generation.GenerationQueue, "_forward", forward)
     assert generate(backbone, subwords, requests) == expected
     assert max(widest) == 1
 
 
 def test_no_requests_no_sequences(tiny_llama: str) -> None:
     assert generate(Decoder(tiny_llama), ChatTokenizer(tiny_llama), []) == []
+
+
+# --- one queue for requests that come in batches
+
+
+@pytest.mark.parametrize("num_draft_tokens", [0, 4])
+@pytest.mark.parametrize("method", ["lora", "prompt tuning"])
+def test_a_queue_that_is_filled_bit_by_bit_gives_what_all_at_once_does(
+    method: str, num_draft_tokens: int, tiny_llama: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """19 requests of two prefixes, five at a time: prefixes are read once, adapters merged once, and put aside in between."""
+    subwords, backbone = tuned(tiny_llama, method)
+    requests = requests_of(subwords, 19)
+    alone = [generate(backbone, subwords, [request])[0] for request in requests]
+    before = snapshot(backbone)
+    layers = [module for module in backbone.modules() if isinstance(module, BaseTunerLayer)]
+    calls: Counter[str] = Counter()
+    for owner, name in ((generation.GenerationQueue, "_read_prefix"), (generation.InferenceWeights, "_merge")):
+        real = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *given, real=real, name=name: (calls.update([name]), real(*given))[1])
+    queue = generation.GenerationQueue(backbone, subwords, batch_size=3, num_draft_tokens=num_draft_tokens)
+    found: dict[str, GeneratedSequence] = {}
+    for first in range(0, 19, 5):
+        added = min(19, first + 5)
+        for number in range(first, added):
+            queue.add(str(number), requests[number])
+        found |= queue.run(to_the_end=False)
+        assert len(found) >= added - 3 - 2, "three run at most, and fewer than three wait"
+        assert_same(before, backbone)
+        assert not any(layer.merged for layer in layers)
+    assert queue.occupancy == 1.0, "rows are full as long as requests wait"
+    assert len(found) < 19
+    found |= queue.run(to_the_end=True)
+    assert [found[str(number)] for number in range(19)] == alone
+    assert queue.tokens == sum(len(sequence.ids) for sequence in alone)
+    assert queue.run(to_the_end=True) == {}
+    assert calls == Counter(_read_prefix=2, _merge=len(layers))
 
 
 # --- soft prompts and LoRA
@@ -238,15 +275,15 @@ def test_weights_and_mode_are_left_alone(
     body = backbone.base.get_output_embeddings()
     hook = body.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     if fails:
-        real, calls = generation._PrefixBatch._step, []
+        real, calls = generation.GenerationQueue._step, []
 
-        def step(self: Any, new: Any) -> None:
+        def step(self: Any) -> None:
             calls.append(1)
             if len(calls) > 3:
                 raise RuntimeError("no memory")
-            real(self, new)
+            real(self)
 
-        monkeypatch.setattr(generation._PrefixBatch, "_step", step)
+        monkeypatch.setattr(generation.GenerationQueue, "_step", step)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         if fails:
             with pytest.raises(RuntimeError, match="no memory"):
@@ -339,5 +376,5 @@ def test_adapters_are_merged_while_generating(tiny_llama: str) -> None:
     assert not any(layer.merged for layer in layers)
     for parameter in layers[0].get_base_layer().parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
-    with merged_for_inference(backbone):
+    with InferenceWeights(backbone).in_place():
         assert [layer.merged for layer in layers] == [False] + [True] * (len(layers) - 1), "nothing is rounded into half precision"

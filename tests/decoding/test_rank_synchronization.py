@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
-from clinical_ie.decoding.generation import generate
+from clinical_ie.decoding.generation import GeneratedSequence, GenerationQueue, generate
 from clinical_ie.decoding.rank_synchronization import RankSynchronizer
 from clinical_ie.models.decoder import Decoder
 from tests.decoding.test_generation import requests_of, with_early_ends
@@ -40,7 +41,26 @@ def _rank(rank: int, folder: str, meeting: str, soft: bool) -> None:
                 generate(backbone, subwords, requests_of(subwords, work[rank]), batch_size=2, num_draft_tokens=num_draft_tokens)
                 == expected[name]
             ), name
+    _bit_by_bit(rank, subwords, backbone)
     torch.distributed.destroy_process_group()
+
+
+def _bit_by_bit(rank: int, subwords: ChatTokenizer, backbone: Decoder) -> None:
+    """Ranks whose batches hold 5 and 0, 1 and 4, 0 and 2 requests leave the queue together, so that other collective calls may follow."""
+    requests = requests_of(subwords, 12)
+    expected = generate(backbone, subwords, requests)
+    shares = (((0, 5), (5, 6), (6, 6)), ((6, 6), (6, 10), (10, 12)))[rank]
+    queue = GenerationQueue(backbone, subwords, batch_size=2)
+    found: dict[str, GeneratedSequence] = {}
+    for first, end in shares:
+        for number in range(first, end):
+            queue.add(str(number), requests[number])
+        found |= queue.run(to_the_end=False)
+        together = torch.ones(1)
+        torch.distributed.all_reduce(together)
+        assert together.item() == 2
+    found |= queue.run(to_the_end=True)
+    assert found == {str(number): expected[number] for number in range(shares[0][0], shares[2][1])}
 
 
 @pytest.mark.distributed
@@ -52,7 +72,6 @@ def test_ranks_with_sharded_weights_generate_the_same(soft: bool, tiny_llama: st
 
 def test_one_process_waits_for_nobody() -> None:
     """No collective call in a single process."""
-    synchronizer = RankSynchronizer(nn.Linear(1, 1), lambda is_prefix: pytest.fail("a dummy forward pass"))
-    synchronizer.before_forward(is_prefix=False)
-    synchronizer.before_forward(is_prefix=True)
-    synchronizer.finish()
+    synchronizer = RankSynchronizer(nn.Linear(1, 1))
+    for prefix, step in product((False, True), repeat=2):
+        assert synchronizer.wanted(prefix=prefix, step=step) == (prefix, step)

@@ -14,6 +14,7 @@ from peft import LoraConfig, PromptTuningConfig
 from torch import Tensor
 from torch._dynamo.utils import counters
 
+from clinical_ie.callbacks.averaging import MovingAverage
 from clinical_ie.corpora import BratFolder
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.document import Document
@@ -25,7 +26,11 @@ from tests.modules.tiny_training import DOSES, DRUGS, WARNINGS_OF_TRAINING, Mark
 
 pytestmark = [
     WARNINGS_OF_TRAINING,
-    pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated"),  # PEFT asks transformers so
+    pytest.mark.filterwarnings(
+        "ignore:.*gradient_checkpointing.* is deprecated",  # PEFT asks transformers so
+        "ignore:The '(val|test)_dataloader' does not have many workers",
+        "ignore:You're using the WeightAveraging callback with a model that overrides",
+    ),
 ]
 
 SCHEMA = {
@@ -66,14 +71,15 @@ def made(data: ExtractionDataModule, generator: str, **options: Any) -> Instruct
 def trainer_of(folder: Path, epochs: int, **options: Any) -> pl.Trainer:
     return pl.Trainer(
         max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, default_root_dir=folder, use_distributed_sampler=False, limit_val_batches=0,
-        gradient_clip_val=1.0, **options,
+        enable_model_summary=False, default_root_dir=folder, use_distributed_sampler=False, gradient_clip_val=1.0,
+        **{"limit_val_batches": 0, **options},
     )  # fmt: skip
 
 
 def completions(model: InstructionGenerator, data: ExtractionDataModule) -> dict[str, Completion]:
     data.setup("test")
-    return {name: answer for batch in data.test_dataloader() for name, answer in model.predict_step(batch, 0).items()}
+    found = {name: answer for batch in data.test_dataloader() for name, answer in model.predict_step(batch, 0).items()}
+    return found | model.remaining_outputs()
 
 
 def predicted(data: ExtractionDataModule, outputs: dict[str, Completion], outcomes: Counter[str]) -> tuple[list[Document], list[Document]]:
@@ -228,6 +234,71 @@ def test_batches_change_no_answer(turns: bool, draft: int, notes: str, tmp_path:
     one.configure_model()
     many.configure_model()
     assert completions(one, data) == completions(many, data)
+
+
+class Steps(pl.Callback):
+    """What each step of a pass was asked for and what it returned; stops the pass behind a batch, if so told."""
+
+    def __init__(self, stops: int | None = None) -> None:
+        self.asked: list[set[str]] = []
+        self.returned: list[dict[str, Completion]] = []
+        self.stops = stops
+
+    def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *rest: Any) -> None:
+        self.asked.append(set(batch["example_ids"]))
+        self.returned.append(outputs)
+        if batch_idx == self.stops:
+            raise InterruptedError
+
+    on_test_batch_end = on_validation_batch_end
+
+
+def in_small_batches(notes: str, generator: str) -> tuple[ExtractionDataModule, InstructionGenerator]:
+    data = ExtractionDataModule(
+        [BratFolder(notes, SCHEMA)], EntityInstruction("inline", segment=16), generator, batch_budget=700, eval_batch_budget=60, seed=1
+    )  # type: ignore[arg-type]
+    return data, made(data, generator, peft=lora(), batch_size=3, max_new_tokens_base=2, max_new_tokens_ratio=1.0)
+
+
+def test_a_pass_generates_what_its_batches_do_one_by_one(notes: str, generator: str, tmp_path: Path) -> None:
+    """The queue goes over all batches: rows stay full, so completions arrive late; the last step returns the rest."""
+    data, model = in_small_batches(notes, generator)
+    data.setup("test")
+    model.configure_model()
+    expected = {}
+    for batch in data.test_dataloader():
+        expected |= model.predict_step(batch, 0)
+        expected |= model.remaining_outputs()
+    steps = Steps()
+    trainer_of(tmp_path, 1, callbacks=[steps]).test(model, data, verbose=False)
+    assert len(steps.asked) > 3
+    assert [returned.keys() for returned in steps.returned] != steps.asked
+    assert {name: answer for returned in steps.returned for name, answer in returned.items()} == expected
+    assert model.remaining_outputs() == {}
+    assert any(answer.constrained for answer in expected.values())
+
+
+def test_validations_leave_training_alone_even_where_they_are_stopped(notes: str, generator: str, tmp_path: Path) -> None:
+    """Weights and averages after validations in mid-epoch are bitwise those of training alone."""
+    states = []
+    for validated in (False, True):
+        data, model = in_small_batches(notes, generator)
+        limits = {"limit_val_batches": 1.0, "val_check_interval": 2} if validated else {}
+        steps = Steps()
+        trainer = trainer_of(tmp_path, 1, callbacks=[steps, MovingAverage(0.5)], limit_train_batches=5, **limits)
+        trainer.fit(model, data)
+        assert bool(steps.returned) == validated
+        states.append(model.state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+    whole = Steps()
+    trainer_of(tmp_path, 1, callbacks=[whole], limit_val_batches=1.0).validate(model, data, verbose=False)
+    with pytest.raises(InterruptedError):
+        trainer_of(tmp_path, 1, callbacks=[Steps(stops=1)], limit_val_batches=1.0).validate(model, data, verbose=False)
+    assert all(torch.equal(value, states[1][name]) for name, value in model.state_dict().items())
+    again = Steps()
+    trainer_of(tmp_path, 1, callbacks=[again], limit_val_batches=1.0).validate(model, data, verbose=False)
+    assert again.returned == whole.returned, "nothing of the stopped pass is left"
 
 
 @pytest.mark.parametrize("virtual", [0, 5])
