@@ -17,6 +17,7 @@ from clinical_ie.errors import SettingError, did_you_mean
 from clinical_ie.models.folders import known_config
 from clinical_ie.models.positions import most_positions
 from clinical_ie.modules import InstructionGenerator
+from clinical_ie.modules.encoder_module import EncoderModule
 
 _RANGES: dict[str, tuple[float, float]] = {
     "seed_everything": (0, 2**32 - 1),
@@ -120,8 +121,14 @@ def _check_whole_documents(settings: Mapping[str, Any], command: str) -> None:
             raise SettingError(f"{name} is {value}, which would leave documents half annotated; leave it out ({remedy})")
 
 
-def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, training: bool) -> None:
+def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, training: bool, precision: str) -> None:
     """Hold the task of the data against the model, and both against what the backbone is.
+
+    Args:
+        model: With its settings; nothing is loaded.
+        data: With its task; nothing is read.
+        training: Whether the model is to be trained.
+        precision: The trainer's.
 
     Raises:
         SettingError: They do not fit.
@@ -137,6 +144,8 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, tra
         return
     config = known_config(name)
     virtual = 0  # those of an encoder have positions of their own
+    if isinstance(model, EncoderModule):
+        model.check(data.task, training=training, precision=precision)
     if isinstance(model, InstructionGenerator):
         _check_decoder(name, model, config, training=training)
         virtual = int(getattr(model.peft, "num_virtual_tokens", None) or 0)

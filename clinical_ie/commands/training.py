@@ -33,7 +33,7 @@ from clinical_ie.commands.chain import Chain
 from clinical_ie.commands.early_checks import check_extent, check_monitors, check_numbers, check_settings
 from clinical_ie.commands.export import write_adapter
 from clinical_ie.commands.parse_errors import explain
-from clinical_ie.commands.precision import computes_in_bfloat16
+from clinical_ie.commands.precision import default_precision
 from clinical_ie.commands.quiet import quieten
 from clinical_ie.commands.resuming import check_end, check_settings_kept, flat, taken_up
 from clinical_ie.commands.run_cost import run_cost, versions
@@ -125,7 +125,7 @@ class TrainingCLI(LightningCLI):
             config.predictions.output = config.output
         make_paths_absolute(config)
         if config.trainer.precision is None:
-            config.trainer.precision = "bf16-mixed" if computes_in_bfloat16(config.trainer.accelerator) else "32-true"
+            config.trainer.precision = default_precision(config.trainer.accelerator, config.model)
         if self.subcommand != "fit" and not config.ckpt_path:
             config.ckpt_path = str(self.source.best())
         self.settings = flat(yaml.safe_load(self._configuration()))
@@ -167,7 +167,8 @@ class TrainingCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Refuse what could only fail late."""
-        check_settings(self.model, self.datamodule, training=self.subcommand == "fit")
+        precision = str(self.settings["trainer.precision"])
+        check_settings(self.model, self.datamodule, training=self.subcommand == "fit", precision=precision)
         if self.subcommand == "fit":
             names = ("checkpoints.monitor", "patience.monitor")
             check_monitors(self.datamodule, {name: cast("str | None", self.settings.get(name)) for name in names})

@@ -9,6 +9,7 @@ Shape legend: ``B`` rows, ``L`` sub-words, ``H`` hidden, ``V`` virtual tokens.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -18,8 +19,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from clinical_ie.errors import SettingError
+from clinical_ie.models.attention_masks import AttentionMasks, unattended_mask
 from clinical_ie.models.backbones import load_encoder
 from clinical_ie.models.base_identity import BaseIdentity
+from clinical_ie.models.encoder_classes import unreached
+from clinical_ie.models.folders import first_sentence
 
 
 class Encoder(nn.Module):
@@ -35,6 +39,7 @@ class Encoder(nn.Module):
         dropout: Replaces the backbone's own.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, more time.
         markers: For each marker the sub-words whose mean embedding it is initialised with.
+        base: What to wrap instead of the model of that name, such as a small copy of it.
     """
 
     def __init__(
@@ -46,13 +51,21 @@ class Encoder(nn.Module):
         dropout: float | None = None,
         gradient_checkpointing: bool = False,
         markers: Sequence[Sequence[int]] = (),
+        base: PreTrainedModel | None = None,
     ) -> None:
         super().__init__()
-        base = load_encoder(name, dropout=dropout)
         self.freeze = peft is not None if freeze is None else freeze
-        self.identity = BaseIdentity.of(name, base) if self.freeze else None
+        loaded = load_encoder(name, dropout=dropout) if base is None else base
+        self.identity = BaseIdentity.of(name, loaded) if self.freeze and base is None else None
+        base = loaded
         self.hidden = int(base.config.hidden_size)
         self._position_offset = _position_offset(base)
+        self._masks = AttentionMasks(base.config)
+        parameters = inspect.signature(base.forward).parameters
+        self._takes_positions = "position_ids" in parameters
+        self._takes_segments = hasattr(getattr(base, "embeddings", None), "token_type_embeddings") and "token_type_ids" in parameters
+        idle = set(unreached(base))
+        idle_modules = [f".{name}." for name, module in base.named_modules() if (held := {*module.parameters()}) and held <= idle]
         own = set(base.parameters())
         if gradient_checkpointing:
             if isinstance(peft, PromptLearningConfig) and peft.peft_type == "PREFIX_TUNING":
@@ -66,6 +79,9 @@ class Encoder(nn.Module):
         self.model: PreTrainedModel | PeftModel = base if peft is None else _with_adapter(base, peft, name)
         for parameter in own:
             parameter.requires_grad_(not self.freeze)
+        for key, parameter in self.named_parameters():  # an adapter of what no text reaches is idle, too
+            if parameter in idle or any(module in key for module in idle_modules):
+                parameter.requires_grad_(False)
         self.adapters = {key for key, parameter in self.named_parameters() if parameter.requires_grad and parameter not in own}
         self.model.train()
         words = cast("nn.Embedding", base.get_input_embeddings()).weight.detach()
@@ -111,13 +127,14 @@ class Encoder(nn.Module):
         """
         if position_ids is not None:
             position_ids = position_ids + self._position_offset
-        visible = attention_mask if unattended is None else _unattended_mask(attention_mask, unattended)
+        visible = attention_mask if unattended is None else unattended_mask(attention_mask, unattended)
         prompt = self.model.active_peft_config if isinstance(self.model, PeftModel) else None
         if not isinstance(prompt, PromptLearningConfig):
+            mask = self._masks(visible, position_ids)
             if self.markers is None and added_embeddings is None:
-                return cast("Tensor", self.model(input_ids=input_ids, attention_mask=_additive_mask(visible), position_ids=position_ids)[0])
+                return cast("Tensor", self.model(input_ids=input_ids, **self._beside(mask, position_ids))[0])
             embeds = self._embeds(input_ids, added_embeddings)
-            return cast("Tensor", self.model(inputs_embeds=embeds, attention_mask=_additive_mask(visible), position_ids=position_ids)[0])
+            return cast("Tensor", self.model(inputs_embeds=embeds, **self._beside(mask, position_ids))[0])
         return self._with_virtual_tokens(self._embeds(input_ids, added_embeddings), visible, position_ids, prompt)
 
     def _embeds(self, input_ids: Tensor, added_embeddings: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
@@ -142,43 +159,45 @@ class Encoder(nn.Module):
             position_ids = (torch.arange(width, device=embeds.device) + self._position_offset).expand(rows, width)
         # whatever attends to the first sub-word attends to the virtual tokens, and they attend to what it attends to
         mask = torch.cat([visible[..., :1].expand(*visible.shape[:-1], count), visible], -1)
+        virtual = torch.arange(count, device=embeds.device) + self._position_offset
+        positions = torch.cat([virtual.expand(rows, count), position_ids], 1)
         found: Any = cast("Any", model).get_prompt(batch_size=rows)
         if prompt.peft_type == "PREFIX_TUNING":
             return cast(
                 "Tensor",
-                self.base(inputs_embeds=embeds, attention_mask=_additive_mask(mask), position_ids=position_ids, past_key_values=found)[0],
+                self.base(inputs_embeds=embeds, past_key_values=found, **self._beside(self._masks(mask, positions, width), position_ids))[
+                    0
+                ],
             )
-        virtual = torch.arange(count, device=embeds.device) + self._position_offset
-        positions = torch.cat([virtual.expand(rows, count), position_ids], 1)
         if mask.dim() == 3:
             mask = torch.cat([mask[:, :1].expand(rows, count, -1), mask], 1)
         both = torch.cat([found.to(embeds.dtype), embeds], 1)
-        return cast("Tensor", self.base(inputs_embeds=both, attention_mask=_additive_mask(mask), position_ids=positions)[0][:, count:])
+        return cast("Tensor", self.base(inputs_embeds=both, **self._beside(self._masks(mask, positions), positions))[0])[:, count:]
 
-
-def _unattended_mask(attention_mask: Tensor, unattended: Tensor) -> Tensor:
-    """The attention mask where some tokens are not attended to: each token attends to all others and to itself.
-
-    Shape:
-        - attention_mask, unattended: ``(B, L)``; result: ``(B, L, L)``
-    """
-    attended = (attention_mask.bool() & ~unattended).unsqueeze(1)
-    return attended | torch.eye(unattended.shape[1], dtype=torch.bool, device=unattended.device)
-
-
-def _additive_mask(visible: Tensor) -> Tensor:
-    """A mask as every architecture takes it: 2-D for whole rows, additive (4-D) where tokens attend to different keys."""
-    if visible.dim() == 2:
-        return visible
-    scores = torch.zeros(visible.shape, device=visible.device)
-    return scores.masked_fill(~visible, torch.finfo(scores.dtype).min).unsqueeze(1)
+    def _beside(self, mask: Tensor | dict[str, Tensor], positions: Tensor | None) -> dict[str, Any]:
+        """What goes beside the words: without the positions where an architecture counts columns alone, which tasks ask for beforehand."""
+        given: dict[str, Any] = {"attention_mask": mask}
+        if self._takes_positions:
+            given["position_ids"] = positions
+        if self._takes_segments and positions is not None:  # its own zeros may end with its positions
+            given["token_type_ids"] = torch.zeros_like(positions)
+        return given
 
 
 def _with_adapter(base: PreTrainedModel, peft: PeftConfig, name: str) -> PeftModel:
+    peft = copy.deepcopy(peft)
+    if isinstance(peft, PromptLearningConfig):  # PEFT does not know these of every architecture, nor that embeddings may be narrower
+        known = {"num_layers": "num_hidden_layers", "num_attention_heads": "num_attention_heads", "token_dim": "hidden_size"}
+        sizes = {ours: getattr(base.config, theirs, None) for ours, theirs in known.items()}
+        if peft.peft_type != "PREFIX_TUNING":
+            sizes["token_dim"] = cast("nn.Embedding", base.get_input_embeddings()).embedding_dim
+        for setting, size in sizes.items():
+            if getattr(peft, setting) is None:
+                setattr(peft, setting, size)
     try:
-        return cast("PeftModel", get_peft_model(base, copy.deepcopy(peft)))
-    except (ValueError, TypeError) as error:
-        raise SettingError(f"{type(peft).__name__} does not fit {name}: {str(error).partition(chr(10))[0]}") from error
+        return cast("PeftModel", get_peft_model(base, peft))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SettingError(f"{type(peft).__name__} does not fit {name}: {first_sentence(error)}") from error
 
 
 def _position_offset(base: PreTrainedModel) -> int:
@@ -186,8 +205,3 @@ def _position_offset(base: PreTrainedModel) -> int:
     table = getattr(getattr(base, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
     return 0 if padding is None else int(padding) + 1
-
-
-def has_absolute_positions(base: PreTrainedModel) -> bool:
-    """Whether positions are absolute and looked up in a table, so that two tokens can share one (levitated markers)."""
-    return isinstance(getattr(getattr(base, "embeddings", None), "position_embeddings", None), nn.Embedding)

@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from clinical_ie.errors import SettingError
 from clinical_ie.models.encoder import Encoder
+from clinical_ie.models.encoder_probe import EncoderProbe, Tuning
+from clinical_ie.models.folders import known_config
 from clinical_ie.modules.tuned_module import TunedModule
+from clinical_ie.tasks.task import DIRECTED_ATTENTION, SHARED_POSITIONS, Task
 
 
 class EncoderModule(TunedModule):
     """Base of modules with an encoder and heads. Its options are those of `TunedModule`."""
 
     backbone: Encoder
+    _checked: tuple[type, tuple[str, ...]] | None = None
+
+    def check(self, task: Task[Any], *, training: bool, precision: str = "32-true") -> None:
+        """Refuse, before anything is read, what the encoder cannot do.
+
+        Raises:
+            SettingError: The architecture cannot do what the task needs, cannot be tuned as the settings have it, or not in the precision.
+        """
+        if self.quantized is not None:
+            raise SettingError("weights in few bits are for decoders; an encoder is small beside what trains it (quantized: null)")
+        tuning = Tuning(self.peft, self.frozen_base, self.backbone_dropout, self.gradient_checkpointing)
+        probe = EncoderProbe(self.backbone_name, known_config(self.backbone_name), tuning)
+        abilities = {SHARED_POSITIONS: probe.shares_positions, DIRECTED_ATTENTION: probe.directs_attention}
+        for need, remedy in task.needs.items():
+            if not abilities[need]():
+                kind = type(task).__name__
+                raise SettingError(f"{self.backbone_name}, a {probe.config.model_type}, has not what {kind} needs ({need}); {remedy}")
+        probe.check(training=training, positions=SHARED_POSITIONS in task.needs, directed=DIRECTED_ATTENTION in task.needs)
+        if not probe.computes_in(precision):
+            raise SettingError(f"{self.backbone_name} cannot be trained in {precision}; give --trainer.precision=32-true")
+        self._checked = type(task), tuple(task.needs)
 
     def configure_model(self) -> None:
         """Load the encoder and make the heads, once, where the strategy wants them."""
         if "backbone" in self._modules:
             return
-        if self.quantized is not None:
-            raise SettingError("weights in few bits are for decoders; an encoder is small beside what trains it (quantized: null)")
+        task = getattr(getattr(self._trainer, "datamodule", None), "task", None)
+        if task is not None and self._checked != (type(task), tuple(task.needs)):  # of a trainer without our command line
+            self.check(task, training=bool(self.trainer.training))
         self.backbone = Encoder(
             self.backbone_name,
             peft=self.peft,

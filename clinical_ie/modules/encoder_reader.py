@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from clinical_ie.data.collation import Batch
 from clinical_ie.data.tokenization import Subwords
-from clinical_ie.errors import SettingError
-from clinical_ie.models.encoder import has_absolute_positions
 from clinical_ie.models.reading_heads import ReadingHeads
 from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.schema import Schema
@@ -60,11 +58,6 @@ class EncoderReader(EncoderModule):
             positive_weight,
         )
 
-    def configure_model(self) -> None:
-        """Load the encoder and make the heads."""
-        super().configure_model()
-        self.has_absolute_positions = has_absolute_positions(self.backbone.base)
-
     def markers(self) -> list[list[int]]:
         """The marker of a query, initialised with the special token that opens an input."""
         subwords = Subwords(self.backbone_name)
@@ -80,11 +73,6 @@ class EncoderReader(EncoderModule):
 
     def _logits(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Word vectors, start logits, end logits, query vectors of the match head."""
-        if batch["levitated"] and not self.has_absolute_positions:
-            raise SettingError(
-                f"{self.backbone_name} has no absolute positions that queries could share; for mentions set data.task.encoding to single,"
-                " for links take relation_classification_pair"
-            )
         added, residual = self._encode_queries(batch) if "query_ids" in batch else (None, None)
         # Directed attention: packed queries attend to the context and to themselves only, so an answer is independent of other queries.
         unattended = None if residual is None else batch["input_ids"] < 0

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from clinical_ie.data.collation import Batch
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.errors import SettingError
-from clinical_ie.models.encoder import has_absolute_positions
 from clinical_ie.models.pair_heads import PairHead, Pooling, pair_labels, pair_loss
 from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.schema import Schema
@@ -68,15 +67,6 @@ class EncoderRelationClassifier(EncoderModule):
         if unknown := sorted(set(self.class_weights) - known):
             raise SettingError(f"class_weights names {unknown}; the labels are {sorted(known)}")
 
-    def configure_model(self) -> None:
-        """Load the encoder and make the heads.
-
-        Raises:
-            SettingError: The backbone has no absolute positions that levitated markers could share.
-        """
-        super().configure_model()
-        self.has_absolute_positions = has_absolute_positions(self.backbone.base)
-
     def markers(self) -> list[list[int]]:
         """Typed markers, each initialised with the name of its type."""
         subwords = Subwords(self.backbone_name)
@@ -101,13 +91,7 @@ class EncoderRelationClassifier(EncoderModule):
         return {name: [list(schema.entity_names), list(LinkLabels(schema).names)] for name, schema in schemas.items()}
 
     def scores(self, batch: Batch) -> Iterator[Scored]:
-        """Corpus, places of its pairs in the batch, their scores, and what their types allow.
-
-        Raises:
-            SettingError: The batch has levitated markers and the backbone no absolute positions.
-        """
-        if batch["levitated"] and not self.has_absolute_positions:
-            raise SettingError(f"{self.backbone_name} has no absolute positions that markers could share; set data.task.encoding to pair")
+        """Corpus, places of its pairs in the batch, their scores, and what their types allow."""
         hidden = self.backbone(batch["input_ids"], batch["attention_mask"], batch["position_ids"])
         for corpus, places in batch["pairs_by_corpus"].items():
             head = cast("PairHead", cast("nn.ModuleDict", self.heads)[_key(corpus)])

@@ -21,7 +21,7 @@ from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Coverage, count_links, count_mentions
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
 from clinical_ie.tasks.reading_inputs import ContextWindow, Query, Reading, ReadingExample
-from clinical_ie.tasks.task import Source
+from clinical_ie.tasks.task import DIRECTED_ATTENTION, SHARED_POSITIONS, Source
 from clinical_ie.tasks.units import inexact, words_of
 
 UNGROUNDED = "answers that touch no mention of a legal type"
@@ -33,6 +33,12 @@ SpanOutput = Sequence[tuple[int, int, int, float]]
 
 class EntityReading(Reading):
     """Entities as answers to one query for each type."""
+
+    @property
+    def needs(self) -> Mapping[str, str]:
+        """Under ``packed``, queries that stand behind one context and do not see each other."""
+        remedy = "set data.task.init_args.encoding to single (-c task/entity_reading_single)"
+        return dict.fromkeys((SHARED_POSITIONS, DIRECTED_ATTENTION), remedy) if self.encoding == "packed" else {}
 
     def examples(
         self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False
@@ -124,6 +130,12 @@ class RelationReading(Reading):
 
     finds: ClassVar[Literal["entities", "relations"]] = "relations"
     needs_mentions: ClassVar[bool] = True
+
+    @property
+    def needs(self) -> Mapping[str, str]:
+        """Queries that stand where their heads do, and under ``packed`` do not see each other."""
+        directed = (DIRECTED_ATTENTION,) if self.encoding == "packed" else ()
+        return dict.fromkeys((SHARED_POSITIONS, *directed), "take -c task/relation_classification_pair")
 
     def examples(
         self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False

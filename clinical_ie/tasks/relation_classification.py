@@ -30,7 +30,7 @@ from clinical_ie.segmentation.sentences import cut_points, sentences
 from clinical_ie.segmentation.windows import starts_of, windows
 from clinical_ie.tasks.coverage import Coverage, count_links
 from clinical_ie.tasks.links import LinkLabels, linked
-from clinical_ie.tasks.task import Example, Source, Task
+from clinical_ie.tasks.task import DIRECTED_ATTENTION, SHARED_POSITIONS, Example, Source, Task
 
 Encoding = Literal["shared", "pair"]
 Decision = Literal["multi_class", "multi_label", "binary"]
@@ -108,6 +108,12 @@ class RelationClassification(Task[PairExample]):
         self.decision: Decision = decision
         self.sentences, self.subwords, self.window, self.overlap = sentences, subwords, window, overlap
         self.negatives, self.seed = negatives, seed
+
+    @property
+    def needs(self) -> Mapping[str, str]:
+        """Under ``shared``, markers that stand behind the text and are near their mentions all the same."""
+        remedy = "set data.task.init_args.encoding to pair (-c task/relation_classification_pair)"
+        return dict.fromkeys((SHARED_POSITIONS, DIRECTED_ATTENTION), remedy) if self.encoding == "shared" else {}
 
     def examples(
         self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False

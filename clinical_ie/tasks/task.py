@@ -77,6 +77,10 @@ class Example:
         raise NotImplementedError
 
 
+SHARED_POSITIONS = "tokens that share a position"
+DIRECTED_ATTENTION = "attention that each token directs for itself"
+"""What a task may need of an encoder beside words in a row, as messages call it."""
+
 E = TypeVar("E", bound=Example)
 Output = Any
 """A module's output for one example, in plain Python: tag strings, relation labels, completion text."""
@@ -92,6 +96,11 @@ class Task(ABC, Generic[E]):
     finds: ClassVar[Literal["entities", "relations"]] = "entities"
     needs_mentions: ClassVar[bool] = False
     window: int
+
+    @property
+    def needs(self) -> Mapping[str, str]:
+        """What its inputs need of an encoder beside words in a row -> what to do where an encoder lacks it."""
+        return {}
 
     @abstractmethod
     def examples(self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False) -> list[E]:

@@ -113,7 +113,6 @@ def test_pairs_of_several_corpora(notes: dict[str, list[Document]], encoding: An
         return
     batch = PairCollator(PAD, CORPORA)(examples)
     check_pairs(batch, examples)
-    assert batch["levitated"] == (encoding == "shared")
     lowest = min(batch["input_ids"].min().item(), 0)
     assert lowest >= -4 * sum(len(schema.entities) for schema in CORPORA.values())
 
@@ -181,7 +180,6 @@ def check_queries(batch: Batch, examples: list[ReadingExample]) -> None:
     assert batch["spans"].shape == (len(expected), 4)
     assert batch["spans"].dtype == torch.long
     assert sorted(map(tuple, batch["spans"].tolist())) == sorted(expected)
-    assert batch["levitated"] == any(example.position_ids != tuple(range(example.length)) for example in examples)
 
 
 def check_packed(batch: Batch, examples: list[ReadingExample]) -> None:
