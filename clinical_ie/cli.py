@@ -1,6 +1,9 @@
 """``clinical-ie``: finds the subcommand and leaves the rest to it.
 
 Nothing heavy is imported here; importing torch and Lightning alone takes longer than reading the help.
+
+Exit codes: 0 fine; 2 bad usage or input; 75 stopped by a signal before it was done (Ctrl-C, SIGTERM, SIGUSR1), so that the same command may
+be started again; 1 anything else.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from clinical_ie.errors import ClinicalIEError, InputError, did_you_mean
+from clinical_ie.errors import ClinicalIEError, InputError, Stopped, did_you_mean
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("runs", "train a model; -c adds a configuration, later ones win"),
@@ -36,7 +39,7 @@ Clinical notes to structured patient information.
 {commands}
 
 Start with `clinical-ie demo`; `clinical-ie COMMAND --help` shows the options of a command.
-Exit codes: 0 fine, 2 bad usage or input, 1 anything else.
+Exit codes: 0 fine, 2 bad usage or input, 75 stopped by a signal before it was done, 1 anything else.
 """
 
 
@@ -62,9 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        print(f"clinical-ie {given[0]}: interrupted{_GOING_ON.get(given[0], '')}", file=sys.stderr)
-        return 1
+    except KeyboardInterrupt as stopped:
+        print(f"clinical-ie {given[0]}: {str(stopped) or 'interrupted'}{_GOING_ON.get(given[0], '')}", file=sys.stderr)
+        return Stopped.exit_code
     except Exception as error:
         own = _own(error)
         if own is None:

@@ -9,6 +9,8 @@
     │   └── SettingError       a setting, a name or a combination that cannot work
     └── RunError               a run cannot go on although its input was fine (exit code 1)
 
+    Stopped                    a signal ended a command before it was done (exit code 75)
+
 No message holds note text: document ids, offsets and line numbers say where to look.
 """
 
@@ -56,6 +58,13 @@ class SettingError(InputError):
 
 class RunError(ClinicalIEError):
     """A run cannot go on although its input was fine."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended a command where it can be gone on with; as with Ctrl-C, nothing on the way may take that for a failure."""
+
+    exit_code = 75
+    """``EX_TEMPFAIL`` of sysexits.h, "try again": neither a shell, nor Python, nor SLURM ends with it by itself."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -100,7 +100,7 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, caps
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runs, "run", interrupted)
-    assert main(["fit", "-c", "task/entity_tagging"]) == 1
+    assert main(["fit", "-c", "task/entity_tagging"]) == 75
     assert "--ckpt_path=RUN/checkpoints/last.ckpt" in capsys.readouterr().err
 
 

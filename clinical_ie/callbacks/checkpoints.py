@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
+from clinical_ie.callbacks.agreement import any_rank
 from clinical_ie.callbacks.metrics import monitored
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.strategies.atomic_checkpoint import partial_name, put_in_place
 from clinical_ie.strategies.checkpoint_names import BEST, LAST
 
 
@@ -23,17 +26,22 @@ def _default_monitor(trainer: pl.Trainer) -> str | None:
 
 
 class Checkpoints(ModelCheckpoint):
-    """``checkpoints/best.ckpt`` by a development score and ``checkpoints/last.ckpt`` after each epoch.
+    """``checkpoints/best.ckpt`` by a development score, and ``checkpoints/last.ckpt``, from which a run goes on.
 
+    The last state is written before each validation and after it, at the end of an epoch without one, and in the meantime every so many
+    minutes. What was written before a validation says that the validation is still to come: a run goes on with it.
     Where a corpus has no development part, the best is the last.
 
     Args:
         run_dir: The run's folder.
         monitor: The score; when None, strict F1 of what the task finds (``dev/entities/strict_f1`` or ``dev/links/strict_f1``).
         mode: Whether more or less of it is better.
+        every_minutes: The most training, in minutes, that a killed process loses; None for up to an epoch.
     """
 
-    def __init__(self, run_dir: str | None = None, monitor: str | None = None, mode: str = "max") -> None:
+    def __init__(
+        self, run_dir: str | None = None, monitor: str | None = None, mode: str = "max", every_minutes: float | None = 30.0
+    ) -> None:
         super().__init__(
             dirpath=str(Path(run_dir) / "checkpoints") if run_dir else None,
             filename=BEST.removesuffix(".ckpt"),
@@ -44,7 +52,18 @@ class Checkpoints(ModelCheckpoint):
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
+        self.every_minutes = every_minutes
         self._chosen = False
+        self._written = time.monotonic()
+        self._kept = -1
+        """The step whose state, with nothing due, is in the last checkpoint."""
+        self._due: dict[str, torch.Tensor] | None = None
+        """What had been logged when the validation began that is under way or still to come; None where there is none."""
+        self._put_off = False
+        self._end: tuple[int, bool] | None = None
+
+    def state_dict(self) -> dict[str, Any]:  # noqa: D102
+        return {**super().state_dict(), "validation_due": self._due}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the best score of a run whose folder was moved or copied, or that goes on in another folder."""
@@ -55,14 +74,21 @@ class Checkpoints(ModelCheckpoint):
         }
         scores = {str(Path(str(self.dirpath), Path(path).name)): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict({**state_dict, **here, "best_k_models": scores, "dirpath": self.dirpath})
+        self._due = state_dict["validation_due"]
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Bring the best state along where a run goes on in another folder."""
-        best = Path(str(self.dirpath), BEST)
-        before = Path(str(trainer.ckpt_path)).with_name(BEST)
-        if trainer.state.fn == "fit" and trainer.is_global_zero and before.is_file() and not best.exists():
-            best.parent.mkdir(parents=True, exist_ok=True)
-            _placed(before, best)
+        """Bring the best and the last state along where a run goes on in another folder."""
+        if trainer.state.fn != "fit":
+            return
+        self._kept = checkpoint["global_step"]
+        came_from = Path(str(trainer.ckpt_path))
+        for before, here in ((came_from.with_name(BEST), self._path(BEST)), (came_from, self._path(LAST))):
+            if trainer.is_global_zero and before.is_file() and not here.exists():
+                here.parent.mkdir(parents=True, exist_ok=True)
+                _placed(before, here)
+
+    def _path(self, name: str) -> Path:
+        return Path(str(self.dirpath), name)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102
         data = getattr(trainer, "datamodule", None)
@@ -79,38 +105,110 @@ class Checkpoints(ModelCheckpoint):
 
         Checkpoints are replaced, never written into, so a later one leaves the other name's file alone.
         """
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if trainer.fast_dev_run or not self._resumable(trainer):  # type: ignore[attr-defined]
             return
-        best, last = Path(str(self.dirpath), BEST), Path(str(self.dirpath), LAST)
         if self._last_global_step_saved != trainer.global_step or Path(self._last_checkpoint_saved).name != BEST:
             super()._save_last_checkpoint(trainer, monitor_candidates)
         elif trainer.is_global_zero:
-            _placed(best, last)
+            _placed(self._path(BEST), self._path(LAST))
         trainer.strategy.barrier()
+        self._written, self._kept = time.monotonic(), trainer.global_step
+
+    def keep(self, trainer: pl.Trainer) -> None:
+        """Write the last state as it is now; every rank must call it."""
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        trainer.save_checkpoint(self._path(LAST), weights_only=False)
+        self._written = time.monotonic()
+        self._kept = trainer.global_step if self._due is None else -1
+
+    def between_steps(self, trainer: pl.Trainer) -> bool:
+        """Whether nothing is due after this batch: no gradients that wait for more batches, no validation, no end of an epoch.
+
+        Only then is the state after a batch one from which a run goes on exactly.
+        """
+        return not (
+            trainer.fit_loop._should_accumulate() or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or self._validates(trainer)
+        )
+
+    def _validates(self, trainer: pl.Trainer) -> bool:
+        """Whether a validation follows this batch."""
+        fetcher = trainer.fit_loop._data_fetcher
+        return self.monitor is not None and fetcher is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let a run begin that is at its end but for a validation; Lightning would find nothing to do."""
+        if self._due is not None:
+            loop = trainer.fit_loop.epoch_loop
+            self._end = loop.max_steps, trainer.should_stop
+            loop.max_steps += loop.max_steps != -1
+            trainer.should_stop = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make up for a validation that was interrupted, as Lightning's loop would have done it."""
+        super().on_train_start(trainer, pl_module)
+        self._written = time.monotonic()
+        if self._due is None:
+            return
+        loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
+        if self._end is not None:
+            loop.max_steps, trainer.should_stop = self._end
+        connector._callback_metrics.update(self._due)
+        first = connector._first_loop_iter
+        trainer.validating = True
+        loop.val_loop.restarting = False
+        loop.val_loop.run()
+        trainer.training = True
+        connector._first_loop_iter = first
+        loop.val_loop._has_run = False  # from here on as from a checkpoint written after the validation
 
     def on_train_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        last_of_all = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
-        if last_of_all or trainer.global_step == trainer.max_steps:
+        self._settle_the_end(trainer)
+        late = self.every_minutes is not None and time.monotonic() - self._written >= 60 * self.every_minutes
+        if self.every_minutes is not None and self.between_steps(trainer) and any_rank(trainer, late):
+            self.keep(trainer)
+
+    def _settle_the_end(self, trainer: pl.Trainer) -> None:
+        """See to it that the end is validated and saved, wherever in an epoch and in the intervals of validations it comes."""
+        if (trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs) or trainer.global_step == trainer.max_steps:
             trainer.should_stop = True
-        if trainer.should_stop:  # the end is validated and saved, wherever in an epoch and in the intervals of validations it comes
+        trainer.should_stop = trainer.should_stop or self._put_off
+        self._put_off = trainer.should_stop and trainer.fit_loop._should_accumulate()
+        if self._put_off:  # time is up between two steps; what was computed since the last one would be lost
+            trainer.should_stop = False
+        if trainer.should_stop and trainer.fit_loop._can_stop_early:
             trainer.check_val_every_n_epoch = 1
 
     def _should_save_on_train_epoch_end(self, trainer: pl.Trainer) -> bool:
-        """Where nothing is validated, every epoch is saved, whatever the interval of validations would be."""
-        return self.monitor is None or super()._should_save_on_train_epoch_end(trainer)
+        """After every validation, or, where nothing is validated, after every epoch, whatever the interval of validations would be."""
+        return self.monitor is None
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save what the validation is of, where that is a state to go on from."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and self._due is None and self._resumable(trainer):
+            self._due = {name: value.detach().cpu() for name, value in trainer.callback_metrics.items()}
+            self.keep(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._due = None
         super().on_validation_end(trainer, pl_module)
         if not self._should_save_on_train_epoch_end(trainer):
             self._keep_last(trainer)
+
+    def _resumable(self, trainer: pl.Trainer) -> bool:
+        """Whether no gradients wait for more batches, or none will come."""
+        return trainer.should_stop or not trainer.fit_loop._should_accumulate()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         super().on_train_epoch_end(trainer, pl_module)
         if self._should_save_on_train_epoch_end(trainer):
             self._keep_last(trainer)
+        elif self._kept != trainer.global_step:  # an epoch without a validation
+            self.keep(trainer)
 
     def _keep_last(self, trainer: pl.Trainer) -> None:
         """Lightning writes the last state only when it is also the best; a run must go on from where it was."""
@@ -119,14 +217,16 @@ class Checkpoints(ModelCheckpoint):
 
 
 def _placed(file: Path, other: Path) -> None:
-    """Copy a file atomically."""
-    partial = other.with_name(f".{other.name}.partial")
+    """Copy a checkpoint atomically."""
+    partial = partial_name(other)
     partial.unlink(missing_ok=True)
     try:
         os.link(file, partial)
     except OSError:  # a file system without hard links
         shutil.copyfile(file, partial)
-    partial.replace(other)
+        with partial.open("rb") as copied:
+            os.fsync(copied.fileno())
+    put_in_place(partial, other)
 
 
 class Patience(EarlyStopping):

@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import threading
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import lightning.pytorch as pl
-import numpy as np
-import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
-from clinical_ie.strategies.checkpoint_names import LAST
+from clinical_ie.callbacks.agreement import any_rank
+from clinical_ie.callbacks.checkpoints import Checkpoints
+from clinical_ie.errors import Stopped
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Ctrl-C; the end of a job's time, or of its allocation; what ``sbatch --signal=USR1@120`` sends before that."""
 
 
-class SafeInterruption(pl.Callback):
-    """On the first SIGINT or SIGTERM, finishes the step, saves ``last.ckpt`` and stops; on the second, stops at once.
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """While nothing would be lost: each of the signals stops this process as Ctrl-C does."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise Stopped(f"stopped by {_name(number)}")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class SafeInterruption(Checkpoint):
+    """On a signal, finishes the step, saves ``last.ckpt`` and stops; in a validation or test it stops at the end of the batch.
+
+    The state before a validation has been saved when the validation begins, so that a run goes on with that validation. A second Ctrl-C
+    stops at once.
 
     The handler only sets a flag. Ranks agree on it at the end of a batch, so none saves while another is in a
     collective operation of the next step (what makes Lightning's own handler deadlock, issue #21406).
 
+    It counts as a checkpoint, so that Lightning calls it behind `Checkpoints`, which knows what is due after a step and has saved what is.
+
     Args:
-        run_dir: The run's folder.
+        run_dir: The run's folder; signals are not listened to without it.
     """
 
     def __init__(self, run_dir: str | None = None) -> None:
@@ -31,83 +59,81 @@ class SafeInterruption(pl.Callback):
         self._signal = 0
         self._previous: dict[int, Any] = {}
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+    def _listen(self) -> None:
+        """Take the signals from whoever has them: Lightning sets handlers of its own right before a loop begins."""
         if self.run_dir is not None and threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._note)
+            for number in SIGNALS:
+                handler = signal.getsignal(number)
+                if handler != self._note:
+                    self._previous[number] = handler
+                    signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._signal:
-            raise KeyboardInterrupt
+        if self._signal and number == signal.SIGINT:
+            raise Stopped("stopped at once")
         self._signal = number
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._listen()
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._listen()
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._listen()
 
     def on_train_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        loop = trainer.fit_loop
-        if loop._should_accumulate() or loop.epoch_loop.batch_progress.is_last_batch:
-            return  # gradients that wait for more batches would be lost, and so would the epoch's validation
-        if self.run_dir is not None and self._is_requested(trainer, pl_module):
-            trainer.save_checkpoint(Path(self.run_dir) / "checkpoints" / LAST)
+        checkpoints = cast("Checkpoints", trainer.checkpoint_callback)
+        if checkpoints.between_steps(trainer) and self._is_requested(trainer):
+            checkpoints.keep(trainer)
             self._stop(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        if self.run_dir is not None and trainer.current_epoch and self._is_requested(trainer, pl_module):
+        if trainer.current_epoch and self._is_requested(trainer):
             self._stop(trainer)  # the epoch before has been scored and saved
 
-    def _is_requested(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
-        """Whether any rank got a signal."""
-        requested = torch.tensor(float(self._signal != 0), device=pl_module.device)
-        return bool(trainer.strategy.reduce(requested, reduce_op="sum") > 0)
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._listen()
+        if self._is_requested(trainer):
+            self._stop(trainer)
 
-    def _stop(self, trainer: pl.Trainer) -> None:
-        if trainer.is_global_zero:
-            path = Path(str(self.run_dir)) / "checkpoints" / LAST
-            print(f"\nStopped at step {trainer.global_step}. Go on with --ckpt_path {path}", flush=True)
-        raise KeyboardInterrupt
+    def on_validation_batch_end(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self._is_requested(trainer):
+            self._stop(trainer)
+
+    def on_test_batch_end(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self._is_requested(trainer):
+            self._stop(trainer)
+
+    def on_predict_batch_end(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self._is_requested(trainer):
+            self._stop(trainer)
+
+    def _is_requested(self, trainer: pl.Trainer) -> bool:
+        """Whether any rank got a signal; every rank must ask."""
+        return self.run_dir is not None and any_rank(trainer, self._signal != 0)
+
+    def _stop(self, trainer: pl.Trainer) -> NoReturn:
+        launcher = trainer.strategy.launcher
+        if isinstance(launcher, _SubprocessScriptLauncher):
+            launcher.procs.clear()  # they stop by themselves; whoever watches them would take that for a crash and kill this process
+        where = f"at step {trainer.global_step}" if trainer.state.fn == "fit" else f"in {trainer.state.fn}"
+        raise Stopped(f"stopped by {_name(self._signal) if self._signal else 'a signal to another rank'} {where}")
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._note:
+                signal.signal(number, handler)
         self._previous.clear()
 
 
-class RandomState(pl.Callback):
-    """Puts random states into checkpoints, so that a resumed run draws the dropout masks that an uninterrupted one draws.
-
-    One rank's state is kept; with several, each adds its rank to the seed that it goes on with.
-    """
-
-    def __init__(self) -> None:
-        self._loaded: dict[str, Any] | None = None
-
-    def state_dict(self) -> dict[str, Any]:  # noqa: D102
-        version, numbers, gauss = random.getstate()
-        kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-        state: dict[str, Any] = {
-            "torch": torch.get_rng_state(),
-            "python": [version, list(numbers), gauss],
-            "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(position), int(has_gauss), float(cached)],
-        }
-        if torch.cuda.is_available():
-            state["cuda"] = torch.cuda.get_rng_state_all()
-        return state
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # noqa: D102
-        self._loaded = state_dict
-
-    def on_train_batch_start(  # noqa: D102 (Lightning's hook)
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        if self._loaded is None:
-            return
-        state, self._loaded = self._loaded, None
-        torch.set_rng_state(state["torch"])
-        version, numbers, gauss = state["python"]
-        random.setstate((version, tuple(numbers), gauss))
-        kind, keys, *rest = state["numpy"]
-        np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-        if "cuda" in state and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(state["cuda"])
-        if trainer.world_size > 1:
-            torch.manual_seed(torch.initial_seed() + trainer.global_step * trainer.world_size + trainer.global_rank)
+def _name(number: int) -> str:
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name

@@ -57,17 +57,12 @@ class PredictionWriter(OutputCallback):
     def on_test_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._take(trainer, outputs)
+        self.keep(outputs)
 
     def on_predict_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._take(trainer, outputs)
-
-    def _take(self, trainer: pl.Trainer, outputs: Any) -> None:
         self.keep(outputs)
-        if trainer.received_sigterm:  # Lightning notes it and would go on to the end
-            raise KeyboardInterrupt
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         self._begin(trainer, "test")

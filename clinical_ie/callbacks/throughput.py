@@ -38,11 +38,14 @@ class Throughput(pl.Callback):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         self._tick(going_on=False)
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._begun = time.perf_counter() if trainer.state.fn == "fit" else None
-
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._tick(going_on=False)  # checkpoints are written after this
+        self._tick(going_on=False)
+
+    def on_train_batch_start(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._begun is None:  # after a validation or a checkpoint
+            self._begun = time.perf_counter()
 
     def _count(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add up the ranks; every rank must get here."""
@@ -53,6 +56,7 @@ class Throughput(pl.Callback):
         self._count(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: D102
+        self._tick(going_on=False)
         self._count(trainer, pl_module)
         checkpoint["throughput"] = {"real": self.all_ranks_real, "seconds": self.total_seconds}
 

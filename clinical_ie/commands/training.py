@@ -23,9 +23,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from clinical_ie.callbacks.checkpoints import Checkpoints, Patience
 from clinical_ie.callbacks.evaluation import Evaluation
-from clinical_ie.callbacks.interruption import RandomState, SafeInterruption
+from clinical_ie.callbacks.interruption import SafeInterruption, stopping_at_once
 from clinical_ie.callbacks.predictions import PredictionWriter
 from clinical_ie.callbacks.progress import ProgressBar, ProgressLines
+from clinical_ie.callbacks.random_state import RandomState
 from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
@@ -313,16 +314,21 @@ def run(arguments: Sequence[str]) -> int:
     # Lightning starts the processes of further devices with this command line again.
     sys.argv = [before[0], *arguments]
     try:
-        TrainingCLI(
-            pl.LightningModule,
-            ExtractionDataModule,
-            save_config_callback=None,
-            subclass_mode_model=True,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            parser_kwargs={"prog": "clinical-ie", "exit_on_error": False, "allow_abbrev": False},
-        )
+        with stopping_at_once():
+            TrainingCLI(
+                pl.LightningModule,
+                ExtractionDataModule,
+                save_config_callback=None,
+                subclass_mode_model=True,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                parser_kwargs={"prog": "clinical-ie", "exit_on_error": False, "allow_abbrev": False},
+            )
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns it into the exit code of failures
+            raise error.__context__ from None
+        raise
     except MisconfigurationException as error:  # settings that Lightning refuses
         raise SettingError(" ".join(str(error).split())) from error
     finally:

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from clinical_ie.callbacks.interruption import RandomState
+from clinical_ie.callbacks.random_state import RandomState
 from clinical_ie.corpora import BratFolder
 from clinical_ie.data.batching import BudgetBatchSampler, packed_batches
 from clinical_ie.data.datamodule import ExtractionDataModule

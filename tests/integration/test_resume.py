@@ -12,6 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from clinical_ie.callbacks.interruption import SafeInterruption
 from clinical_ie.cli import main
@@ -19,8 +20,8 @@ from clinical_ie.cli import main
 Arguments = Callable[..., list[str]]
 
 
-def weights(run_dir: Path) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+def weights(run_dir: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(run_dir / "checkpoints" / name, weights_only=True)["state_dict"]
     return state
 
 
@@ -60,9 +61,7 @@ def test_interrupt_and_go_on(
     run = tmp_path / "run"
     with monkeypatch.context():
         stop_at(step, number)
-        with pytest.raises(SystemExit) as stopped:
-            main(arguments("fit", run))
-    assert stopped.value.code == 1
+        assert main(arguments("fit", run)) == 75
     monkeypatch.undo()
     assert steps_of(run) == step
     assert not (run / "results.json").exists()
@@ -73,6 +72,64 @@ def test_interrupt_and_go_on(
     assert one["splits"] == two["splits"], "the same checkpoint was the best"
     assert one["run"]["training_subwords"] == two["run"]["training_subwords"], "the cost of both legs is counted"
     assert one["run"]["resumed"]
+
+
+@pytest.mark.parametrize(
+    ("when", "number", "more", "step"),
+    [
+        ("inside", signal.SIGTERM, [], 18),  # the end of an epoch
+        ("before", signal.SIGINT, ["--trainer.max_epochs=1", "--trainer.val_check_interval=5"], 5),
+        ("inside", signal.SIGUSR1, ["--trainer.max_epochs=-1", "--trainer.max_steps=5"], 5),  # the end of the run, inside an epoch
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("before", signal.SIGTERM, ["--trainer.max_epochs=-1", "--trainer.max_steps=23"], 23),
+                ("before", signal.SIGTERM, ["--trainer.check_val_every_n_epoch=3", "--trainer.accumulate_grad_batches=2"], 27),
+                ("inside", signal.SIGTERM, ["--trainer.check_val_every_n_epoch=2"], 54),
+            )
+        ),
+    ],
+)
+def test_a_validation_is_interrupted_and_not_lost(
+    when: str, number: int, more: list[str], step: int, arguments: Arguments, finished_run: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The signal comes in the step that is validated, or between two batches of the validation."""
+    whole, run = tmp_path / "whole" if more else finished_run, tmp_path / "run"
+    if more:
+        assert main(arguments("fit", whole, *more)) == 0
+    more = [*more, "--data.eval_batch_budget=128"]
+    hook = {"before": "on_train_batch_end", "inside": "on_validation_batch_end"}[when]
+    original = getattr(SafeInterruption, hook)
+    validated: list[int] = []
+
+    def hooked(self: SafeInterruption, trainer: pl.Trainer, *rest: Any) -> None:
+        if trainer.global_step == step:
+            os.kill(os.getpid(), number)
+            validated.append(trainer.global_step)
+        original(self, trainer, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SafeInterruption, hook, hooked)
+        assert main(arguments("fit", run, *more)) == 75
+    assert len(validated) == 1, "it stopped between batches"
+    assert steps_of(run) == step
+    assert not (run / "results.json").exists()
+    assert main(arguments("fit", run, f"--ckpt_path={run}/checkpoints/last.ckpt", *more)) == 0
+    for name in ("best.ckpt", "last.ckpt"):
+        assert same(weights(run, name), weights(whole, name)), name
+    one, two = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (run, whole))
+    (first,), (second,) = ([state for name, state in found["callbacks"].items() if "Checkpoints" in name] for found in (one, two))
+    for score in ("best_model_score", "current_score"):
+        assert torch.equal(first[score], second[score])
+    assert logged(run) == logged(whole), "the same steps were scored, with the same scores"
+
+
+def logged(run_dir: Path) -> list[tuple[int, float]]:
+    """Step and score of each validation; the folder holds a file for each part of the run."""
+    events = EventAccumulator(str(run_dir / "tensorboard"))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars("dev/entities/strict_f1")]
 
 
 def test_a_crash_loses_only_the_epoch(arguments: Arguments, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,8 +158,7 @@ def test_with_averaged_weights_too(
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert main(arguments("fit", whole, *averaging)) == 0
     stop_at(5, signal.SIGINT)
-    with pytest.raises(SystemExit):
-        main(arguments("fit", run, *averaging))
+    assert main(arguments("fit", run, *averaging)) == 75
     monkeypatch.undo()
     assert main(arguments("fit", run, f"--ckpt_path={run}/checkpoints/last.ckpt", *averaging)) == 0
     assert same(weights(run), weights(whole))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, MegatronBertConfig, MegatronBertForPreTraining, RobertaConfig, RobertaModel
 
 from clinical_ie.callbacks.averaging import MovingAverage
-from clinical_ie.callbacks.interruption import RandomState
+from clinical_ie.callbacks.random_state import RandomState
 from clinical_ie.corpora import BratFolder
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.document import Document, Entity, Relation, Span
