@@ -12,51 +12,20 @@ Shape legend: ``B`` rows, ``L`` tokens, ``T`` keys (tokens in the cache and new 
 from __future__ import annotations
 
 import copy
-import pickle
 from typing import Any, cast
 
 import torch
 from peft import PeftConfig, PeftModel, PromptLearningConfig, get_peft_model
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, Cache, PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from clinical_ie.errors import SettingError
 from clinical_ie.models.base_identity import BaseIdentity
-from clinical_ie.models.folders import cannot_load, known_config, locate
-from clinical_ie.models.quantization import Quantized, loading_options
-
-
-def load_decoder(name: str, *, dropout: float | None = None, quantized: Quantized | None = None) -> PreTrainedModel:
-    """A pretrained causal language model in training mode, in full precision or with linear layers in less.
-
-    Args:
-        name: Hub name, local folder, GGUF file, or ``package:NAME/FOLDER``.
-        dropout: Replaces the dropout of attention where the architecture names it.
-        quantized: How few bits a weight of a linear layer has; None for full precision.
-
-    Raises:
-        SettingError: Nothing that transformers can load as a decoder, a pickle that is more than tensors, or missing weights.
-    """
-    folder, config = locate(name), copy.deepcopy(known_config(name))
-    try:
-        if dropout is not None:
-            for key in ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout"):
-                if hasattr(config, key):
-                    setattr(config, key, dropout)
-        config.use_cache = False  # generation asks for a cache; with one by default, packed examples leak into each other
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=torch.float32, trust_remote_code=False, weights_only=True, output_loading_info=True,
-            **({} if quantized is None else loading_options(quantized)),
-        )  # fmt: skip
-    except (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        raise cannot_load(name, "a decoder", error) from error
-    model: PreTrainedModel = loaded[0]
-    tied = set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()
-    if missing := sorted(set(loaded[1]["missing_keys"]) - tied):
-        raise SettingError(f"{name}: the checkpoint lacks {len(missing)} weights of the decoder, such as {missing[0]}")
-    model.train()  # from_pretrained returns evaluation mode, and Lightning leaves it there
-    return model
+from clinical_ie.models.block_mask import additive_mask
+from clinical_ie.models.decoder_head import own_logits
+from clinical_ie.models.decoder_loading import load_decoder
+from clinical_ie.models.decoder_probe import check_training, probe
+from clinical_ie.models.quantization import Quantized
 
 
 class Decoder(nn.Module):
@@ -88,6 +57,14 @@ class Decoder(nn.Module):
         base = load_decoder(name, dropout=dropout, quantized=quantized)
         self.identity = BaseIdentity.of(name, base) if self.freeze else None
         own = set(base.parameters())
+        self.model: PreTrainedModel | PeftModel = base
+        config = base.config.get_text_config()
+        layer_types = getattr(config, "layer_types", None) or ()
+        self.masks_by_layer_type = "sliding_attention" in layer_types
+        windowed = self.masks_by_layer_type or getattr(config, "use_sliding_window", True)
+        self.sliding_window: int | None = getattr(config, "sliding_window", None) if windowed else None
+        self.hidden = int(config.hidden_size)
+        self.abilities = probe(self, name, dropout)
         if gradient_checkpointing:
             if isinstance(peft, PromptLearningConfig) and peft.peft_type == "PREFIX_TUNING":
                 raise SettingError(
@@ -101,7 +78,7 @@ class Decoder(nn.Module):
             peft = copy.deepcopy(peft)
             peft.task_type = "CAUSAL_LM"
         try:
-            self.model: PreTrainedModel | PeftModel = base if peft is None else cast("PeftModel", get_peft_model(base, peft))
+            self.model = base if peft is None else cast("PeftModel", get_peft_model(base, peft))
         except (ValueError, TypeError) as error:
             raise SettingError(f"{type(peft).__name__} does not fit {name}: {str(error).partition(chr(10))[0]}") from error
         for parameter in own:
@@ -109,13 +86,7 @@ class Decoder(nn.Module):
                 parameter.requires_grad_(not self.freeze)
         self.adapters = {key for key, parameter in self.named_parameters() if parameter.requires_grad and parameter not in own}
         self.model.train()
-        config = base.config.get_text_config()
-        self._sliding_window = config.sliding_window if "sliding_attention" in (getattr(config, "layer_types", None) or ()) else None
-        if self._sliding_window is None and getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
-            self._sliding_window = config.sliding_window
-        self._masks_by_layer_type = bool(getattr(config, "layer_types", None)) and "sliding_attention" in config.layer_types
-        self._softcap = getattr(config, "final_logit_softcapping", None)
-        self.hidden = int(config.hidden_size)
+        check_training(self, name)
 
     @property
     def base(self) -> PreTrainedModel:
@@ -196,37 +167,19 @@ class Decoder(nn.Module):
         return states[:, states.shape[1] - input_ids.shape[1] :]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits of the vocabulary.
+        """Logits of the vocabulary, as the model's own forward pass computes them.
 
         Shape:
             - hidden: ``(..., H)``; result: ``(..., vocabulary)``
         """
-        logits = cast("Tensor", cast("Any", self.base).get_output_embeddings()(hidden))
-        return logits if self._softcap is None else self._softcap * torch.tanh(logits / self._softcap)
+        logits = own_logits(self.base, hidden.flatten(0, -2))
+        return logits.reshape(*hidden.shape[:-1], logits.shape[-1])
 
     def _masks(self, attention_mask: Tensor, positions: Tensor, keys: Tensor) -> Any:
         """Additive masks as the architecture takes them: one for all layers, or one for each type of layer (sliding-window attention)."""
-        full = _additive_mask(attention_mask)
-        if self._sliding_window is None:
+        full = additive_mask(attention_mask)
+        if self.sliding_window is None:
             return full
-        near = (positions.unsqueeze(2) - keys.unsqueeze(1)) < self._sliding_window
-        sliding = _additive_mask(attention_mask & near)
-        return {"full_attention": full, "sliding_attention": sliding} if self._masks_by_layer_type else sliding
-
-
-def _additive_mask(attention_mask: Tensor) -> Tensor:
-    """Zero where a token attends, and as good as minus infinity elsewhere; tokens that attend to nothing (padding) attend to all."""
-    attended = attention_mask | ~attention_mask.any(2, keepdim=True)
-    scores = torch.zeros(attended.shape, device=attended.device)
-    return scores.masked_fill(~attended, torch.finfo(scores.dtype).min).unsqueeze(1)
-
-
-def block_mask(segment_ids: Tensor, prefix_segment_ids: Tensor) -> Tensor:
-    """The attention mask of packed rows: block-diagonal and causal, and each segment attends to its shared prefix.
-
-    Shape:
-        - segment_ids, prefix_segment_ids: ``(B, L)``, 0 for padding and for segments without a prefix; result: ``(B, L, L)``
-    """
-    query, key = segment_ids.unsqueeze(2), segment_ids.unsqueeze(1)
-    causal = torch.ones(segment_ids.shape[1], segment_ids.shape[1], dtype=torch.bool, device=segment_ids.device).tril()
-    return causal & (query > 0) & ((query == key) | (prefix_segment_ids.unsqueeze(2) == key) & (key > 0))
+        near = (positions.unsqueeze(2) - keys.unsqueeze(1)) < self.sliding_window
+        sliding = additive_mask(attention_mask & near)
+        return {"full_attention": full, "sliding_attention": sliding} if self.masks_by_layer_type else sliding

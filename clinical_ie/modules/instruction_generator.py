@@ -13,8 +13,10 @@ from torch import Tensor
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch
 from clinical_ie.decoding.generation import GeneratedSequence, GenerationQueue, GenerationRequest
+from clinical_ie.errors import SettingError
+from clinical_ie.models.block_mask import block_mask
 from clinical_ie.models.cross_entropy import chunked_cross_entropy
-from clinical_ie.models.decoder import Decoder, block_mask
+from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.positions import most_positions
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.schema import Schema
@@ -87,6 +89,19 @@ class InstructionGenerator(TunedModule):
         self._positions = most_positions(self.backbone.base.config)
         self.heads = torch.nn.Module()  # the vocabulary's scores are the backbone's own
         self.subwords = ChatTokenizer(self.backbone_name)
+
+    def on_fit_start(self) -> None:
+        """Refuse packed rows where the decoder cannot keep the examples of a row apart.
+
+        Raises:
+            SettingError: It cannot.
+        """
+        packing = getattr(getattr(self.trainer, "datamodule", None), "packing", False)
+        if packing and not self.backbone.abilities.packs:
+            raise SettingError(
+                f"{self.backbone_name} cannot keep packed examples apart: behind another one, an example"
+                f" {self.backbone.abilities.problems['packs']}; give data.packing: false"
+            )
 
     def output_space(self, schemas: dict[str, Schema]) -> Any:
         """A constant: types are named in the prompt, so weights fit any schema."""

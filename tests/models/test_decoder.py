@@ -20,7 +20,9 @@ from transformers import AutoModelForCausalLM
 
 from clinical_ie.data.collation import InstructionCollator
 from clinical_ie.errors import SettingError
-from clinical_ie.models.decoder import Decoder, block_mask, load_decoder
+from clinical_ie.models.block_mask import block_mask
+from clinical_ie.models.decoder import Decoder
+from clinical_ie.models.decoder_loading import load_decoder
 from clinical_ie.tasks.instruction import InstructionExample
 from tests.models.tiny_decoders import ARCHITECTURES, WINDOW, WINDOWED, save_decoder, spread
 

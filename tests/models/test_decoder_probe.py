@@ -1,0 +1,173 @@
+"""Decoders of the real classes of transformers: what the probe finds, and that what it lets through is right.
+
+The oracle of logits and losses is the model of transformers itself on one example at a time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PrefixTuningConfig
+from transformers import AutoModelForCausalLM
+
+from clinical_ie.data.collation import InstructionCollator
+from clinical_ie.errors import SettingError
+from clinical_ie.models.block_mask import block_mask
+from clinical_ie.models.cross_entropy import chunked_cross_entropy
+from clinical_ie.models.decoder import Decoder
+from clinical_ie.tasks.instruction import InstructionExample
+from tests.models.decoder_families import FAMILIES, save_family
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated")
+
+SCALED = ("Granite", "Cohere", "Cohere 2", "Gemma 2", "Gemma 3", "GPT-2", "OPT with projection", "DeepSeek-V3", "Gemma 3 with images")
+CARRY_A_STATE = (
+    "Mamba", "Mamba-2", "LFM2", "Falcon-H1", "Qwen3-Next", "Jamba", "Granite-4 hybrid", "RecurrentGemma", "RWKV", "xLSTM",
+)  # fmt: skip
+OTHER_MASKS = ("Bloom", "Falcon with ALiBi", "Llama 4")
+
+
+def examples(count: int) -> list[InstructionExample]:
+    """Two prefixes, and of each some examples, longer than any window of the families."""
+    generator = torch.Generator().manual_seed(5)
+
+    def ids(length: int) -> tuple[int, ...]:
+        return tuple(torch.randint(8, 96, (length,), generator=generator).tolist())
+
+    prefixes = ids(9), ids(6)
+    return [
+        InstructionExample(f"e{rank}", "d", "c", ids(4 + rank), prefixes[rank % 2], ids(3 + rank), (0, 1), (), (), (), None)
+        for rank in range(count)
+    ]
+
+
+def loss(decoder: Decoder, given: list[InstructionExample], *, packed: bool) -> float:
+    batch = InstructionCollator(0, packed=packed)([(example, 1) for example in given])
+    hidden = decoder(batch["input_ids"], batch["position_ids"], block_mask(batch["segment_ids"], batch["prefix_segment_ids"]))
+    states = hidden.flatten(0, 1)[batch["loss_positions"]]
+    return float(chunked_cross_entropy(states, batch["targets"], decoder.logits, chunk=5))
+
+
+def loss_of_transformers(folder: str, given: list[InstructionExample]) -> float:
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    total = 0.0
+    for example in given:
+        ids = torch.tensor([[*example.prefix_ids, *example.input_ids, *example.response]])
+        labels = ids.clone()
+        labels[0, : -len(example.response)] = -100
+        total += float(model(input_ids=ids, labels=labels, use_cache=False).loss) * len(example.response)
+    return total
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", SCALED)
+def test_the_loss_is_that_of_transformers(family: str, tmp_path: Path) -> None:
+    """Also where logits are scaled, capped or projected."""
+    folder = save_family(family, tmp_path)
+    decoder = Decoder(folder).eval()
+    given = examples(5)
+    wanted = loss_of_transformers(folder, given)
+    assert decoder.abilities.packs
+    assert loss(decoder, given, packed=True) == pytest.approx(wanted, abs=5e-4 + 1e-6 * wanted)
+    assert loss(decoder, given, packed=False) == pytest.approx(wanted, abs=5e-4 + 1e-6 * wanted)
+
+
+@pytest.mark.parametrize("family", CARRY_A_STATE + OTHER_MASKS)
+def test_decoders_that_read_another_way_are_refused(family: str, tmp_path: Path) -> None:
+    """At once, by name, with the remedy; no error of torch."""
+    folder = save_family(family, tmp_path)
+    with pytest.raises(SettingError, match=r"ForCausalLM\) cannot be trained here: .*take a decoder with attention in all of its layers"):
+        Decoder(folder)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("family", "other"), [("MPT", {}), ("GPT-Neo", {"window_size": 40})])
+def test_columns_instead_of_positions_forbid_packing_only(
+    family: str, other: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MPT's biases and GPT-Neo's windows count columns: right in a row alone, also where the window is wider than all that is probed."""
+    kind, settings = FAMILIES[family]
+    monkeypatch.setitem(FAMILIES, family, (kind, settings | other))
+    folder = save_family(family, tmp_path)
+    decoder = Decoder(folder).eval()
+    assert (decoder.abilities.reads, decoder.abilities.packs, decoder.abilities.caches) == (True, False, True)
+    given = examples(4)
+    wanted = loss_of_transformers(folder, given)
+    assert loss(decoder, given, packed=False) == pytest.approx(wanted, abs=5e-4 + 1e-6 * wanted)
+
+
+def test_nothing_is_changed_by_the_probe(tmp_path: Path) -> None:
+    folder = save_family("Gemma 3", tmp_path)
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    decoder = Decoder(folder, dropout=0.2)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(module.training for module in decoder.model.modules())
+    assert decoder.sliding_window == decoder.base.config.sliding_window == 5
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in decoder.parameters())
+    stored: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    assert all(torch.equal(value, stored.state_dict()[name]) for name, value in decoder.base.state_dict().items())
+
+
+@torch.no_grad()
+def test_only_the_language_model_of_a_model_that_sees_is_loaded(tmp_path: Path) -> None:
+    """Gemma 3, MedGemma: the vision tower would get no gradient, adapters of its own, and a place in every checkpoint."""
+    folder = save_family("Gemma 3 with images", tmp_path)
+    decoder = Decoder(folder, peft=LoraConfig(r=2, target_modules="all-linear"))
+    assert not [name for name, _ in decoder.named_parameters() if "vision" in name or "projector" in name]
+    whole: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    assert [name for name, _ in whole.named_parameters() if "vision" in name]
+    ids = torch.arange(8, 20).unsqueeze(0)
+    places = torch.arange(12).unsqueeze(0)
+    ours = decoder.eval().logits(decoder(ids, places, torch.ones(1, 12, 12, dtype=torch.bool).tril()))
+    torch.testing.assert_close(ours, whole(input_ids=ids, use_cache=False).logits)
+
+
+def test_trained_parameters_without_a_gradient_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the vision tower would be, were it loaded."""
+    folder = save_family("Gemma 3 with images", tmp_path)
+    monkeypatch.setattr("clinical_ie.models.decoder_loading._language_model", lambda model: model)
+    with pytest.raises(SettingError, match=r"\d+ of \d+ parameters that would be trained get no gradient from text, such as model.*vision"):
+        Decoder(folder)
+    with pytest.raises(SettingError, match="get no gradient"):
+        Decoder(folder, peft=LoraConfig(r=2, target_modules="all-linear"))
+    Decoder(folder, peft=LoraConfig(r=2, target_modules=r".*language_model.*q_proj"))
+
+
+@pytest.mark.parametrize(
+    ("family", "dropout", "message"),
+    [
+        ("OPT", 0.2, None), ("OPT", 0.0, None), ("BioGPT", 0.0, None), ("Llama", 0.3, None), ("Gemma 3", 0.0, None),
+        ("MPT", 0.3, "takes no backbone_dropout of 0.3 as its attn_pdrop"), ("RWKV", 0.3, "has no dropout"),
+    ],
+)  # fmt: skip
+def test_dropout_is_what_was_set_or_refused(family: str, dropout: float, message: str | None, tmp_path: Path) -> None:
+    """OPT and BioGPT bring 0.1 under other names than Llama's; before and after the training pass of the probe."""
+    folder = save_family(family, tmp_path)
+    if message is not None:
+        with pytest.raises(SettingError, match=message):
+            Decoder(folder, dropout=dropout)
+        return
+    decoder = Decoder(folder, dropout=dropout).train()
+    ids, places = torch.arange(8, 20).unsqueeze(0), torch.arange(12).unsqueeze(0)
+    causal = torch.ones(1, 12, 12, dtype=torch.bool).tril()
+    with torch.no_grad():
+        one, two = decoder(ids, places, causal), decoder(ids, places, causal)
+    assert torch.equal(one, two) == (dropout == 0)
+
+
+def test_a_dropout_that_stays_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = save_family("OPT", tmp_path)
+    monkeypatch.setattr("clinical_ie.models.decoder_loading._set_dropout", lambda *_: None)
+    with pytest.raises(SettingError, match=r"backbone_dropout is 0, but .*OPTForCausalLM\) keeps a dropout of its own"):
+        Decoder(folder, dropout=0.0)
+
+
+def test_a_prefix_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    """DeepSeek's keys are wider than its values, which PEFT's prefix does not know."""
+    folder = save_family("DeepSeek-V3", tmp_path)
+    with pytest.raises(SettingError, match="PrefixTuningConfig does not fit"):
+        Decoder(folder, peft=PrefixTuningConfig(num_virtual_tokens=3))
