@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -121,7 +122,7 @@ class Evaluation(OutputCallback):
             results.splits = {name: entry for name, entry in (results.splits | {stage: left}).items() if entry}
             results.write(path)
 
-    def _figure(self, trainer: pl.Trainer, corpus: str, gold: list[Document], predicted: list[Document]) -> None:
+    def _figure(self, trainer: pl.Trainer, corpus: str, gold: Sequence[Document], predicted: list[Document]) -> None:
         logger = trainer.logger
         if trainer.is_global_zero and isinstance(logger, TensorBoardLogger):
             figure = confusion_figure(gold, predicted, title=f"{corpus}, epoch {trainer.current_epoch}")
@@ -152,6 +153,6 @@ class Evaluation(OutputCallback):
         results.write(path)
 
 
-def _has_some(documents: list[Document], kind: Kind) -> bool:
+def _has_some(documents: Sequence[Document], kind: Kind) -> bool:
     """Whether there are gold annotations, without which a score means nothing."""
     return any(any(True for _ in document.links()) if kind == "relations" else document.entities for document in documents)

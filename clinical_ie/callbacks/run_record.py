@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
 
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.data.examples import Examples
 from clinical_ie.errors import SettingError
 
 _LOG = logging.getLogger(__name__)
@@ -108,16 +109,10 @@ def fingerprints(data: ExtractionDataModule) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for part in ("train", "dev"):
         for corpus, documents in data.documents.get(part, {}).items():
-            found[f"{part} documents of {corpus}"] = _digest(documents)
-        found[f"examples made of the {part} documents"] = _digest(list(data.examples.get(part, [])))
+            found[f"{part} documents of {corpus}"] = [len(documents), documents.digest]
+        examples = data.examples.get(part, Examples())
+        found[f"examples made of the {part} documents"] = [len(examples), examples.digest]
     return found
-
-
-def _digest(things: Collection[Any]) -> list[Any]:
-    digest = hashlib.sha256()
-    for thing in things:
-        digest.update(repr(thing).encode())
-    return [len(things), digest.hexdigest()[:16]]
 
 
 def _described(found: list[Any] | None) -> str:

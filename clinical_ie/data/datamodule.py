@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -19,14 +19,15 @@ from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch, collator_for
 from clinical_ie.data.documents import DocumentReader, Part
 from clinical_ie.data.examples import Examples
+from clinical_ie.data.packed import Packed
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Coverage, count_words
-from clinical_ie.tasks.instruction import Instruction, InstructionExample
-from clinical_ie.tasks.task import Example, Source, Task
+from clinical_ie.tasks.instruction import Instruction
+from clinical_ie.tasks.task import Source, Task
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,8 +77,8 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.batch_budget, self.eval_batch_budget = batch_budget, eval_batch_budget
         self.seed, self.texts, self.mentions, self.workers = seed, texts, mentions, workers
         self.packing, self.dev_documents = packing, dev_documents
-        self.documents: dict[Part, dict[str, list[Document]]] = {}
-        self.inputs: dict[Part, dict[str, list[Document]]] = {}
+        self.documents: dict[Part, dict[str, Packed[Document]]] = {}
+        self.inputs: dict[Part, dict[str, Packed[Document]]] = {}
         self.examples: dict[Part, Examples] = {}
         self.coverage: dict[Part, dict[str, Coverage]] = {}
         self.findings = Findings(strict=not lenient)
@@ -107,7 +108,7 @@ class ExtractionDataModule(pl.LightningDataModule):
 
     def _prepare(self, part: Part) -> None:
         self.documents[part], self.inputs[part], self.coverage[part] = {}, {}, {}
-        examples: list[Example] = []
+        self.examples[part] = examples = Examples()
         most = self.dev_documents if part == "dev" and self._fitting else None
         for name, corpus in self.corpora.items():
             before = Counter(corpus.view.left_out)
@@ -115,14 +116,15 @@ class ExtractionDataModule(pl.LightningDataModule):
             self.left_out[part, name] = dict(Counter(corpus.view.left_out) - before)
             source = Source(name, corpus.schema, self.encoder)
             coverage = Coverage(of="links" if self.task.finds == "relations" else "mentions")
-            self.documents[part][name] = documents
-            inputs = self.inputs[part][name] = self._reader.inputs(corpus, part, documents)
+            inputs = self._reader.inputs(corpus, part, documents)
+            self.documents[part][name] = self.inputs[part][name] = Packed(documents)
+            if inputs is not documents:
+                self.inputs[part][name] = Packed(inputs)
             self.coverage[part][name] = coverage
             for document in inputs:
                 if self.encoder.unknown_id is not None:
                     count_words(coverage, document, *self.encoder.encode(document.text), self.encoder.unknown_id)
-                examples += self.task.examples(document, source, coverage, training=part == "train")
-        self.examples[part] = Examples(examples)
+                examples.extend(self.task.examples(document, source, coverage, training=part == "train"))
         self._tell(part)
         needed = part != "dev" or (self.trainer is not None and self.trainer.state.fn == "validate")
         number = sum(len(documents) for documents in self.documents[part].values())
@@ -182,12 +184,11 @@ class ExtractionDataModule(pl.LightningDataModule):
         progress = self._progress if shuffle else lambda: (0, 0)
         batches, targets = None, None
         if isinstance(self.task, Instruction):
-            instructed = cast("list[InstructionExample]", list(examples))
             if shuffle:
-                targets = [len(example.response) for example in instructed]
-                batches = _packing(instructed) if self.packing else None
+                targets = examples.targets
+                batches = _packing(examples) if self.packing else None
             else:
-                lengths = [len(example.input_ids) for example in instructed]  # prefixes are shared
+                lengths = examples.input_lengths  # prefixes are shared
         sampler = BudgetBatchSampler(
             lengths,
             budget,
@@ -238,9 +239,8 @@ def _check_interval(trainer: pl.Trainer, batches: int) -> None:
         )
 
 
-def _packing(examples: Sequence[InstructionExample]) -> Callable[[int, float, int | str], list[list[int]]]:
+def _packing(examples: Examples) -> Callable[[int, float, int | str], list[list[int]]]:
     """What packs examples into rows that hold their shared prefixes once."""
-    prefixes = {prefix_ids: rank for rank, prefix_ids in enumerate(dict.fromkeys(example.prefix_ids for example in examples))}
-    own = [example.length - len(example.prefix_ids) for example in examples]
-    shared = [prefixes[example.prefix_ids] for example in examples]
-    return lambda budget, _, seed: packed_batches(own, shared, [len(prefix_ids) for prefix_ids in prefixes], budget, seed=seed)
+    shared, prefix_lengths = examples.prefixes()
+    own = [length - prefix_lengths[prefix] for length, prefix in zip(examples.lengths, shared, strict=True)]
+    return lambda budget, _, seed: packed_batches(own, shared, prefix_lengths, budget, seed=seed)

@@ -1,36 +1,100 @@
-"""The examples of a part, by number."""
+"""The examples of a part, by number: packed, and made again when a batch wants them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 from torch.utils.data import Dataset
 
+from clinical_ie.data.packed import Packed
 from clinical_ie.tasks.task import Example
 
 
 class Examples(Dataset[Any]):
     """Examples, and of all of them what a plan of batches needs.
 
+    What many examples have in common (`Example.common`) is held once.
+
     Args:
-        examples: All of them.
+        examples: The first of them.
     """
 
-    def __init__(self, examples: Sequence[Example]) -> None:
-        self._examples = examples
-        self.lengths = [example.length for example in examples]
-        self.targets = [example.targets for example in examples]
-        self.corpora = [example.corpus for example in examples]
+    def __init__(self, examples: Iterable[Example] = ()) -> None:
+        self.lengths: Sequence[int] = array("l")
+        self.targets: Sequence[int] = array("l")
+        self.input_lengths: Sequence[int] = array("l")
+        self.corpora: list[str] = []
+        self.shared: Sequence[int] = array("l")
+        self._packed: Packed[tuple[Any, ...]] = Packed()
+        self._common: list[tuple[Any, ...]] = []
+        self._places: dict[tuple[Any, ...], int] = {}
+        self._kind: type[Example] | None = None
+        self.extend(examples)
 
-    def __getitem__(self, index: int | tuple[int, int]) -> Any:
+    def extend(self, examples: Iterable[Example]) -> None:
+        """Add examples of one task."""
+        for example in examples:
+            self._kind = type(example)
+            common = (example.corpus, *(getattr(example, name) for name in self._kind.common))
+            shared = self._places.setdefault(common, len(self._places))
+            if shared == len(self._common):
+                self._common.append(common)
+            self._packed.append(tuple(getattr(example, name) for name in _own(self._kind)), shared)
+            self.lengths.append(example.length)  # type: ignore[attr-defined]
+            self.targets.append(example.targets)  # type: ignore[attr-defined]
+            self.input_lengths.append(len(example.input_ids))  # type: ignore[attr-defined]
+            self.shared.append(shared)  # type: ignore[attr-defined]
+            self.corpora.append(self._common[shared][0])
+
+    def prefixes(self) -> tuple[list[int], list[int]]:
+        """Of instructions: for each example the number of its shared prefix, and the sub-words of each prefix."""
+        assert self._kind is not None
+        place = 1 + self._kind.common.index("prefix_ids")
+        numbers = {prefix_ids: number for number, prefix_ids in enumerate(dict.fromkeys(common[place] for common in self._common))}
+        of_common = [numbers[common[place]] for common in self._common]
+        return [of_common[shared] for shared in self.shared], [len(prefix_ids) for prefix_ids in numbers]
+
+    @property
+    def digest(self) -> str:
+        """Of all content; the same on every machine."""
+        found = hashlib.sha256(self._packed.digest.encode())
+        for common in self._common:
+            found.update(repr(_ordered(common)).encode())
+        return found.hexdigest()[:16]
+
+    @property
+    def size(self) -> int:
+        """Bytes of what is packed."""
+        return self._packed.size
+
+    def __getitem__(self, index: int | slice | tuple[int, int]) -> Any:
         """The example of this number; or with the targets of its optimizer step, where the index says both."""
         if isinstance(index, tuple):
-            return self._examples[index[0]], index[1]
-        return self._examples[index]
+            return self[index[0]], index[1]
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        assert self._kind is not None
+        own = dict(zip(_own(self._kind), self._packed[index], strict=True))
+        common = zip(("corpus", *self._kind.common), self._common[self.shared[index]], strict=True)
+        return self._kind(**own, **dict(common))
 
     def __len__(self) -> int:
-        return len(self._examples)
+        return len(self._packed)
 
     def __iter__(self) -> Iterator[Example]:
-        return iter(self._examples)
+        return (self[place] for place in range(len(self)))
+
+
+def _own(kind: type[Example]) -> list[str]:
+    return [field.name for field in fields(kind) if field.name not in ("corpus", *kind.common)]
+
+
+def _ordered(value: Any) -> Any:
+    """Plain data whose sets have an order of their own: that of a set depends on the process."""
+    if isinstance(value, tuple):
+        return tuple(map(_ordered, value))
+    return sorted(value) if isinstance(value, frozenset) else value

@@ -12,9 +12,9 @@ Reference: Geng et al., Grammar-constrained decoding for structured NLP tasks wi
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 from clinical_ie.prompts.answers import NormalizedText
@@ -23,6 +23,9 @@ from clinical_ie.prompts.responses.response_format import LINK
 from clinical_ie.prompts.word_pattern import WORD
 
 _TAB, NEWLINE, BLANK = 9, 10, 32
+
+Syntax = Literal["lines", "grouped", "inline", "markup"]
+"""Names of the syntaxes that have a grammar."""
 
 State = tuple[Any, ...]
 """One of ``("pick", context, options, offset)``: one of several names; ``("copy", context, type, places, length)``: a mention;
@@ -53,7 +56,7 @@ class Grammar:
         given: Types (by rank) of the mentions that the prompt numbers; None where mentions are part of the completion.
     """
 
-    response: Literal["lines", "grouped", "inline", "markup"]
+    response: Syntax
     text: str
     types: tuple[str, ...]
     labels: tuple[tuple[str, frozenset[tuple[int, int]]], ...] = ()
@@ -84,8 +87,9 @@ class Automaton:
         self._blank = " " if self.grouped else ""
         self._names = [f"{name}\t{self._blank}".encode() for name in grammar.types]
         self._label_names = [f"{LINK}{name}\t".encode() for name, _ in grammar.labels]
-        self._lines = lru_cache(maxsize=None)(self._line_options)
-        self._pairs = lru_cache(maxsize=64)(self._pair_options)
+        # No cache refers to the automaton, or every request would wait for the garbage collection.
+        self._known_lines: dict[Context, tuple[tuple[bytes, tuple[str, int]], ...]] = {}
+        self._pairs = lru_cache(maxsize=64)(partial(_pair_options, tuple(legal for _, legal in grammar.labels)))
 
     def start(self) -> State:
         """The initial state."""
@@ -194,8 +198,13 @@ class Automaton:
         if options := self._lines(context):
             found[NEWLINE] = "pick", context, options, 0, False
 
-    def _line_options(self, context: Context) -> tuple[tuple[bytes, tuple[str, int]], ...]:
+    def _lines(self, context: Context) -> tuple[tuple[bytes, tuple[str, int]], ...]:
         """Names that a line can begin with."""
+        if context not in self._known_lines:
+            self._known_lines[context] = self._line_options(context)
+        return self._known_lines[context]
+
+    def _line_options(self, context: Context) -> tuple[tuple[bytes, tuple[str, int]], ...]:
         found: list[tuple[bytes, tuple[str, int]]] = []
         if self.grammar.given is None and not context.in_links:
             first = context.last_type + 1 if self.grouped else 0
@@ -211,15 +220,17 @@ class Automaton:
         ]
         return tuple(found)
 
-    def _pair_options(self, mention_types: tuple[int, ...], label: int, last: tuple[int, int]) -> tuple[tuple[bytes, tuple[int, int]], ...]:
-        """Pairs of numbers of mentions that a label can join, behind the last pair."""
-        legal = self.grammar.labels[label][1]
-        return tuple(
-            (f"{head + 1} {tail + 1}".encode(), (head, tail))
-            for head, one in enumerate(mention_types)
-            for tail, other in enumerate(mention_types)
-            if head != tail and (one, other) in legal and (head, tail) > last
-        )
+
+def _pair_options(
+    legal: Sequence[frozenset[tuple[int, int]]], mention_types: tuple[int, ...], label: int, last: tuple[int, int]
+) -> tuple[tuple[bytes, tuple[int, int]], ...]:
+    """Pairs of numbers of mentions that a label can join, behind the last pair."""
+    return tuple(
+        (f"{head + 1} {tail + 1}".encode(), (head, tail))
+        for head, one in enumerate(mention_types)
+        for tail, other in enumerate(mention_types)
+        if head != tail and (one, other) in legal[label] and (head, tail) > last
+    )
 
 
 def by_byte(options: Iterable[tuple[bytes, Any]], offset: int) -> dict[int, tuple[tuple[bytes, Any], ...]]:

@@ -8,7 +8,8 @@ between its braces.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 from clinical_ie.prompts.draft_proposer import DraftProposer
@@ -30,7 +31,7 @@ class InlineAutomaton(TextCopyingAutomaton):
 
     def __init__(self, grammar: Grammar) -> None:
         super().__init__(grammar)
-        self._options = lru_cache(maxsize=64)(self._type_options)
+        self._options = lru_cache(maxsize=64)(partial(_type_options, grammar.types))
 
     def _escaped(self, text: str) -> str:
         return escaped(text)
@@ -88,12 +89,13 @@ class InlineAutomaton(TextCopyingAutomaton):
         """The number of the next mention, where mentions are numbered."""
         return len(context.mention_types) if self.grammar.labels else None
 
-    def _type_options(self, number: int | None, first: int) -> tuple[tuple[bytes, Any], ...]:
-        """Types from one rank on, each as the last or with others behind it."""
-        found: list[tuple[bytes, Any]] = []
-        for kind in range(first, len(self.grammar.types)):
-            name = numbered(self.grammar.types[kind], number).encode()
-            found.append((name + b"}", (kind, False)))
-            if kind + 1 < len(self.grammar.types):
-                found.append((name + b",", (kind, True)))
-        return tuple(found)
+
+def _type_options(types: Sequence[str], number: int | None, first: int) -> tuple[tuple[bytes, Any], ...]:
+    """Types from one rank on, each as the last or with others behind it."""
+    found: list[tuple[bytes, Any]] = []
+    for kind in range(first, len(types)):
+        name = numbered(types[kind], number).encode()
+        found.append((name + b"}", (kind, False)))
+        if kind + 1 < len(types):
+            found.append((name + b",", (kind, True)))
+    return tuple(found)

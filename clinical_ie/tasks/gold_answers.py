@@ -12,6 +12,7 @@ from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Target
 from clinical_ie.tasks.instruction_variants import InstructionVariant
 from clinical_ie.tasks.links import LinkLabels
+from clinical_ie.tasks.segments import segment_of
 
 WHITE_SPACE = "begins or ends in white space"
 
@@ -129,14 +130,11 @@ def most_mentions(
     """How many of different mentions the answers about a text can hold exactly, at most."""
 
     def most(targets: Sequence[Target]) -> int:
-        found = 0
-        for segment, flat in zip(segments, flats, strict=True):
-            inside = [
-                mention_of(text, name, span, segment, flat)
-                for name, span in targets
-                if segment[0] <= span.start and span.end <= segment[1] and trimmed(span, text) == span
-            ]
-            found += response.most_expressible(inside, flat.text)
-        return found
+        inside: dict[int, list[Mention]] = {}
+        for name, span in targets:
+            number = segment_of(span, segments)
+            if number is not None and trimmed(span, text) == span:
+                inside.setdefault(number, []).append(mention_of(text, name, span, segments[number], flats[number]))
+        return sum(response.most_expressible(mentions, flats[number].text) for number, mentions in sorted(inside.items()))
 
     return most

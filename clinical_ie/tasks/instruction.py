@@ -19,7 +19,7 @@ from clinical_ie.document import Document, Entity, Fragment, Span
 from clinical_ie.errors import SettingError
 from clinical_ie.formats import jsonl
 from clinical_ie.prompts.answers import Answer, LabelNames, Link, NormalizedText, ParsedCompletion
-from clinical_ie.prompts.grammar import Grammar
+from clinical_ie.prompts.grammar import Grammar, Syntax
 from clinical_ie.prompts.grounding import Grounded, Status, counted, ground
 from clinical_ie.prompts.prompt_template import InstructionSpec, PromptTemplate, render_instruction, render_text
 from clinical_ie.prompts.responses import FORMATS
@@ -55,7 +55,8 @@ class InstructionExample(Example):
 
     `prefix_ids` are those of the shared prefix, `input_ids` those of the prompt's suffix, `response` the gold response with its
     end token. `segment` are the offsets of its text, `given` the ids of mentions that the prompt numbers, `types` and `labels` the names
-    in the prompt, in its order, each with the schema's. `grammar` is that of constrained decoding, where the syntax has one.
+    in the prompt, in its order, each with the schema's. What follows is for `grammar`: its syntax, where the response has one, the text,
+    the pairs of types (by rank) that each label may join, and the types of the given mentions.
     """
 
     prefix_ids: tuple[int, ...]
@@ -64,7 +65,19 @@ class InstructionExample(Example):
     given: tuple[str, ...]
     types: tuple[tuple[str, str], ...]
     labels: tuple[tuple[str, int], ...]
-    grammar: Grammar | None
+    syntax: Syntax | None = None
+    text: str = ""
+    legal: tuple[tuple[str, frozenset[tuple[int, int]]], ...] = ()
+    given_types: tuple[int, ...] | None = None
+
+    common: ClassVar[tuple[str, ...]] = ("prefix_ids", "types", "labels", "legal")
+
+    @property
+    def grammar(self) -> Grammar | None:
+        """The grammar of constrained decoding, where the syntax has one."""
+        if self.syntax is None:
+            return None
+        return Grammar(self.syntax, self.text, tuple(name for name, _ in self.types), self.legal, self.given_types)
 
     @property
     def length(self) -> int:
@@ -136,15 +149,21 @@ class Instruction(Task[InstructionExample]):
         untouched = set(document.entities)
         owner = {entity.id: segment_of(entity, segments) for entity in trimmed}
         links = gold_links(document, source.schema, owner, coverage.unrepresentable) if self.kind != "entities" else []
+        mentions_in: dict[int | None, list[Entity]] = {}
+        for entity in trimmed:
+            mentions_in.setdefault(owner[entity.id], []).append(entity)
+        links_in: dict[int, list[tuple[str, str, int]]] = {}
+        for at, head, tail, rank in links:
+            links_in.setdefault(at, []).append((head, tail, rank))
         found = []
         for number, (segment, flat) in enumerate(zip(segments, flats, strict=True)):
             variant, prefix_ids = self._prompt_parts(source, encoder, f"{document.id}#{number}" if training else None)
-            mentions = in_text_order([e for e in trimmed if owner[e.id] == number], variant)
+            mentions = in_text_order(mentions_in.get(number, []), variant)
             places = {entity.id: place for place, entity in enumerate(mentions)}
             answer = Answer(
                 tuple(mention_of(document.text, variant.type_names[e.type], e.span, segment, flat) for e in mentions),
-                tuple(Link(variant.label_names[rank], places[a], places[b]) for at, a, b, rank in links
-                      if at == number and rank in variant.label_names and a in places and b in places),
+                tuple(Link(variant.label_names[rank], places[a], places[b]) for a, b, rank in links_in.get(number, [])
+                      if rank in variant.label_names and a in places and b in places),
             )  # fmt: skip
             lost: Counter[str] = Counter()
             gold = len(mentions) if self.kind == "entities" else len(answer.links)
@@ -232,20 +251,20 @@ class Instruction(Task[InstructionExample]):
         encoder = source.encoder
         assert isinstance(encoder, ChatEncoder)
         given = [(mention.type, mention.text) for mention in answer.mentions] if self.kind == "relations" else []
+        text = document.text[slice(*segment)]
+        grammar = variant.grammar(text, source.schema, mentions if self.kind == "relations" else None)
         return InstructionExample(
             name,
             document.id,
             source.corpus,
-            tuple(
-                encoder.prompt_suffix(render_text(self.prompt_template, document.text[slice(*segment)], given), self.prompt_template.answer)
-            ),
+            tuple(encoder.prompt_suffix(render_text(self.prompt_template, text, given), self.prompt_template.answer)),
             prefix_ids,
             tuple(encoder.response(self._written(answer, flat, variant))),
             segment,
             tuple(entity.id for entity in mentions) if self.kind == "relations" else (),
             tuple(zip((row.name for row in variant.spec.types), variant.types, strict=True)),
             tuple((name, rank) for rank, name in variant.label_names.items()),
-            variant.grammar(document.text[slice(*segment)], source.schema, mentions if self.kind == "relations" else None),
+            *(() if grammar is None else (grammar.response, text, grammar.labels, grammar.given)),
         )
 
     def _count(

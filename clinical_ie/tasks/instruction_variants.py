@@ -88,13 +88,22 @@ class InstructionVariant:
                 " take data.task.response grouped"
             )
         rank = {kind: place for place, kind in enumerate(self.types)}
-        legal = _legal_pairs(schema)
-        pairs = tuple(
-            (name, frozenset((rank[head], rank[tail]) for head, tail in legal[number] if head in rank and tail in rank))
-            for number, name in self.label_names.items()
-        )
+        pairs = _pairs_of_ranks(schema, self.types, tuple(self.label_names.items()))
         numbered = None if given is None else tuple(rank[entity.type] for entity in given)
         return Grammar(response, text, names, pairs, numbered)
+
+
+@lru_cache(maxsize=64)
+def _pairs_of_ranks(
+    schema: Schema, types: tuple[str, ...], labels: tuple[tuple[int, str], ...]
+) -> tuple[tuple[str, frozenset[tuple[int, int]]], ...]:
+    """Labels, each with the ranks in `types` of the heads and tails that it allows; one object for all prompts of a variant."""
+    rank = {kind: place for place, kind in enumerate(types)}
+    legal = _legal_pairs(schema)
+    return tuple(
+        (name, frozenset((rank[head], rank[tail]) for head, tail in legal[number] if head in rank and tail in rank))
+        for number, name in labels
+    )
 
 
 @lru_cache(maxsize=16)

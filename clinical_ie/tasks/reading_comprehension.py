@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from clinical_ie.document import Document, Entity, Fragment, Span
 from clinical_ie.schema import Schema
+from clinical_ie.scoring.matching import overlapping
 from clinical_ie.tasks.coverage import Coverage, count_links, count_mentions
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
-from clinical_ie.tasks.reading_inputs import ContextWindow, Query, Reading, ReadingExample
+from clinical_ie.tasks.reading_inputs import ContextWindows, Query, Reading, ReadingExample
 from clinical_ie.tasks.task import DIRECTED_ATTENTION, SHARED_POSITIONS, Source
 from clinical_ie.tasks.units import inexact, words_of
 
@@ -53,21 +54,19 @@ class EntityReading(Reading):
         ids, offsets = source.encoder.encode(document.text)
         context_windows, units, firsts = self.context_windows(document, ids, offsets, self.budget(source, queries))
         answers = self._answers(document, source.schema, context_windows, units, coverage)
+        inside = {name: _by_window(spans, context_windows) for name, spans in answers.items()}
         found: list[ReadingExample] = []
         for number, context in enumerate(context_windows):
-            queries_with_spans = [
-                (query, [span for span in answers[query.key[0]] if context.left <= span[0] and span[1] <= context.right])
-                for query in queries
-            ]
+            queries_with_spans = [(query, inside[query.key[0]][number]) for query in queries]
             name = f"{source.corpus}/{document.id}#{number}"
             found += self.inputs(name, document, source, context, ids, units, firsts, queries_with_spans, training)
         return found
 
     def _answers(
-        self, document: Document, schema: Schema, context_windows: Sequence[ContextWindow], units: Sequence[Fragment], coverage: Coverage
-    ) -> dict[str, list[tuple[int, int]]]:
+        self, document: Document, schema: Schema, context_windows: ContextWindows, units: Sequence[Fragment], coverage: Coverage
+    ) -> dict[str, dict[tuple[int, int], None]]:
         """Type -> spans in words; what cannot be expressed is counted, each mention once."""
-        answers: dict[str, list[tuple[int, int]]] = {name: [] for name in schema.entity_names}
+        answers: dict[str, dict[tuple[int, int], None]] = {name: {} for name in schema.entity_names}
         edges = {edge for unit in units for edge in unit}
         mentions = [entity for entity in document.entities if entity.type in answers]
         coverage.gold += len(mentions)
@@ -81,7 +80,7 @@ class EntityReading(Reading):
                 if not _in_a_window(span, context_windows):
                     reason = reason or "longer than the overlap of windows"
                 elif span not in answers[entity.type]:
-                    answers[entity.type].append(span)  # trained as its whole words where it is not exact
+                    answers[entity.type][span] = None  # trained as its whole words where it is not exact
                 else:
                     reason = reason or "annotated twice"
             if reason is not None:
@@ -90,7 +89,7 @@ class EntityReading(Reading):
         return answers
 
     @staticmethod
-    def _exact(span: Span, context_windows: Sequence[ContextWindow], units: Sequence[Fragment]) -> bool:
+    def _exact(span: Span, context_windows: ContextWindows, units: Sequence[Fragment]) -> bool:
         """Whether an answer can have a span: whole words inside the window that owns the first."""
         found = words_of(span, units)
         if span.discontinuous or found is None or not _in_a_window(found, context_windows):
@@ -117,8 +116,18 @@ class EntityReading(Reading):
         )
 
 
-def _in_a_window(span: tuple[int, int], context_windows: Sequence[ContextWindow]) -> bool:
-    return any(context.core_left <= span[0] < context.core_right and span[1] <= context.right for context in context_windows)
+def _in_a_window(span: tuple[int, int], context_windows: ContextWindows) -> bool:
+    owner = context_windows.owner(span[0])
+    return owner is not None and span[1] <= owner.right
+
+
+def _by_window(spans: Iterable[tuple[int, int]], context_windows: ContextWindows) -> list[list[tuple[int, int]]]:
+    """For each window the spans that lie inside it, in their order."""
+    found: list[list[tuple[int, int]]] = [[] for _ in context_windows]
+    for span in spans:
+        for number in context_windows.around(*span):
+            found[number].append(span)
+    return found
 
 
 class RelationReading(Reading):
@@ -146,10 +155,12 @@ class RelationReading(Reading):
         document, labels = document.joined(), LinkLabels(source.schema)
         ids, offsets = source.encoder.encode(document.text)
         ends = [end for _, end in offsets]
+        asked = {name: self._questions(source, labels, name) for name in {entity.type for entity in document.entities}}
         queries_of = {
             entity.id: [
-                self._query(document, source, entity, labels, rank, bisect_right(ends, entity.start))
-                for rank in self._label_ranks(labels, entity.type)
+                Query((entity.id, str(rank)), ids_of_query, slot_ids, bisect_right(ends, entity.start))
+                for slot_ids in (tuple(source.encoder.encode(document.covered(entity.span))[0]),)
+                for rank, ids_of_query in asked[entity.type]
             ]
             for entity in document.entities
         }
@@ -159,31 +170,27 @@ class RelationReading(Reading):
         unit_ends = [end for _, end in units]
         words = {entity.id: words_of(entity.span, units) for entity in document.entities}
         gold = self._gold(document, labels, words, units, context_windows, coverage)
+        owned: dict[int, list[Entity]] = {}
+        for entity in document.entities if units else ():
+            owned.setdefault(context_windows.owner_number(min(bisect_right(unit_ends, entity.start), len(units) - 1)), []).append(entity)
         found: list[ReadingExample] = []
         for number, context in enumerate(context_windows):
-            queries_with_spans = [
-                (query, gold.get(query.key, []))
-                for entity in document.entities
-                if context.core_left <= min(bisect_right(unit_ends, entity.start), len(units) - 1) < context.core_right
-                for query in queries_of[entity.id]
-            ]
+            queries_with_spans = [(query, gold.get(query.key, [])) for entity in owned.get(number, ()) for query in queries_of[entity.id]]
             name = f"{source.corpus}/{document.id}#{number}"
             found += self.inputs(name, document, source, context, ids, units, firsts, queries_with_spans, training)
             coverage.candidates += len(queries_with_spans)
         return found
 
-    def _label_ranks(self, labels: LinkLabels, head: str) -> list[int]:
-        """Ranks of the labels that a head of this type may have."""
-        ranks = {rank for tail in labels.schema.entity_names for rank in labels.legal(head, tail)}
-        return sorted(ranks)
-
-    def _query(self, document: Document, source: Source, head: Entity, labels: LinkLabels, rank: int, anchor: int) -> Query:
-        label = labels.labels[rank]
-        definition = next(r.definition for r in source.schema.relations if r.name == label.relation)
-        value = f" {label.value}" if label.value is not None else ""
-        query_ids, _ = source.encoder.encode(f"{self.query_text(label.relation + value, definition)} {self.query_text(head.type, '')}")
-        slot_ids, _ = source.encoder.encode(document.covered(head.span))
-        return Query((head.id, str(rank)), tuple(query_ids), tuple(slot_ids), anchor)
+    def _questions(self, source: Source, labels: LinkLabels, head: str) -> list[tuple[int, tuple[int, ...]]]:
+        """Rank and sub-words of each label that a head of this type may have."""
+        found = []
+        for rank in sorted({rank for tail in labels.schema.entity_names for rank in labels.legal(head, tail)}):
+            label = labels.labels[rank]
+            definition = next(r.definition for r in source.schema.relations if r.name == label.relation)
+            value = f" {label.value}" if label.value is not None else ""
+            text = f"{self.query_text(label.relation + value, definition)} {self.query_text(head, '')}"
+            found.append((rank, tuple(source.encoder.encode(text)[0])))
+        return found
 
     def _gold(
         self,
@@ -191,23 +198,25 @@ class RelationReading(Reading):
         labels: LinkLabels,
         words: Mapping[str, tuple[int, int] | None],
         units: Sequence[Fragment],
-        context_windows: Sequence[ContextWindow],
+        context_windows: ContextWindows,
         coverage: Coverage,
     ) -> dict[tuple[str, ...], list[tuple[int, int]]]:
         """Key -> answers in words, for the window that owns the head."""
         gold: dict[tuple[str, ...], list[tuple[int, int]]] = {}
-        for head, tail, rank in labels.gold(document):
+        links = list(labels.gold(document))
+        answers = [(head, -1 if rank is None else rank, _hull(words[tail.id], units) or tail.span) for head, tail, rank in links]
+        for (head, tail, rank), meant in zip(links, grounded(document, labels, answers), strict=True):
             coverage.gold += 1
             at, span = words[head.id], words[tail.id]
             if rank is None:
                 coverage.unrepresentable["the schema does not allow it"] += 1
             elif at is None or span is None:
                 coverage.unrepresentable["no word in it"] += 1
-            elif self._grounded(document, labels, head, rank, Span.of(units[span[0]][0], units[span[1] - 1][1])) != tail:
+            elif meant != tail:
                 coverage.unrepresentable["another mention has these words" if head.id != tail.id else "links a mention to itself"] += 1
             elif span in gold.get((head.id, str(rank)), []):
                 coverage.unrepresentable["annotated twice"] += 1
-            elif not any(p.core_left <= at[0] < p.core_right and p.left <= span[0] and span[1] <= p.right for p in context_windows):
+            elif (owner := context_windows.owner(at[0])) is None or not (owner.left <= span[0] and span[1] <= owner.right):
                 coverage.unrepresentable["no window holds both"] += 1
             else:
                 gold.setdefault((head.id, str(rank)), []).append(span)
@@ -222,12 +231,10 @@ class RelationReading(Reading):
                 return False
             twin = first.get((tail.type, tail.start, tail.end), tail.id)
             head_unit = min(bisect_right(ends, head.start), len(units) - 1)
-            return twin in (tail.id, head.id) and any(
-                context.core_left <= head_unit < context.core_right
-                and bisect_left(starts, tail.end) > context.left
-                and bisect_right(ends, tail.start) < context.right
-                for context in context_windows
-            )
+            context = context_windows.owner(head_unit)
+            if twin not in (tail.id, head.id) or context is None:
+                return False
+            return bisect_left(starts, tail.end) > context.left and bisect_right(ends, tail.start) < context.right
 
         starts, ends = [start for start, _ in units], [end for _, end in units]
         count_links(coverage, document, possible)
@@ -245,17 +252,20 @@ class RelationReading(Reading):
         labels, given = LinkLabels(schema), document
         document = document.joined()
         by_id = {entity.id: entity for entity in document.entities}
-        found: dict[tuple[str, str, LinkLabel], float] = {}
+        answers: list[tuple[Entity, int, Span]] = []
+        scores: list[float] = []
         for example in examples:
             for query, first, last, score in outputs[example.id]:
-                head, rank = example.keys[query]
-                answer = Span.of(example.units[first][0], example.units[last - 1][1])
-                tail = self._grounded(document, labels, by_id[head], int(rank), answer)
-                if outcomes is not None:
-                    outcomes["answers" if tail is not None else UNGROUNDED] += 1
-                if tail is not None:
-                    key = head, tail.id, labels.labels[int(rank)]
-                    found[key] = max(score, found.get(key, score))
+                name, rank = example.keys[query]
+                answers.append((by_id[name], int(rank), Span.of(example.units[first][0], example.units[last - 1][1])))
+                scores.append(score)
+        found: dict[tuple[str, str, LinkLabel], float] = {}
+        for (head, number, _), score, tail in zip(answers, scores, grounded(document, labels, answers), strict=True):
+            if outcomes is not None:
+                outcomes["answers" if tail is not None else UNGROUNDED] += 1
+            if tail is not None:
+                key = head.id, tail.id, labels.labels[number]
+                found[key] = max(score, found.get(key, score))
         order = {entity.id: place for place, entity in enumerate(document.entities)}
         best: dict[tuple[str, str, str], tuple[float, LinkLabel]] = {}
         for (one, other, label), score in found.items():  # one value for each argument
@@ -265,18 +275,31 @@ class RelationReading(Reading):
         links = [(one, other, label, score) for (one, other, _), (score, label) in best.items()]
         return linked(given, sorted(links, key=lambda link: (order[link[0]], order[link[1]], link[2].name)), schema)
 
-    def _grounded(self, document: Document, labels: LinkLabels, head: Entity, rank: int, answer: Span) -> Entity | None:
-        """The mention that an answer is grounded to."""
-        best: tuple[int, int, int] | None = None
-        found = None
-        for entity in document.entities:
-            if entity.id == head.id or rank not in labels.legal(head.type, entity.type):
+
+def _hull(words: tuple[int, int] | None, units: Sequence[Fragment]) -> Span | None:
+    """The characters of some words."""
+    return None if words is None else Span.of(units[words[0]][0], units[words[1] - 1][1])
+
+
+def grounded(document: Document, labels: LinkLabels, answers: Sequence[tuple[Entity, int, Span]]) -> list[Entity | None]:
+    """The mention that each answer is grounded to; None where it touches none that may be the tail.
+
+    Args:
+        document: Its mentions, joined.
+        labels: Say which types a head and a label allow.
+        answers: Head, rank of the label, characters.
+    """
+    mentions = document.entities
+    rows = overlapping([(answer.start, answer.end) for *_, answer in answers], [(entity.start, entity.end) for entity in mentions])
+    found: list[Entity | None] = []
+    for (head, rank, answer), row in zip(answers, rows, strict=True):
+        best: tuple[tuple[bool, int, int], Entity] | None = None
+        for entity in map(mentions.__getitem__, row):
+            if entity.id == head.id or rank not in labels.legal(head.type, entity.type) or not entity.span.overlaps(answer):
                 continue
             shared = min(entity.end, answer.end) - max(entity.start, answer.start)
-            if shared <= 0 or not entity.span.overlaps(answer):
-                continue
-            exact = (entity.start, entity.end) == (answer.start, answer.end)
-            key = int(exact), shared, -(entity.end - entity.start)
-            if best is None or key > best:
-                best, found = key, entity
-        return found
+            key = (entity.start, entity.end) == (answer.start, answer.end), shared, entity.start - entity.end
+            if best is None or key > best[0]:
+                best = key, entity
+        found.append(best and best[1])
+    return found

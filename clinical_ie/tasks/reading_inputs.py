@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from clinical_ie.document import Document, Fragment
 from clinical_ie.errors import SettingError
@@ -66,6 +67,36 @@ class ContextWindow:
     core_right: int
 
 
+class ContextWindows(Sequence[ContextWindow]):
+    """The windows of a note, whose owned words follow each other."""
+
+    def __init__(self, windows: Sequence[ContextWindow]) -> None:
+        self._windows = tuple(windows)
+        self._cores = [window.core_left for window in windows]
+        self._lefts = [window.left for window in windows]
+        self._rights = [window.right for window in windows]
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._windows[number]
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def owner_number(self, word: int) -> int:
+        """The number of the window that owns a word; -1 where none does."""
+        number = bisect_right(self._cores, word) - 1
+        return number if number >= 0 and word < self._windows[number].core_right else -1
+
+    def owner(self, word: int) -> ContextWindow | None:
+        """The window that owns a word; None where none does."""
+        number = self.owner_number(word)
+        return None if number < 0 else self._windows[number]
+
+    def around(self, first: int, last: int) -> range:
+        """The numbers of the windows that hold all words of ``[first, last)``."""
+        return range(bisect_left(self._rights, last), bisect_right(self._lefts, first))
+
+
 class Reading(Task[ReadingExample]):
     """The base of reading-comprehension tasks.
 
@@ -103,7 +134,7 @@ class Reading(Task[ReadingExample]):
 
     def context_windows(
         self, document: Document, ids: Sequence[int], offsets: Sequence[Fragment], budget: int
-    ) -> tuple[list[ContextWindow], list[Fragment], list[int]]:
+    ) -> tuple[ContextWindows, list[Fragment], list[int]]:
         """Windows of at most `budget` sub-words, the words of the note, and the first sub-word of each."""
         units, firsts, unit_of = units_of(document.text, offsets)
         preferred = starts_of(cut_points(document.text), [start for start, _ in offsets])
@@ -114,7 +145,7 @@ class Reading(Task[ReadingExample]):
                 context_windows.append(
                     ContextWindow(cut.first, cut.last, left, right, *unit_range(unit_of, firsts, cut.core_first, cut.core_last))
                 )
-        return context_windows, units, firsts
+        return ContextWindows(context_windows), units, firsts
 
     def budget(self, source: Source, queries: Iterable[Query]) -> int:
         """Sub-words of text in a window beside the longest query.

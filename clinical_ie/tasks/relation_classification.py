@@ -243,19 +243,25 @@ class RelationClassification(Task[PairExample]):
         preferred = starts_of(cut_points(document.text), [start for start, _ in offsets])
         cuts = [(cut.first, cut.last) for cut in windows(len(ids), budget, min(self.overlap, (budget - 1) // 2), preferred)]
         owned: dict[tuple[int, int], list[tuple[int, int]]] = {cut: [] for cut in cuts}
+        added: dict[tuple[int, int], None] = {}
+        firsts, lasts = [cut[0] for cut in cuts], [cut[1] for cut in cuts]
         for pair in pairs:
             left, right = _extent(mentions, pair)
-            fitting = [cut for cut in owned if cut[0] <= left and right <= cut[1]]
+            fitting = cuts[bisect_left(lasts, right) : bisect_right(firsts, left)]
+            fitting += [cut for cut in added if cut[0] <= left and right <= cut[1]]
             if not fitting:
                 first = max(0, min(left - (budget - (right - left)) // 2, len(ids) - budget))
                 fitting = [(first, min(len(ids), first + budget))]
+                added[fitting[0]] = None
             best = max(fitting, key=lambda cut: (_margin(cut, left, right, len(ids)), -cut[0]))
             owned.setdefault(best, []).append(pair)
         prefix, suffix = source.encoder.prefix, source.encoder.suffix
+        begins = [mention.first for mention in mentions]
         for number, ((first, last), inside) in enumerate(sorted(owned.items())):
             if not inside:
                 continue
-            shown = [place for place, mention in enumerate(mentions) if first <= mention.first and mention.last <= last]
+            begun = range(bisect_left(begins, first), bisect_left(begins, last))
+            shown = [place for place in begun if mentions[place].last <= last]
             index = {place: rank for rank, place in enumerate(shown)}
             shift = len(prefix) - first
             text = [*prefix, *ids[first:last], *suffix]

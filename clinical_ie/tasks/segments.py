@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
-from clinical_ie.document import Entity, Fragment
+from clinical_ie.document import Entity, Fragment, Span
 from clinical_ie.segmentation.sentences import cut_points
 from clinical_ie.segmentation.windows import starts_of, windows
 from clinical_ie.tasks.task import SubwordEncoder
@@ -32,9 +33,7 @@ def segments_of(text: str, encoder: SubwordEncoder, longest: int) -> list[Fragme
     return found
 
 
-def segment_of(entity: Entity, segments: Sequence[Fragment]) -> int | None:
+def segment_of(mention: Entity | Span, segments: Sequence[Fragment]) -> int | None:
     """The segment that holds the whole of a mention."""
-    for number, (start, end) in enumerate(segments):
-        if start <= entity.start and entity.end <= end:
-            return number
-    return None
+    number = bisect_right(segments, mention.start, key=lambda segment: segment[0]) - 1
+    return number if number >= 0 and mention.end <= segments[number][1] else None

@@ -66,6 +66,9 @@ class Example:
     corpus: str
     input_ids: tuple[int, ...]
 
+    common: ClassVar[tuple[str, ...]] = ()
+    """Fields, beside the corpus, of which all examples together have a few values only."""
+
     @property
     def length(self) -> int:
         """Sub-words, special ones included."""
