@@ -23,7 +23,7 @@ class ProgressLines(pl.Callback):
     def __init__(self, every: float = 120.0) -> None:
         self.every = every
         self._begun = self._said = 0.0
-        self._first = self._batches = 0
+        self._first = self._targets = 0
         self._loss: torch.Tensor | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
@@ -31,15 +31,17 @@ class ProgressLines(pl.Callback):
         self._first = _done(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._loss, self._batches = None, 0
+        self._loss, self._targets = None, 0
 
     def on_train_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, torch.Tensor):
-            self._loss = loss.detach() if self._loss is None else self._loss + loss.detach()  # stays on its device: no waiting
-            self._batches += 1
+            # back from the share of an optimizer step to the sum over the batch; stays on its device: no waiting
+            of_batch = loss.detach() * batch["step_targets"] / trainer.world_size
+            self._loss = of_batch if self._loss is None else self._loss + of_batch
+            self._targets += batch["batch_targets"]
         total = trainer.num_training_batches
         if self._due() and batch_idx + 1 < total:
             self._say(trainer, f"epoch {trainer.current_epoch + 1}, batch {batch_idx + 1:,}{_of(total)}", {})
@@ -51,7 +53,7 @@ class ProgressLines(pl.Callback):
     def _say(self, trainer: pl.Trainer, place: str, scores: dict[str, float]) -> None:
         parts = [place]
         if self._loss is not None:
-            parts.append(f"loss {float(self._loss) / self._batches:.4f}")
+            parts.append(f"loss {float(self._loss) / max(1, self._targets):.4f}")
         parts += [f"{name} {value:.3f}" for name, value in scores.items()]
         seconds, made = time.monotonic() - self._begun, _done(trainer) - self._first
         parts.append(f"{duration(seconds)} so far")

@@ -40,7 +40,6 @@ def quieten() -> None:
         ".*ended before the epoch ended and your dataloader is not resumable.*",  # it is: the sampler leaves out what was done
         "Found .* module.s. in eval mode at the start of training",
         "You're using the WeightAveraging callback with a model that overrides the configure_model callback",
-        "You are using a custom batch sampler .BudgetBatchSampler. for prediction",
         ".*gradient_checkpointing.* is deprecated",  # PEFT's and our call, for the sake of older transformers
         ".loftq_config. specified but will be ignored",  # jsonargparse gives all arguments that there are
         "(?s).*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own call

@@ -6,14 +6,8 @@ Reference: Krell et al., Efficient sequence packing without cross-contamination 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from torch.utils.data import Sampler
-
-from clinical_ie.errors import SettingError
-
-_NOISE = 0.15
 _OPEN_ROWS = 8
 
 
@@ -73,85 +67,3 @@ def packed_batches(
         batches[found].append(index)
         free[found] -= suffix_lengths[index]
     return batches
-
-
-class BudgetBatchSampler(Sampler[list[Any]]):
-    """Batches of one rank, the same on every start from the same seed and epoch.
-
-    The plan of an epoch depends on seed and epoch alone; ranks take turns in it, and the last turn is
-    filled up from the plan's beginning so that all ranks take the same number of steps. A resumed run goes
-    on in the middle of an epoch by leaving out the batches that were done.
-
-    Args:
-        lengths: Sub-words of each example.
-        budget: Most sub-words of a batch.
-        shuffle: New batches in new order each epoch.
-        seed: Of that.
-        rank: Which share.
-        ranks: How many shares.
-        progress: Gives, when an epoch begins, its number and how many of its batches are done already.
-        batches: Makes batches of a budget, noise and a seed; by default `budget_batches` of the lengths.
-        targets: Target tokens of each example. With it, indices come with the sum over the whole optimizer step: all ranks
-            and all batches whose gradients are accumulated.
-        accumulated: Number of accumulated batches.
-        limit: Gives, when an epoch begins, after how many batches it will end (``limit_train_batches``).
-    """
-
-    def __init__(
-        self,
-        lengths: Sequence[int],
-        budget: int,
-        *,
-        shuffle: bool,
-        seed: int = 0,
-        rank: int = 0,
-        ranks: int = 1,
-        progress: Callable[[], tuple[int, int]] = lambda: (0, 0),
-        batches: Callable[[int, float, int | str], list[list[int]]] | None = None,
-        targets: Sequence[int] | None = None,
-        accumulated: int = 1,
-        limit: Callable[[], float] = lambda: float("inf"),
-    ) -> None:
-        if budget < 1 or ranks < 1 or not 0 <= rank < ranks:
-            raise SettingError(f"budget {budget}, rank {rank} of {ranks}: expected a positive budget and a rank below their number")
-        self.lengths, self.budget, self.shuffle, self.seed, self.rank, self.ranks = lengths, budget, shuffle, seed, rank, ranks
-        self.progress = progress
-        self.targets, self.accumulated, self.limit = targets, accumulated, limit
-        self._batches = batches or (lambda budget, noise, seed: budget_batches(lengths, budget, noise=noise, seed=seed))
-        self._fixed = self._batches(budget, 0.0, seed)
-
-    def _plan(self, epoch: int) -> list[list[int]]:
-        if not self.shuffle:
-            return self._fixed
-        # The number of batches must not change from epoch to epoch: schedules and progress count on it. Noise on the
-        # lengths may ask for a batch more or less, so the budget gives way a little, or a large batch is halved.
-        number = len(self._fixed)
-        name = f"{self.seed}/{epoch}"
-        budget = self.budget
-        while len(plan := self._batches(budget, _NOISE, name)) > number:
-            budget += max(1, budget // 32)
-        while len(plan) < number:
-            largest = max(range(len(plan)), key=lambda place: len(plan[place]))
-            batch = plan.pop(largest)
-            plan += [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
-        random.Random(name).shuffle(plan)
-        return plan
-
-    def __iter__(self) -> Iterator[list[Any]]:
-        epoch, done = self.progress()
-        plan = self._plan(epoch)
-        short = -len(plan) % self.ranks
-        plan = plan + [plan[index % len(plan)] for index in range(short)] if plan else plan
-        mine = plan[self.rank :: self.ranks]
-        if self.targets is None:
-            yield from mine[done:]
-            return
-        width = self.accumulated * self.ranks
-        plan = plan[: int(min(len(plan), self.limit() * self.ranks))]
-        for number, batch in enumerate(mine[done:], done):
-            step = plan[number // self.accumulated * width :][:width]
-            total = sum(self.targets[index] for other in step for index in other)
-            yield [(index, total) for index in batch]
-
-    def __len__(self) -> int:
-        return -(-len(self._fixed) // self.ranks)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clinical_ie.data.sampler import PlannedBatch
 from clinical_ie.errors import SettingError
 from clinical_ie.models.tagging_heads import tag_key
 from clinical_ie.schema import Schema
@@ -207,6 +208,20 @@ class ReadingCollator:
         }
 
 
+class PlannedCollator:
+    """Batches that know what they have to teach (``batch_targets``) and what their optimizer step has (``step_targets``)."""
+
+    def __init__(self, collate: Callable[[Sequence[Any]], Batch]) -> None:
+        self.collate = collate
+
+    def __call__(self, planned: Any) -> Batch:
+        """One batch of the examples that a `PlannedBatch` names, which come with it."""
+        examples: Sequence[Any]
+        batch: PlannedBatch
+        examples, batch = planned
+        return {**self.collate(examples), "batch_targets": batch.targets, "step_targets": batch.step_targets}
+
+
 class HostExamples:
     """Examples that a transfer of the batch to a device leaves alone."""
 
@@ -214,8 +229,19 @@ class HostExamples:
         self.examples = list(examples)
 
 
+class PromptCollator:
+    """Batches for `clinical_ie.modules.InstructionGenerator`, which are to be answered."""
+
+    def __call__(self, examples: Sequence[InstructionExample]) -> Batch:  # noqa: D102
+        return {
+            "examples": HostExamples(examples),
+            "example_ids": [example.id for example in examples],
+            "corpora": [example.corpus for example in examples],
+        }
+
+
 class InstructionCollator:
-    """Batches for `clinical_ie.modules.InstructionGenerator`.
+    """Batches for `clinical_ie.modules.InstructionGenerator`, which are to be learned from.
 
     Args:
         pad_id: Fills up ``input_ids``.
@@ -225,19 +251,15 @@ class InstructionCollator:
     def __init__(self, pad_id: int, *, packed: bool) -> None:
         self.pad_id, self.packed = pad_id, packed
 
-    def __call__(self, items: Sequence[Any]) -> Batch:
+    def __call__(self, examples: Sequence[InstructionExample]) -> Batch:
         """One batch.
 
-        For training, with targets: each segment of a row attends causally to itself and to its shared prefix, whose segment id is in
-        `prefix_segment_ids`.
+        Each segment of a row attends causally to itself and to its shared prefix, whose segment id is in `prefix_segment_ids`.
 
         Shape:
             - input_ids, position_ids, segment_ids, prefix_segment_ids: ``(B, L)``; segments count from 1, 0 is padding or no prefix.
             - loss_positions, targets: ``(N,)``: positions in the flattened rows, and the tokens to predict there.
         """
-        if not isinstance(items[0], tuple):
-            return {"examples": HostExamples(items), "example_ids": [example.id for example in items], "corpora": [e.corpus for e in items]}
-        examples: list[InstructionExample] = [example for example, _ in items]
         rows = [_Row(examples)] if self.packed else [_Row([example]) for example in examples]
         width = max(len(row.ids) for row in rows)
         return {
@@ -248,7 +270,6 @@ class InstructionCollator:
             "attention_mask": padded([[1] * len(row.ids) for row in rows], 0),
             "loss_positions": torch.tensor([number * width + place for number, row in enumerate(rows) for place in row.loss_positions]),
             "targets": torch.tensor([token for row in rows for token in row.targets]),
-            "step_targets": items[0][1],
             "example_ids": [example.id for example in examples],
             "corpora": [example.corpus for example in examples],
         }
@@ -291,9 +312,17 @@ def collator_for(
     pad_id: int,
     schemas: Mapping[str, Schema],
     *,
+    training: bool = False,
     packed: bool = False,
 ) -> Callable[[Sequence[Any]], Batch]:
     """What makes batches of a task's examples.
+
+    Args:
+        task: The task.
+        pad_id: Fills up what is short.
+        schemas: Corpus -> schema.
+        training: Instructions are to be learned from; else they are to be answered.
+        packed: All instructions of a training batch share a row.
 
     Raises:
         SettingError: No batches are known for this task.
@@ -305,5 +334,5 @@ def collator_for(
     if isinstance(task, EntityReading | RelationReading):
         return ReadingCollator(pad_id)
     if isinstance(task, Instruction):
-        return InstructionCollator(pad_id, packed=packed)
+        return InstructionCollator(pad_id, packed=packed) if training else PromptCollator()
     raise SettingError(f"no batches are known for {type(task).__name__}")

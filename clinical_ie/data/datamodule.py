@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -14,12 +13,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from clinical_ie.corpora.corpus import Corpus
-from clinical_ie.data.batching import BudgetBatchSampler, packed_batches
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
-from clinical_ie.data.collation import Batch, collator_for
+from clinical_ie.data.collation import Batch, PlannedCollator, collator_for
 from clinical_ie.data.documents import DocumentReader, Part
 from clinical_ie.data.examples import Examples
 from clinical_ie.data.packed import Packed
+from clinical_ie.data.plan import Plan, SharedPrefixes
+from clinical_ie.data.sampler import PlanSampler, TrainingLoader
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
@@ -85,6 +85,8 @@ class ExtractionDataModule(pl.LightningDataModule):
         self._reader = DocumentReader(task, self.findings, texts=texts, mentions=mentions, seed=seed)
         self._encoder: Subwords | None = None
         self._reported: Counter[str] = Counter()
+        self._sampler: PlanSampler | None = None
+        self._resumed: dict[str, Any] | None = None
         self.left_out: dict[tuple[Part, str], dict[str, int]] = {}
 
     @property
@@ -157,9 +159,13 @@ class ExtractionDataModule(pl.LightningDataModule):
         """Shuffled batches; goes on where an interrupted run stopped.
 
         Raises:
-            SettingError: No epoch would have enough batches to come to a validation.
+            SettingError: No epoch would have enough batches to come to a validation, or the batches are not those of the checkpoint.
         """
         loader = self._loader("train", shuffle=True)
+        self._sampler = cast("PlanSampler", loader.sampler)
+        if self._resumed is not None:
+            self._sampler.load_state_dict(self._resumed)
+            self._resumed = None
         if self.trainer is not None:
             _check_interval(self.trainer, len(loader))
         return loader
@@ -177,47 +183,42 @@ class ExtractionDataModule(pl.LightningDataModule):
         return self._loader("predict", shuffle=False) if self.examples["predict"] else []
 
     def _loader(self, part: Part, *, shuffle: bool) -> DataLoader[Batch]:
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        examples = self.examples[part]
-        lengths = examples.lengths
-        budget = self.batch_budget if shuffle else self.eval_batch_budget
-        progress = self._progress if shuffle else lambda: (0, 0)
-        batches, targets = None, None
+        trainer, examples = self.trainer, self.examples[part]
+        lengths, prefixes = examples.lengths, None
         if isinstance(self.task, Instruction):
-            if shuffle:
-                targets = examples.targets
-                batches = _packing(examples) if self.packing else None
-            else:
+            if not shuffle:
                 lengths = examples.input_lengths  # prefixes are shared
-        sampler = BudgetBatchSampler(
-            lengths,
-            budget,
-            shuffle=shuffle,
-            seed=self.seed,
-            rank=rank,
-            ranks=ranks,
-            progress=progress,
-            batches=batches,
-            targets=targets,
-            accumulated=self.trainer.accumulate_grad_batches if self.trainer else 1,
-            limit=lambda: self.trainer.num_training_batches if self.trainer else float("inf"),
+            elif self.packing:
+                prefixes = SharedPrefixes(*examples.prefixes())
+        budget = self.batch_budget if shuffle else self.eval_batch_budget
+        plan = Plan(lengths, examples.targets, examples.corpora, budget, shuffle=shuffle, seed=self.seed, prefixes=prefixes)
+        sampler = PlanSampler(
+            plan,
+            rank=trainer.global_rank if trainer else 0,
+            ranks=trainer.world_size if trainer else 1,
+            accumulated=lambda: trainer.accumulate_grad_batches if trainer and shuffle else 1,
+            limit=lambda: trainer.num_training_batches if trainer and shuffle else float("inf"),
         )
         schemas = {name: corpus.schema for name, corpus in self.corpora.items()}
-        return DataLoader(
+        collate = collator_for(self.task, self.encoder.pad_id, schemas, training=shuffle, packed=self.packing)
+        return (TrainingLoader if shuffle else DataLoader)(
             examples,
-            batch_sampler=sampler,
-            collate_fn=collator_for(self.task, self.encoder.pad_id, schemas, packed=shuffle and self.packing),
+            batch_size=None,  # the sampler gives whole batches
+            sampler=sampler,
+            collate_fn=PlannedCollator(collate),
             num_workers=min(self.workers, os.cpu_count() or 1),
             # a generator of its own, or every pass would draw from the global one and a resumed run would differ
             generator=torch.Generator().manual_seed(self.seed),
         )
 
-    def _progress(self) -> tuple[int, int]:
-        """The epoch, and how many of its batches a resumed run has behind it."""
-        if self.trainer is None or not self.trainer.training:
-            return 0, 0
-        loop = self.trainer.fit_loop
-        return self.trainer.current_epoch, loop.epoch_loop.batch_progress.current.ready
+    def state_dict(self) -> dict[str, Any]:
+        """Where in the plan of its batches training is."""
+        return {} if self._sampler is None else {"train": self._sampler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the order of training where a checkpoint left it."""
+        if self._fitting:
+            self._resumed = state_dict["train"]
 
     @property
     def _fitting(self) -> bool:
@@ -237,10 +238,3 @@ def _check_interval(trainer: pl.Trainer, batches: int) -> None:
             f"trainer.val_check_interval is {interval}, but an epoch has {number} batches; give fewer or a share of an epoch such as 0.5,"
             " or trainer.check_val_every_n_epoch: null, which counts batches over epochs"
         )
-
-
-def _packing(examples: Examples) -> Callable[[int, float, int | str], list[list[int]]]:
-    """What packs examples into rows that hold their shared prefixes once."""
-    shared, prefix_lengths = examples.prefixes()
-    own = [length - prefix_lengths[prefix] for length, prefix in zip(examples.lengths, shared, strict=True)]
-    return lambda budget, _, seed: packed_batches(own, shared, prefix_lengths, budget, seed=seed)

@@ -11,6 +11,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from clinical_ie.data.packed import Packed
+from clinical_ie.data.sampler import PlannedBatch
 from clinical_ie.tasks.task import Example
 
 
@@ -71,10 +72,10 @@ class Examples(Dataset[Any]):
         """Bytes of what is packed."""
         return self._packed.size
 
-    def __getitem__(self, index: int | slice | tuple[int, int]) -> Any:
-        """The example of this number; or with the targets of its optimizer step, where the index says both."""
-        if isinstance(index, tuple):
-            return self[index[0]], index[1]
+    def __getitem__(self, index: int | slice | PlannedBatch) -> Any:
+        """The example of this number; or the examples of a batch, and what was planned with them."""
+        if isinstance(index, PlannedBatch):
+            return [self[number] for number in index.examples], index
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         assert self._kind is not None

@@ -42,17 +42,20 @@ class LinearChainCRF(nn.Module):
     def forward(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         """Negative log-likelihood of gold tags, summed over sequences.
 
+        Computed in float32 under autocast too: in bfloat16 the recursion over a row's units is far off where the model is sure.
+
         Shape:
-            - emissions: ``(B, W, T)``, any floating type; computed in float32.
+            - emissions: ``(B, W, T)``, any floating type.
             - tags: ``(B, W)``, anything where the mask is off.
             - mask: ``(B, W)``, on for a row's first units and off behind; at least one unit a row.
         """
-        emissions = emissions.float()
-        tags = tags.masked_fill(~mask, 0)
-        if not self.learned:
-            losses = nn.functional.cross_entropy(emissions.transpose(1, 2), tags, reduction="none")
-            return (losses * mask).sum()
-        return (self._log_partition(emissions, mask) - self._sequence_score(emissions, tags, mask)).sum()
+        with torch.autocast(emissions.device.type, enabled=False):
+            emissions = emissions.float()
+            tags = tags.masked_fill(~mask, 0)
+            if not self.learned:
+                losses = nn.functional.cross_entropy(emissions.transpose(1, 2), tags, reduction="none")
+                return (losses * mask).sum()
+            return (self._log_partition(emissions, mask) - self._sequence_score(emissions, tags, mask)).sum()
 
     def _sequence_score(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         on = mask.float()
@@ -80,8 +83,11 @@ class LinearChainCRF(nn.Module):
         Shape:
             - emissions: ``(B, W, T)``; mask: ``(B, W)``; result: ``(B, W)``.
         """
+        with torch.autocast(emissions.device.type, enabled=False):
+            return self._best_path(emissions.float(), mask)
+
+    def _best_path(self, emissions: Tensor, mask: Tensor) -> Tensor:
         scores = self._scores()
-        emissions = emissions.float()
         best = self.starts + emissions[:, 0]
         steps = []
         identity = torch.arange(scores.shape[0], device=scores.device).expand_as(best)

@@ -66,7 +66,9 @@ class TaggingHeads(nn.Module):
         return cast("TaggingHead", self.heads[tag_key(corpus, layer)])
 
     def loss(self, units: Tensor, mask: Tensor, corpora: Sequence[str], tags: Mapping[str, Tensor]) -> Tensor:
-        """Negative log-likelihood of all tag sequences, summed.
+        """Negative log-likelihood of all tag sequences, summed over units; of a unit with several layers it is the mean over them.
+
+        So every unit weighs the same, in whichever corpus it is.
 
         Shape:
             - units: ``(B, W, H)``; mask: ``(B, W)``; corpora: ``B`` names.
@@ -77,7 +79,8 @@ class TaggingHeads(nn.Module):
         for corpus, rows in _by_corpus(corpora, units.device).items():
             for layer in self.layers[corpus]:
                 head = self.head(corpus, layer)
-                total = total + head.crf(head.linear(units[rows]), tags[tag_key(corpus, layer)][rows], mask[rows])
+                loss = head.crf(head.linear(units[rows]), tags[tag_key(corpus, layer)][rows], mask[rows])
+                total = total + loss / len(self.layers[corpus])
         for corpus in self.layers.keys() - set(corpora):
             for layer in self.layers[corpus]:
                 # Every parameter needs a gradient on every rank, or distributed training stops.

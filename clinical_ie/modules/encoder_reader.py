@@ -31,7 +31,9 @@ class EncoderReader(EncoderModule):
         schemas: Corpus -> schema as plain data; the command line links it to the data.
         width: Dimension of the space in which queries and words are compared.
         max_answer_length: In words.
-        match_weight: Weight of the match head's loss beside those of the start and end heads (the study has 0.1).
+        match_weight: Weight of the match head's loss beside those of the start and end heads (the study has 0.1). That loss is the mean
+            over an example's candidate spans, which only the forward pass finds, and counts for each of its pairs of a word and a query,
+            as the losses of starts and ends do.
         positive_weight: Weight of words that start or end an answer, beside 1 for others (``pos_weight``).
         options: Those of `EncoderModule`.
     """
@@ -102,8 +104,8 @@ class EncoderReader(EncoderModule):
             batch["query_indices"]
         ]
 
-    def _loss(self, batch: Batch, logits: tuple[Tensor, Tensor, Tensor, Tensor], number: Tensor) -> Tensor:
-        """Start and end losses divided by a number of pairs of queries and words, and the mean over candidates of the match loss."""
+    def _loss(self, batch: Batch, logits: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        """Summed over pairs of a query and a word; an example's match loss, a mean over its candidates, counts for each of its pairs."""
         words, starts, ends, match_query = logits
         mask = _query_word_mask(batch)
         gold_starts, gold_ends = torch.zeros_like(mask), torch.zeros_like(mask)
@@ -118,25 +120,22 @@ class EncoderReader(EncoderModule):
         codes = _span_codes(candidates, mask.shape)
         gold = torch.isin(codes, _span_codes(batch["spans"], mask.shape)).float()
         scores = self.heads.matches(match_query, words, candidates)
-        found: Tensor = loss.sum() / number + self.match_weight * (_bce(scores, gold, reduction="sum") / max(1, len(gold)))
+        in_example = candidates[:, 0].bincount(minlength=len(mask)).clamp_min(1)
+        each = mask.sum((1, 2)) / in_example
+        found: Tensor = loss.sum() + self.match_weight * (_bce(scores, gold, reduction="none") * each[candidates[:, 0]]).sum()
         if "query_ids" not in batch:  # every parameter needs a gradient, or distributed training stops
             unused = [*self.heads.query_marker.parameters(), *self.heads.query_residual.parameters()]
             found = found + 0.0 * torch.stack([parameter.sum() for parameter in unused]).sum()
         return found
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss."""
-        # By the mean over ranks: the average of all ranks' gradients is then that of the mean over all words and queries.
-        number = self.trainer.strategy.reduce(_query_word_mask(batch).sum().float(), reduce_op="mean")
-        loss = self._loss(batch, self._logits(batch), cast("Tensor", number))
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["example_ids"]))
-        return loss
+        """The loss per pair of a query and a word."""
+        return self.step_loss(batch, self._loss(batch, self._logits(batch)))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> spans by query; and the loss."""
         logits = self._logits(batch)
-        number = _query_word_mask(batch).sum()
-        self.log("dev/loss", self._loss(batch, logits, number), batch_size=int(number), sync_dist=True)
+        self.log_dev_loss(batch, self._loss(batch, logits))
         return self._outputs(batch, logits)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:

@@ -116,18 +116,12 @@ class EncoderRelationClassifier(EncoderModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss per pair."""
-        total = self._loss(batch, list(self.scores(batch)))
-        # By the mean number of pairs over ranks: the average of all ranks' gradients is then that of the mean over all pairs.
-        number = torch.tensor(float(len(batch["pairs"])), device=total.device)
-        loss = total / self.trainer.strategy.reduce(number, reduce_op="mean")
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["example_ids"]))
-        return loss
+        return self.step_loss(batch, self._loss(batch, list(self.scores(batch))))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> labels by pair; and the loss."""
         scored = list(self.scores(batch))
-        count = len(batch["pairs"])
-        self.log("dev/loss", self._loss(batch, scored) / count, batch_size=count, sync_dist=True)
+        self.log_dev_loss(batch, self._loss(batch, scored))
         return self._outputs(batch, scored)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:

@@ -58,17 +58,16 @@ class EncoderTagger(EncoderModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss per unit."""
-        total = self.heads.loss(self.units(batch), batch["unit_mask"], batch["corpora"], batch["tags"])
-        # By the mean number of units over ranks: the average of all ranks' gradients is then that of the mean over all units.
-        loss = total / self.trainer.strategy.reduce(batch["unit_mask"].sum().float(), reduce_op="mean")
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["corpora"]))
-        return loss
+        return self.step_loss(batch, self._loss(batch, self.units(batch)))
+
+    def _loss(self, batch: Batch, units: Tensor) -> Tensor:
+        """Summed over units."""
+        return self.heads.loss(units, batch["unit_mask"], batch["corpora"], batch["tags"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> tags by layer; and the loss."""
         units = self.units(batch)
-        loss = self.heads.loss(units, batch["unit_mask"], batch["corpora"], batch["tags"]) / batch["unit_mask"].sum()
-        self.log("dev/loss", loss, batch_size=int(batch["unit_mask"].sum()), sync_dist=True)
+        self.log_dev_loss(batch, self._loss(batch, units))
         return self._outputs(units, batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:

@@ -116,12 +116,7 @@ class InstructionGenerator(TunedModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss, as its share of the mean over all response tokens of the optimizer step."""
-        loss = self._loss(batch)
-        number = len(batch["targets"])
-        self.log("train/loss", loss.detach() / number, prog_bar=True, batch_size=number)
-        # Lightning divides by the batches that are accumulated and by the ranks; the sum over them has its own denominator.
-        shares = self.trainer.accumulate_grad_batches * self.trainer.world_size
-        return loss * (shares / int(batch["step_targets"]))
+        return self.step_loss(batch, self._loss(batch))
 
     def on_validation_epoch_start(self) -> None:
         """Begin a pass of its own, whatever a pass that was stopped has left."""

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 import lightning.pytorch as pl
 import torch
 from peft import PeftConfig
+from torch import Tensor
 
+from clinical_ie.data.collation import Batch
 from clinical_ie.data.tokenization import load_tokenizer
 from clinical_ie.errors import SettingError
 from clinical_ie.models.base_identity import check_config, check_tokenizer, config_identity, tokenizer_identity
@@ -179,6 +181,25 @@ class TunedModule(pl.LightningModule):
         if self.quantized is not None:
             for name in self._frozen_entries():
                 del state[name]
+
+    def step_loss(self, batch: Batch, total: Tensor) -> Tensor:
+        """A training batch's share of the mean over all targets of its optimizer step; logs the mean over its own.
+
+        Args:
+            batch: With ``batch_targets`` and ``step_targets``.
+            total: The loss, summed over the targets of the batch.
+        """
+        own = batch["batch_targets"]
+        self.log("train/loss", total.detach() / max(1, own), prog_bar=True, batch_size=own)
+        # Lightning divides by the batches that are accumulated and by the ranks; the sum over them has a denominator of its own. A
+        # batch that teaches nothing only fills up a turn.
+        shares = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        return total * (shares / batch["step_targets"] if own else 0.0)
+
+    def log_dev_loss(self, batch: Batch, total: Tensor) -> None:
+        """Log what adds up to the mean over all targets of the development part."""
+        own = batch["batch_targets"]
+        self.log("dev/loss", total / max(1, own), batch_size=own, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with layer-wise rates, stepped by the schedule."""

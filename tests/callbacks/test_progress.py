@@ -35,7 +35,7 @@ def trainer(**given: Any) -> Any:
     return SimpleNamespace(
         **{
             "global_step": 0, "current_epoch": 0, "max_epochs": 4, "num_training_batches": 2, "estimated_stepping_batches": 8,
-            "is_global_zero": True, "progress_bar_metrics": {}, "state": SimpleNamespace(fn="fit"),
+            "is_global_zero": True, "world_size": 1, "progress_bar_metrics": {}, "state": SimpleNamespace(fn="fit"),
             "num_test_batches": [100], "num_predict_batches": [10], "num_val_batches": [10], **given,
         }
     )  # fmt: skip
@@ -46,14 +46,14 @@ def test_a_line_for_each_epoch(clock: Clock, caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.INFO, "clinical_ie"):
         lines.on_train_start(run, MODULE)
         lines.on_train_epoch_start(run, MODULE)
-        for batch, loss in enumerate((3.0, 1.0)):
+        for place, (own, share) in enumerate(((30, 2.25), (10, 0.25))):  # of a step of 40 targets: 3 each, and 1 each
             clock.now += 15
             run.global_step += 1
-            lines.on_train_batch_end(run, MODULE, {"loss": torch.tensor(loss)}, None, batch)
+            lines.on_train_batch_end(run, MODULE, {"loss": torch.tensor(share)}, {"batch_targets": own, "step_targets": 40}, place)
         run.progress_bar_metrics = {"train/loss": 9.0, "dev/links/strict_f1": torch.tensor(0.25)}
         lines.on_train_epoch_end(run, MODULE)
     # two of eight steps in 30 s: six more take 90 s
-    assert caplog.messages == ["epoch 1/4, loss 2.0000, dev/links/strict_f1 0.250, 30 s so far, about 1 min 30 s left"]
+    assert caplog.messages == ["epoch 1/4, loss 2.5000, dev/links/strict_f1 0.250, 30 s so far, about 1 min 30 s left"]
 
 
 def test_a_resumed_run_counts_its_own_steps(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -75,7 +75,7 @@ def test_long_epochs_and_tests_say_something_every_two_minutes(clock: Clock, cap
         lines.on_train_epoch_start(run, MODULE)
         for batch in range(5):
             clock.now, run.global_step = clock.now + 60, batch + 1
-            lines.on_train_batch_end(run, MODULE, torch.tensor(1.0), None, batch)
+            lines.on_train_batch_end(run, MODULE, torch.tensor(1.0), {"batch_targets": 7, "step_targets": 7}, batch)
         assert caplog.messages == [
             "epoch 1, batch 2/100, loss 1.0000, 2 min 0 s so far, about 1 h 38 min left",
             "epoch 1, batch 4/100, loss 1.0000, 4 min 0 s so far, about 1 h 36 min left",

@@ -5,7 +5,6 @@ The oracle of gradients is the plain model of transformers, one unpadded example
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from clinical_ie.callbacks.random_state import RandomState
 from clinical_ie.corpora import BratFolder
-from clinical_ie.data.batching import BudgetBatchSampler, packed_batches
+from clinical_ie.data.batching import packed_batches
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.document import Document, Entity, Span
 from clinical_ie.formats import brat
@@ -62,54 +61,6 @@ def test_rows_are_well_filled_and_seeds_differ() -> None:
     rows = packed_batches(own, [0] * 400, [100], 1024, seed=1)
     assert sum(own) / (len(rows) * 924) > 0.93
     assert rows != packed_batches(own, [0] * 400, [100], 1024, seed=2)
-
-
-# sums of targets
-
-
-LENGTHS = [3, 5, 2, 7, 4, 6, 1, 8, 9, 2, 3]
-TARGETS = [10, 1, 100, 7, 20, 3, 50, 2, 9, 30, 4]
-
-
-def sampler_of(rank: int, ranks: int, accumulated: int, shuffle: bool, done: int = 0, epoch: int = 0) -> BudgetBatchSampler:
-    return BudgetBatchSampler(
-        LENGTHS, 10, shuffle=shuffle, seed=5, rank=rank, ranks=ranks, targets=TARGETS, accumulated=accumulated,
-        progress=lambda: (epoch, done),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize("accumulated", [1, 2, 3, 5, 100])
-@pytest.mark.parametrize("ranks", [1, 2, 3])
-def test_sums_are_those_of_the_whole_step(ranks: int, accumulated: int, shuffle: bool) -> None:
-    for epoch in (0, 1):
-        each = [list(sampler_of(rank, ranks, accumulated, shuffle, epoch=epoch)) for rank in range(ranks)]
-        assert len({len(batches) for batches in each}) == 1
-        count = len(each[0])
-        assert count == len(sampler_of(0, ranks, accumulated, shuffle))
-        for first in range(0, count, accumulated):
-            step = [batch for batches in each for batch in batches[first : first + accumulated]]
-            wanted = sum(TARGETS[index] for batch in step for index, _ in batch)
-            assert {total for batch in step for _, total in batch} == {wanted}
-        seen = Counter(index for batches in each for batch in batches for index, _ in batch)
-        assert set(seen) == set(range(len(LENGTHS)))
-        assert ranks > 1 or set(seen.values()) == {1}
-
-
-@pytest.mark.parametrize("accumulated", [1, 2, 3])
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_a_resumed_epoch_goes_on_with_the_same_sums(ranks: int, accumulated: int) -> None:
-    for rank in range(ranks):
-        whole = list(sampler_of(rank, ranks, accumulated, True, epoch=3))
-        for done in range(len(whole) + 1):
-            assert list(sampler_of(rank, ranks, accumulated, True, done, epoch=3)) == whole[done:]
-
-
-def test_a_sum_by_hand() -> None:
-    """Budget 10: lengths 1 2 2 | 3 3 | 4 5 | 6 | 7 | 8 | 9, so rows of their indices as below; two are accumulated."""
-    rows = [[6, 2, 9], [0, 10], [4, 1], [5], [3], [7], [8]]
-    sums = [180 + 14, 180 + 14, 21 + 3, 21 + 3, 7 + 2, 7 + 2, 9]
-    assert list(sampler_of(0, 1, 2, False)) == [[(index, total) for index in row] for row, total in zip(rows, sums, strict=True)]
 
 
 # through the Trainer

@@ -83,3 +83,22 @@ def test_padding_changes_nothing() -> None:
     more_tags, more_mask = torch.cat([tags, tags[:, :1].repeat(1, 5)], 1), torch.cat([mask, torch.zeros(3, 5).bool()], 1)
     assert float(crf(longer, more_tags, more_mask).detach()) == pytest.approx(float(crf(emissions, tags, mask).detach()), rel=1e-5)
     assert crf.decode(longer, more_mask)[:, :4].equal(crf.decode(emissions, mask))
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_autocast_changes_nothing(learned: bool) -> None:
+    """bfloat16 has eight bits: a model that is sure of 40 units would be off by a tenth in loss and gradient."""
+    crf, *_ = make(3, learned=learned)
+    tags = torch.tensor([[1, 2, 0, 3, 4, 0, 0, 1] * 5])
+    mask = torch.ones_like(tags).bool()
+    emissions = torch.randn(1, 40, len(TAGS)).scatter_add(2, tags.unsqueeze(2), torch.full((1, 40, 1), 8.0)).requires_grad_()
+    found = []
+    for autocast in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = crf(emissions, tags, mask)
+            best = crf.decode(emissions, mask)
+        inputs = [emissions, *(parameter for parameter in crf.parameters() if parameter.requires_grad)]
+        found.append([loss.detach(), best, *torch.autograd.grad(loss, inputs)])
+    for plain, other in zip(*found, strict=True):
+        assert plain.dtype == other.dtype
+        assert torch.equal(plain, other)

@@ -68,7 +68,7 @@ EXAMPLES = [
 
 
 def packed_scores(decoder: Decoder, examples: list[InstructionExample], packed: bool) -> tuple[Tensor, Tensor]:
-    batch = InstructionCollator(0, packed=packed)([(example, 1) for example in examples])
+    batch = InstructionCollator(0, packed=packed)(examples)
     assert len(batch["input_ids"]) == (1 if packed else len(examples))
     hidden = decoder(batch["input_ids"], batch["position_ids"], block_mask(batch["segment_ids"], batch["prefix_segment_ids"]))
     return decoder.logits(hidden.flatten(0, 1)[batch["loss_positions"]]), batch["targets"]
@@ -122,7 +122,7 @@ def test_the_window_of_these_tests_matters(kind: str, bases: dict[str, str]) -> 
 def test_no_example_of_a_row_changes_when_another_does(kind: str, bases: dict[str, str]) -> None:
     """Exactly: what is not seen has no weight, and no gradient."""
     decoder = Decoder(bases[kind]).eval()
-    batch = InstructionCollator(0, packed=True)([(example, 1) for example in EXAMPLES])
+    batch = InstructionCollator(0, packed=True)(EXAMPLES)
     embeddings = decoder.base.get_input_embeddings()
     given: list[Tensor] = []
     embeddings.register_forward_hook(lambda _, __, output: given.append(output) or output)  # type: ignore[func-returns-value]

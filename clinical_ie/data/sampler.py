@@ -1,0 +1,124 @@
+"""A rank's share of a plan, with its place in it as a state that checkpoints keep."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from torch.utils.data import DataLoader, Sampler
+
+from clinical_ie.data.plan import Plan
+from clinical_ie.errors import SettingError
+
+
+class PlannedBatch(NamedTuple):
+    """Which examples, what they teach, and what the whole optimizer step does: all ranks, and all batches that are accumulated.
+
+    A batch that only fills up the last turn of an epoch, so that all ranks take equally many, teaches 0.
+    """
+
+    examples: list[int]
+    targets: int
+    step_targets: int
+
+
+class PlanSampler(Sampler[PlannedBatch]):
+    """The batches of one rank: ranks take turns in the plan.
+
+    The state is the epoch and how many batches of the *plan* are done, over all ranks, with the fingerprint of the plan. So it can be
+    taken up on any number of ranks, which share out what is left.
+
+    Args:
+        plan: The batches of every epoch.
+        rank: Which share.
+        ranks: How many shares.
+        accumulated: Gives, when an epoch begins, how many turns make an optimizer step.
+        limit: Gives, when an epoch begins, after how many turns it will end (``limit_train_batches``).
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+        accumulated: Callable[[], int] = lambda: 1,
+        limit: Callable[[], float] = lambda: float("inf"),
+    ) -> None:
+        if ranks < 1 or not 0 <= rank < ranks:
+            raise SettingError(f"rank {rank} of {ranks}: expected a rank below their number")
+        self.plan, self.rank, self.ranks, self._accumulated, self._limit = plan, rank, ranks, accumulated, limit
+        self.epoch = self.done = self._wanted = 0
+        self._taken_up = False
+
+    def __len__(self) -> int:
+        return self._turns(len(self.plan))
+
+    def _turns(self, batches: int) -> int:
+        return -(-batches // self.ranks)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next pass is of."""
+        self._wanted = epoch
+
+    def begin(self) -> None:
+        """Begin the epoch that is wanted: at its first batch, or where the state that was taken up says."""
+        if not self._taken_up or self.epoch != self._wanted:
+            self.epoch, self.done = self._wanted, 0
+        self._taken_up = False
+
+    def advance(self) -> None:
+        """Count a turn: its batches have been handed over on every rank."""
+        self.done = min(self.done + self.ranks, len(self.plan))
+
+    def __iter__(self) -> Iterator[PlannedBatch]:
+        batches, done = self.plan.epoch(self.epoch), self.done
+        rest = batches[done : int(min(len(batches), self._limit() * self.ranks))]
+        targets = [sum(self.plan.targets[index] for index in batch) for batch in rest]
+        # Steps are counted from the beginning of the epoch, in turns of as many ranks as there are now.
+        first, accumulated = len(self) - self._turns(len(batches) - done), self._accumulated()
+        steps: Counter[int] = Counter()
+        for place, count in enumerate(targets):
+            steps[(first + place // self.ranks) // accumulated] += count
+        for turn in range(self._turns(len(rest))):
+            place, step_targets = turn * self.ranks + self.rank, steps[(first + turn) // accumulated]
+            if place < len(rest):
+                yield PlannedBatch(rest[place], targets[place], step_targets)
+            else:
+                yield PlannedBatch(batches[(place - len(rest)) % len(batches)], 0, step_targets)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in the plan training is."""
+        return {"epoch": self.epoch, "batches_done": self.done, "seed": self.plan.seed, "plan": self.plan.fingerprint}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on there.
+
+        Raises:
+            SettingError: The state is of another plan.
+        """
+        if state["plan"] != self.plan.fingerprint:
+            raise SettingError(
+                "the batches of this training are not those that the checkpoint is in the middle of: seed, budget, lengths or order of"
+                " the examples differ; give the same data and settings, or begin a new run in another --run_dir without --ckpt_path"
+            )
+        self.epoch = self._wanted = state["epoch"]
+        self.done = state["batches_done"]
+        self._taken_up = True
+
+
+class TrainingLoader(DataLoader[Any]):
+    """Batches of a `PlanSampler`, counted when they are handed over, however many more the workers have made ahead.
+
+    Nothing is asked of the sampler before the first batch is wanted: Lightning makes the iterator before it says which epoch it is of.
+    """
+
+    sampler: PlanSampler
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Batches of the rest of an epoch."""
+        self.sampler.begin()
+        for batch in super().__iter__():
+            self.sampler.advance()
+            yield batch

@@ -1,0 +1,37 @@
+"""Every optimizer step is one mean over all that it has to teach, however it is cut into batches."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.models.tiny_decoders import tiny_generator
+from tests.modules.step_gradients import KINDS, check, write_notes
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The 'train_dataloader' does not have many workers",
+    "ignore:The number of training batches",
+    "ignore:Found .* module.s. in eval mode",
+)
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("notes")
+    write_notes(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_generator(tmp_path_factory.mktemp("generator"), hidden=16)
+
+
+@pytest.mark.parametrize("accumulated", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_is_the_mean_over_all_its_targets(kind: str, accumulated: int, notes: str, tiny_bert: str, generator: str) -> None:
+    check(kind, accumulated, 1, notes, tiny_bert, generator)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_it_is_in_an_epoch_that_is_cut_short(kind: str, notes: str, tiny_bert: str, generator: str) -> None:
+    check(kind, 3, 1, notes, tiny_bert, generator, limit=5)
