@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +22,29 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["clinical_ie.commands.training", "clinical_ie.commands.pipeline", "clinical_ie.commands.export"])
 
 
-def _run(arguments: list[str], environment: dict[str, str], output: str) -> None:
+def _main(*arguments: str) -> None:
+    sys.argv = ["clinical-ie", *arguments]
+    from clinical_ie.cli import main
+
+    sys.exit(main(list(arguments)))
+
+
+def _run(function: Callable[..., None], arguments: tuple[Any, ...], environment: dict[str, str], output: str) -> None:
     os.environ.update(environment)
     with open(output, "w", encoding="utf-8") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
-    sys.argv = ["clinical-ie", *arguments]
     from lightning.pytorch.utilities import rank_zero_only
-
-    from clinical_ie.cli import main
 
     rank_zero_only.rank = int(environment.get("LOCAL_RANK", "0"))  # Lightning reads it once, when it is imported
     try:
-        sys.exit(main(arguments))
+        function(*arguments)
     finally:
         sys.stdout.flush()
 
 
-def forked(*arguments: str, ranks: int = 1) -> tuple[int, str]:
-    """Runs ``clinical-ie`` with so many ranks: the first exit code that is not 0, and what all ranks printed."""
+def in_ranks(function: Callable[..., None], *arguments: Any, ranks: int = 1) -> tuple[int, str]:
+    """Calls a function in so many ranks: the first exit code that is not 0, and what all ranks printed."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     if ranks > 1:
         with socket.socket() as probe:
@@ -49,7 +54,7 @@ def forked(*arguments: str, ranks: int = 1) -> tuple[int, str]:
         outputs = [os.path.join(folder, str(rank)) for rank in range(ranks)]
         places = [{"LOCAL_RANK": str(rank), "NODE_RANK": "0"} if ranks > 1 else {} for rank in range(ranks)]
         processes = [
-            _FORKS.Process(target=_run, args=(list(arguments), environment | place, output))
+            _FORKS.Process(target=_run, args=(function, arguments, environment | place, output))
             for place, output in zip(places, outputs, strict=True)
         ]
         for process in processes:
@@ -63,6 +68,11 @@ def forked(*arguments: str, ranks: int = 1) -> tuple[int, str]:
         codes = [process.exitcode or 0 for process in processes]
         printed = "".join(Path(output).read_text(encoding="utf-8") for output in outputs if os.path.exists(output))
     return next((code for code in codes if code), 0), printed
+
+
+def forked(*arguments: str, ranks: int = 1) -> tuple[int, str]:
+    """Runs ``clinical-ie`` with so many ranks: the first exit code that is not 0, and what all ranks printed."""
+    return in_ranks(_main, *arguments, ranks=ranks)
 
 
 def command(*arguments: str, ranks: int = 1) -> str:

@@ -137,3 +137,11 @@ def check(kind: str, accumulated: int, ranks: int, notes: str, encoder: str, dec
     assert watch.steps == -(-int(turns) // accumulated)
     if limit == 1.0:
         assert sorted(watch.epoch) == sorted(example.id for example in data.examples["train"]), "each example once"
+
+
+def check_all(accumulations: tuple[int, ...], ranks: int, *places: str) -> None:
+    """All kinds of models, in one process."""
+    for kind in KINDS:
+        for accumulated in accumulations:
+            check(kind, accumulated, ranks, *places)
+        check(kind, 3, ranks, *places, limit=4)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.integration.processes import in_ranks
 from tests.models.tiny_decoders import tiny_generator
-from tests.modules.step_gradients import KINDS, check, write_notes
+from tests.modules.step_gradients import KINDS, check, check_all, write_notes
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The 'train_dataloader' does not have many workers",
@@ -35,3 +36,12 @@ def test_a_step_is_the_mean_over_all_its_targets(kind: str, accumulated: int, no
 @pytest.mark.parametrize("kind", KINDS)
 def test_so_it_is_in_an_epoch_that_is_cut_short(kind: str, notes: str, tiny_bert: str, generator: str) -> None:
     check(kind, 3, 1, notes, tiny_bert, generator, limit=5)
+
+
+@pytest.mark.distributed
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("accumulations", [(2,), pytest.param((1, 3, 4), marks=pytest.mark.slow)])
+def test_so_it_is_over_two_ranks(accumulations: tuple[int, ...], notes: str, tiny_bert: str, generator: str) -> None:
+    """Batches that only fill up the last turn leave no trace."""
+    code, printed = in_ranks(check_all, accumulations, 2, notes, tiny_bert, generator, ranks=2)
+    assert code == 0, printed[-4000:]
