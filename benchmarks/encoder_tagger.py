@@ -43,7 +43,7 @@ def ours(experiment: str, root: str, seed: int, run_dir: str) -> dict[str, float
     return {
         "strict": entry["entities"]["strict"]["micro"]["f1"],
         "lenient": entry["entities"]["lenient"]["micro"]["f1"],
-        "speed": _subwords(*_corpus(experiment, root)) / results["run"]["training_seconds"],
+        "speed": _subwords(*_reader(experiment, root)) / results["run"]["training_seconds"],
     }
 
 
@@ -64,8 +64,8 @@ def plain(experiment: str, root: str, seed: int, folder: str) -> dict[str, float
     from clinical_ie.scoring.rules import StrictOneToOne
     from clinical_ie.scoring.score import score
 
-    corpus, settings = _corpus(experiment, root)
-    labels = ["O", *(f"{prefix}-{name}" for name in corpus.schema.entity_names for prefix in "BI")]
+    reader, settings = _reader(experiment, root)
+    labels = ["O", *(f"{prefix}-{name}" for name in reader.corpus.schema.entity_names for prefix in "BI")]
     ids = {label: place for place, label in enumerate(labels)}
     tokenizer = load_tokenizer(BACKBONE)
 
@@ -89,7 +89,7 @@ def plain(experiment: str, root: str, seed: int, folder: str) -> dict[str, float
             )
         return found
 
-    train = [chunk for document in corpus.read("train") for chunk in chunks(document)]
+    train = [chunk for document in reader.read("train") for chunk in chunks(document)]
     arguments = TrainingArguments(
         output_dir=folder, num_train_epochs=settings["epochs"], per_device_train_batch_size=16, learning_rate=5e-4, bf16=True, seed=seed,
         data_seed=seed, save_strategy="no", report_to=[], logging_strategy="no", use_cpu=True, disable_tqdm=True, warmup_steps=0.1,
@@ -116,7 +116,7 @@ def plain(experiment: str, root: str, seed: int, folder: str) -> dict[str, float
     trainer.train()
     seconds = clock["ended"] - clock["begun"]
     model.eval()
-    gold, predicted = corpus.read("test"), []
+    gold, predicted = reader.read("test"), []
     for document in gold:
         entities: list[Entity] = []
         for chunk in chunks(document):
@@ -128,16 +128,16 @@ def plain(experiment: str, root: str, seed: int, folder: str) -> dict[str, float
     return {
         "strict": result.micro("entities", "strict").f1,
         "lenient": result.micro("entities", "lenient").f1,
-        "speed": _subwords(corpus, settings) / seconds,
+        "speed": _subwords(reader, settings) / seconds,
     }
 
 
-def _subwords(corpus: Any, settings: dict[str, int]) -> int:
+def _subwords(reader: Any, settings: dict[str, int]) -> int:
     """Real sub-words of the training documents, special ones and repeated context not counted, over all epochs."""
     from clinical_ie.data.tokenization import Subwords
 
     encoder = Subwords(BACKBONE)
-    return settings["epochs"] * sum(len(encoder.encode(document.text)[0]) for document in corpus.read("train"))
+    return settings["epochs"] * sum(len(encoder.encode(document.text)[0]) for document in reader.read("train"))
 
 
 def _decoded(tags: list[str], offsets: list[tuple[int, int]], count: int) -> list[Any]:
@@ -150,13 +150,14 @@ def _decoded(tags: list[str], offsets: list[tuple[int, int]], count: int) -> lis
     ]
 
 
-def _corpus(experiment: str, root: str) -> tuple[Any, dict[str, int]]:
+def _reader(experiment: str, root: str) -> tuple[Any, dict[str, int]]:
     import clinical_ie.corpora as corpora
 
     data = yaml.safe_load((REPOSITORY / "configs" / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8"))
     entry = data["data"]["corpora+"][0]
     kind = getattr(corpora, entry["class_path"].rpartition(".")[2])
-    return kind(**{**entry["init_args"], "root": root}), {"epochs": data["trainer"]["max_epochs"]}
+    split = corpora.HashSplit(**data["data"].get("split", {}))
+    return corpora.CorpusReader(kind(**{**entry["init_args"], "root": root}), split), {"epochs": data["trainer"]["max_epochs"]}
 
 
 def main() -> None:

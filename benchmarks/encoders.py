@@ -70,18 +70,19 @@ def _corpus(name: str, corpora: Path) -> Any:
     from clinical_ie.corpora import Maccrobat, UWSocialHistory
 
     if name.startswith("maccrobat"):
-        return Maccrobat(str(corpora / FOLDERS["maccrobat"]), dev_share=0.0, test_share=0.2)
+        return Maccrobat(str(corpora / FOLDERS["maccrobat"]))
     return UWSocialHistory(str(corpora / FOLDERS["uw"]))
 
 
 def scores(folder: Path, name: str, corpora: Path) -> dict[str, float]:
     """F1 of a prediction folder's test notes under the rule sets, and recall of mentions that share words with others."""
+    from clinical_ie.corpora import CorpusReader
     from clinical_ie.formats import jsonl
     from clinical_ie.scoring.rules import rule_set
     from clinical_ie.scoring.score import score
 
     corpus = _corpus(name, corpora)
-    gold = corpus.read("test")
+    gold = CorpusReader(corpus).read("test")
     predicted = jsonl.read(folder / "predictions" / "test" / f"{corpus.name}.jsonl")
     found = score(gold, predicted, rule_set("strict-one-to-one"))
     result = {f"{kind}/{mode}": found.micro(kind, mode).f1 for kind in ("entities", "relations") for mode in ("strict", "lenient")}

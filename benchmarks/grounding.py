@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from clinical_ie.corpora import Maccrobat
+from clinical_ie.corpora import CorpusReader, Maccrobat
 
 SEED = 13
 FEW, MANY = 300, 10_000
@@ -106,7 +106,7 @@ class Result:
 
 def notes(folder: str, count: int) -> list[Piece]:
     """As many notes as it takes, with their first mentions."""
-    parts = Maccrobat(folder).read_all()
+    parts = CorpusReader(Maccrobat(folder)).read_all()
     found: list[Piece] = []
     for document in sorted((document for documents in parts.values() for document in documents), key=lambda document: document.id):
         if count:

@@ -19,7 +19,7 @@ import torch
 
 from clinical_ie.commands.precision import computes_in_bfloat16
 from clinical_ie.commands.quiet import quieten
-from clinical_ie.corpora import Maccrobat, UWSocialHistory
+from clinical_ie.corpora import CorpusReader, HashSplit, Maccrobat, UWSocialHistory
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.decoding import generation
@@ -95,7 +95,7 @@ def main() -> None:
     quieten()
     encoder = ChatTokenizer(BACKBONE)
     uw = UWSocialHistory(str(options.corpora / "uw_social_history_mtsamples"))
-    corpora: dict[str, Corpus] = {"UW": uw, "MACCROBAT": Maccrobat(str(options.corpora / "maccrobat2020"), dev_share=0.0, test_share=0.2)}
+    corpora: dict[str, Corpus] = {"UW": uw, "MACCROBAT": Maccrobat(str(options.corpora / "maccrobat2020"))}
     print("| syntax | " + " | ".join(f"{name}, tokens a note | of lines | sayable" for name in corpora) + " |")
     print("|---" * (1 + 3 * len(corpora)) + "|")
     lengths: dict[str, float] = {}
@@ -103,7 +103,8 @@ def main() -> None:
         cells = []
         for name, corpus in corpora.items():
             coverage = Coverage()
-            notes = corpus.read("train") + corpus.read("test")
+            reader = CorpusReader(corpus, HashSplit(dev_share=0.0))
+            notes = reader.read("train") + reader.read("test")
             tokens = sum(len(e.response) for e in examples_of(syntax, corpus, notes, encoder, coverage)) / len(notes)
             lengths.setdefault(name, tokens)
             cells.append(f"{tokens:.1f} | {tokens / lengths[name]:.2f} | {coverage.recall_ceiling:.3f}")

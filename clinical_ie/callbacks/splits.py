@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
 
 from clinical_ie.corpora.corpus import Corpus
+from clinical_ie.corpora.hash_split import HashSplit
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.errors import FileFormatError, SettingError
 from clinical_ie.files import read_text, write_text
@@ -19,7 +20,7 @@ _LOG = logging.getLogger(__name__)
 NAME = "splits.json"
 
 Splits = dict[str, dict[str, list[str]]]
-"""Corpus -> split -> ids of its documents, sorted."""
+"""Corpus -> role -> ids of its documents, sorted."""
 
 
 class SplitRecord(pl.Callback):
@@ -45,16 +46,16 @@ class SplitRecord(pl.Callback):
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         recorded = read_splits(self.path) if self.path.exists() else None
         if stage == "fit":
-            self._splits = splits_of(list(data.corpora.values()))
+            self._splits = {name: {str(role): ids for role, ids in data.reader.ids(name).items()} for name in data.corpora}
             for name, splits in self._splits.items():
-                _show_sources(data.corpora[name])
+                _show_sources(data.corpora[name], data.split)
                 for held in ("dev", "test"):
                     self._refuse_trained(name, held, splits[held], recorded)
         elif stage in ("test", "validate"):
             part: Literal["dev", "test"] = "test" if stage == "test" else "dev"
-            for name, corpus in data.corpora.items():
+            for name, corpus in data.corpora_of(part).items():
                 if recorded is None:
-                    _warn_unrecorded(corpus, self.path)
+                    _warn_unrecorded(corpus, data.split, self.path)
                 else:
                     self._refuse_trained(name, part, [document.id for document in data.documents[part][name]], recorded)
 
@@ -74,23 +75,18 @@ class SplitRecord(pl.Callback):
 
 
 @rank_zero_only
-def _show_sources(corpus: Corpus) -> None:
-    sources = ", ".join(f"{split} from {source}" for split, source in corpus.split_sources().items())
+def _show_sources(corpus: Corpus, split: HashSplit) -> None:
+    sources = ", ".join(f"{part} from {source}" for part, source in split.sources(corpus).items())
     _LOG.info(f"{corpus.name}: {sources}")
 
 
 @rank_zero_only
-def _warn_unrecorded(corpus: Corpus, path: Path) -> None:
-    if "test" not in corpus.folders() or "dev" not in corpus.folders():
+def _warn_unrecorded(corpus: Corpus, split: HashSplit, path: Path) -> None:
+    if split.draws(corpus):
         _LOG.warning(
             f"{corpus.name} is split by hash, and the run has no {path}: if it was trained before splits were recorded, documents that"
             " it learned from may be among those that are scored now"
         )
-
-
-def splits_of(corpora: list[Corpus]) -> Splits:
-    """The documents of each split of each corpus."""
-    return {corpus.name: {str(split): ids for split, ids in corpus.document_ids().items()} for corpus in corpora}
 
 
 def read_splits(path: Path) -> Splits:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from clinical_ie.commands.arguments import Parser
-from clinical_ie.corpora import Corpus, find
+from clinical_ie.corpora import Corpus, CorpusReader, find, find_split
 from clinical_ie.corpora.corpus import BratCorpus
 from clinical_ie.document import Document
 from clinical_ie.errors import ClinicalIEError, SettingError
@@ -51,7 +51,7 @@ def check(options: argparse.Namespace) -> int:
     from clinical_ie.corpora.integrity import check as look
 
     corpus, findings, console = _corpus(options), Findings(strict=False), Console()
-    splits = look(corpus, findings)
+    splits = look(corpus, findings, find_split(options.corpus))
     shown = list(findings) if options.all else findings.errors + findings.warnings[: options.warnings]
     for finding in shown:
         kind = "[red]error[/]" if finding.error else "[yellow]warning[/]"
@@ -80,7 +80,8 @@ def stats(options: argparse.Namespace) -> int:
     from clinical_ie.reports.corpus_statistics import Statistics, describe
 
     corpus, findings, console = _corpus(options), Findings(strict=False), Console()
-    found: dict[str, Statistics] = {split: describe(documents, corpus.schema) for split, documents in corpus.read_all(findings).items()}
+    parts = CorpusReader(corpus, find_split(options.corpus), findings).read_all()
+    found: dict[str, Statistics] = {split: describe(documents, corpus.schema) for split, documents in parts.items()}
     for table in tables(corpus.name, found):
         console.print(table)
     _tell(findings, console)
@@ -101,9 +102,8 @@ def convert(options: argparse.Namespace) -> int:
     if options.corpus and options.source:
         raise SettingError(f"--from {options.source} and --corpus {options.corpus}: a corpus knows its format; give one of the two")
     if options.corpus:
-        splits: dict[str, list[Document]] = {
-            split: documents for split, documents in _corpus(options).read_all(findings).items() if documents
-        }
+        parts = CorpusReader(_corpus(options), find_split(options.corpus), findings).read_all()
+        splits: dict[str, list[Document]] = {split: documents for split, documents in parts.items() if documents}
     else:
         if source is None or not options.source:
             raise SettingError("nothing to convert: give a folder or file with --from FORMAT, or --corpus NAME")

@@ -139,6 +139,15 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, tra
     decision = getattr(data.task, "decision", None)
     if decision != getattr(model, "decision", None):
         raise SettingError(f"data.task decides {decision}, but the model {getattr(model, 'decision', None)}; give both the same")
+    if training:
+        data.split.check(data.corpora)
+    headless = [name for name in data.corpora if not data.split.teaches(name)]
+    if headless and not getattr(model, "fits_any_schema", True):
+        raise SettingError(
+            f"data.split.held_out names {', '.join(headless)}, but {type(model).__name__} has heads only for corpora that it learns from;"
+            " give it shots (data.split.shots), leave it out of data.corpora, or take a reader or a generator (task/entity_reading,"
+            " task/entity_instruction)"
+        )
     name = getattr(model, "backbone_name", None)
     if name is None:
         return
@@ -174,7 +183,7 @@ def check_monitors(data: ExtractionDataModule, monitors: Mapping[str, str | None
     """Make sure that scores by which checkpoints are kept and runs are stopped are ones that are logged.
 
     Args:
-        data: Whose corpora are scored.
+        data: Whose corpora are scored; those held out have no development documents.
         monitors: Setting -> name of a score; None for the default one.
 
     Raises:
@@ -184,7 +193,7 @@ def check_monitors(data: ExtractionDataModule, monitors: Mapping[str, str | None
     scored = SCORED[kind]
     known = {"train/loss", "dev/loss"}
     known |= {f"dev/{scored}/{score}" for score in _SCORES[:4]}
-    for name, corpus in data.corpora.items():
+    for name, corpus in data.corpora_of("dev").items():
         prefixes = ["", *(f"types/{label}/" for label in TypeScore(kind, corpus.schema).types)]
         known |= {f"dev/{name}/{scored}/{prefix}{score}" for prefix, score in product(prefixes, _SCORES)}
     for setting, monitor in monitors.items():

@@ -32,7 +32,18 @@ _NO_PATH = re.compile(r"Expected a dot import path string: (.*)")
 _NO_KIND = re.compile(r"Import path (\S+) does not correspond to a subclass of (\S+)")
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
 _LONGEST = 100
-_HOMES = {"model": "clinical_ie.modules", "data.task": "clinical_ie.tasks", "data.corpora": "clinical_ie.corpora"}
+_HOMES = {
+    "model": "clinical_ie.modules",
+    "data.task": "clinical_ie.tasks",
+    "data.corpora": "clinical_ie.corpora",
+    "data.split": "clinical_ie.corpora",
+}
+_MOVED = {
+    "dev_share": "data.split.dev_share: 0.1 or {CORPUS: 0.1}",
+    "test_share": "data.split.test_share: 0.2 or {CORPUS: 0.2}",
+    "split_seed": "data.split.seed: 13 or {CORPUS: 13}",
+}
+"""Arguments that corpora had once, and runs of then have still."""
 
 
 def explain(message: str, options: Iterable[str], origins: Mapping[str, str]) -> str:
@@ -95,6 +106,8 @@ def _unrecognized(tokens: list[str], known: list[str]) -> str:
 def _no_such(keys: list[str], classes: list[str], option: str, known: list[str], origins: Mapping[str, str]) -> str:
     """A key that its class or its group does not know."""
     first, _, _ = option.partition(".")
+    if keys and keys[0] == "data.corpora" and first in _MOVED:
+        return f"{_place([*keys, first], origins)}: a corpus only reads, a split decides; give {_MOVED[first]}"
     if classes:
         names = _parameters(classes[-1])
         return f"{_place([*keys, first], origins)}: {_short(classes[-1])} has no argument {first!r}{did_you_mean(first, names)}"

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from clinical_ie.corpora.corpus import BratCorpus
+from clinical_ie.corpora.hash_split import HashSplit
 from clinical_ie.corpora.splits import SPLITS, Split, named_parts, nested_split_folders
 from clinical_ie.corpora.yaml_file import YamlFile
 from clinical_ie.errors import SettingError
-from clinical_ie.fields import Fields, MalformedDataError, elements, kind_of
+from clinical_ie.fields import Fields, MalformedDataError, elements
 from clinical_ie.formats.brat.offsets import CHARACTERS, check_rule
 from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.folders import find_files
@@ -26,16 +27,13 @@ class BratFolder(BratCorpus):
         root: The folder.
         schema: Entity types (with definitions and layers), relations, attributes, events; see `Schema.from_dict`.
         corpus_name: What tables and files call it.
-        split_folders: Split -> sub-folders; the splits left out are held out from ``train`` by seed.
+        split_folders: Split -> sub-folders; those left out are drawn from ``train`` (see `HashSplit`).
             Without it, folders named after splits are used where there is one for train (``Train``, ``validation`` and the like
             count), else all files.
         patient_pattern: A regular expression that finds the patient in a document id; a split
             never separates documents of one patient.
         entity_types: Only these types.
         flat: Only mentions that do not overlap.
-        dev_share: Share held out for development.
-        test_share: Share held out for testing.
-        split_seed: Seed of that choice.
         offsets: What the offsets of the files count: ``characters``, ``utf-16`` (code units, as Java and JavaScript count),
             ``utf-8`` (bytes), ``crlf-as-one``, ``without-bom``, or some joined by ``+``.
     """
@@ -55,9 +53,6 @@ class BratFolder(BratCorpus):
         patient_pattern: str | None = None,
         entity_types: list[str] | None = None,
         flat: bool = False,
-        dev_share: float | None = None,
-        test_share: float | None = None,
-        split_seed: int = 13,
         offsets: str = CHARACTERS,
     ) -> None:
         try:
@@ -77,7 +72,7 @@ class BratFolder(BratCorpus):
             self.patient = re.compile(patient_pattern) if patient_pattern else None
         except re.error as error:
             raise SettingError(f"{corpus_name}: patient_pattern is no regular expression ({error})") from error
-        super().__init__(root, entity_types=entity_types, flat=flat, dev_share=dev_share, test_share=test_share, split_seed=split_seed)
+        super().__init__(root, entity_types=entity_types, flat=flat)
 
     @classmethod
     def from_yaml(cls, path: str | Path, *, root: str | None = None, **options: Any) -> BratFolder:
@@ -89,8 +84,13 @@ class BratFolder(BratCorpus):
         """
         file = YamlFile(path)
         try:
-            fields = _description(file)
-            fields.only(*_ARGUMENTS)
+            fields, _ = _description(file)
+            for key in ("dev_share", "test_share", "split_seed"):
+                if key in fields:
+                    name = key.removeprefix("split_")
+                    remedy = f"write split: {{{name}: ...}} beside the corpus (data.split of a run)"
+                    raise MalformedDataError(fields.at(key), "a corpus only reads, a split decides", remedy=remedy)
+            fields.only(*_ARGUMENTS, "split")
             if root is None:
                 fields.string("root", empty=False)
             given: dict[str, Any] = {key: read(fields, key) for key, read in _ARGUMENTS.items() if fields.data.get(key) is not None}
@@ -187,11 +187,28 @@ def _annotated(folder: Path, outside: list[Path]) -> dict[str, int]:
     return found
 
 
-def _description(file: YamlFile) -> Fields:
-    """The arguments, wherever they stand in the file."""
+def described_split(path: str | Path) -> HashSplit:
+    """The split that the YAML file of a corpus names beside it, or else the default.
+
+    Raises:
+        FileFormatError: Not YAML, no description in it, or a value of the wrong type: with its line.
+        SettingError: Values that contradict each other.
+    """
+    file = YamlFile(path)
+    try:
+        _, split = _description(file)
+        return HashSplit() if split is None else HashSplit.from_fields(split)
+    except MalformedDataError as error:
+        raise file.failure(error) from None
+    except SettingError as error:
+        raise SettingError(f"{path}: {error}") from error
+
+
+def _description(file: YamlFile) -> tuple[Fields, Fields | None]:
+    """The arguments of the corpus and those of its split, wherever they stand in the file."""
     whole = Fields(file.data)
     if "data" not in whole:
-        return whole
+        return whole, _split(whole)
     data = Fields(whole.get("data"), "data")
     key = next((key for key in ("corpora+", "corpora") if key in data), "corpora")
     corpora = [Fields(entry, f"data.{key}[{number}]") for number, entry in enumerate(elements(data.get(key), data.at(key)))]
@@ -199,20 +216,20 @@ def _description(file: YamlFile) -> Fields:
     if len(described) != 1:
         problem = f"found {len(described)} of {len(corpora)} corpora that are a BratFolder"
         raise MalformedDataError(data.at(key), problem, expected="one", remedy="give each corpus a file of its own")
-    return Fields(described[0].get("init_args"), described[0].at("init_args"))
+    return Fields(described[0].get("init_args"), described[0].at("init_args")), _split(data)
+
+
+def _split(fields: Fields) -> Fields | None:
+    if fields.data.get("split") is None:
+        return None
+    split = Fields(fields.get("split"), fields.at("split"))
+    return Fields(split.get("init_args"), split.at("init_args")) if "init_args" in split else split
 
 
 def _folders(fields: Fields, key: str) -> dict[str, list[str]]:
     inner = Fields(fields.get(key), fields.at(key))
     inner.only(*SPLITS)
     return {split: inner.strings(split) for split in inner.data}
-
-
-def _share(fields: Fields, key: str) -> float:
-    value = fields.get(key)
-    if type(value) not in (int, float):
-        raise MalformedDataError(fields.at(key), f"found {kind_of(value)}", expected="a share such as 0.1")
-    return float(value)
 
 
 def _pass(fields: Fields, key: str) -> Any:
@@ -227,9 +244,6 @@ _ARGUMENTS: dict[str, Callable[[Fields, str], Any]] = {
     "patient_pattern": Fields.string,
     "entity_types": Fields.strings,
     "flat": lambda fields, key: fields.flag_or(key, False),
-    "dev_share": _share,
-    "test_share": _share,
-    "split_seed": Fields.integer,
     "offsets": Fields.string,
 }
 """Argument -> how it is read from YAML."""

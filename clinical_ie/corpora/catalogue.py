@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clinical_ie.corpora.brat_folder import BratFolder
+from clinical_ie.corpora.brat_folder import BratFolder, described_split
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.demo import Demo
+from clinical_ie.corpora.hash_split import HashSplit
 from clinical_ie.corpora.i2b2_2010 import I2b2Concepts2010
 from clinical_ie.corpora.leaf_clinical_trials import LeafClinicalTrials
 from clinical_ie.corpora.maccrobat import Maccrobat
@@ -46,3 +47,12 @@ def find(name: str) -> Callable[..., Corpus]:
         known = f"known are {', '.join(sorted(CORPORA))}, or a YAML file that describes a BRAT folder"
         raise SettingError(f"no corpus {name!r}{did_you_mean(name, CORPORA)}; {known}")
     return CORPORA[name]
+
+
+def find_split(name: str) -> HashSplit:
+    """How a corpus of this name is shared out: as its YAML file says, or by default.
+
+    Raises:
+        InputError: The file is none that describes a corpus.
+    """
+    return described_split(name) if name.endswith((".yaml", ".yml")) else HashSplit()

@@ -1,13 +1,12 @@
-"""The base of corpora: schema, files, citation and licence, and splits into train, dev and test."""
+"""The base of corpora: schema, files, the parts that their owners name, citation and licence."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from clinical_ie.corpora.splits import SPLITS, Split, draw
+from clinical_ie.corpora.splits import Split
 from clinical_ie.corpora.views import View
 from clinical_ie.document import Document
 from clinical_ie.errors import InputError, SettingError
@@ -23,7 +22,7 @@ _LONGEST_NAME = 100
 
 
 class Corpus(ABC):
-    """Annotated documents with their schema and their split.
+    """Annotated documents with their schema. What they are for is not a corpus' to say: see `HashSplit`.
 
     Subclasses declare the class variables and say in `folders` and `load` what lies where.
 
@@ -31,40 +30,20 @@ class Corpus(ABC):
         root: The folder (or its parent, where that holds a folder ``data``) as its owners ship it.
         entity_types: Only these types; everything that refers to others goes too.
         flat: Only mentions that do not overlap: earliest start first, then longest, in one layer.
-        dev_share: Expected share of groups (see `group`) held out for development where the corpus names no part for it.
-        test_share: Likewise for testing.
-        split_seed: Seed of the held-out choice; with it, a group's name alone says where it goes (see `splits.draw`).
 
     Raises:
-        SettingError: Shares that leave nothing for training, an unknown entity type, or a name that cannot be a file's.
+        SettingError: An unknown entity type, or a name that cannot be a file's.
     """
 
     name: ClassVar[str]
     declared: ClassVar[Schema]
     licence: ClassVar[str]
     citation: ClassVar[str]
-    dev_share: ClassVar[float] = 0.1
-    test_share: ClassVar[float] = 0.2
 
-    def __init__(
-        self,
-        root: str,
-        *,
-        entity_types: list[str] | None = None,
-        flat: bool = False,
-        dev_share: float | None = None,
-        test_share: float | None = None,
-        split_seed: int = 13,
-    ) -> None:
+    def __init__(self, root: str, *, entity_types: list[str] | None = None, flat: bool = False) -> None:
         check_name(self.name)
         self._given_root = root
         self.view = View(self.base_schema(), entity_types, flat=flat)
-        dev = self.dev_share if dev_share is None else dev_share
-        test = self.test_share if test_share is None else test_share
-        if not (dev >= 0 and test >= 0 and dev + test < 1):
-            raise SettingError(f"{self.name}: dev_share is {dev} and test_share {test}; expected shares that leave some for training")
-        self._shares: dict[Split, float] = {"dev": dev, "test": test}
-        self.split_seed = split_seed
 
     @property
     def root(self) -> Path:
@@ -89,7 +68,7 @@ class Corpus(ABC):
 
     @abstractmethod
     def folders(self) -> dict[Split, list[Path]]:
-        """Where the official parts lie; what is missing is held out from ``train`` by seed."""
+        """Where the parts that the owners name lie; ``train`` holds the documents of those that they do not name, too."""
 
     @abstractmethod
     def load(self, path: Path, findings: Findings) -> list[Document]:
@@ -111,81 +90,33 @@ class Corpus(ABC):
         """What must not be torn apart by a split: the patient where ids tell, else the document."""
         return document_id
 
-    def read(self, split: Split, findings: Findings | None = None) -> list[Document]:
-        """Documents of one split, as the view shows them.
+    def read(self, part: Split, findings: Findings | None = None) -> list[Document]:
+        """Documents of a part that the owners name (see `folders`), as the view shows them.
 
         Args:
-            split: Which.
+            part: Which.
             findings: Collects what is wrong in the files; when left out, a reader that mends nothing is used.
 
         Raises:
             InputError: The files are not there or broken.
+            SettingError: The owners name no such part.
         """
-        findings = Findings() if findings is None else findings
+        return [self.view(document) for document in self.load_part(part, Findings() if findings is None else findings)]
+
+    def load_part(self, part: Split, findings: Findings) -> list[Document]:
+        """Whole documents of a part that the owners name.
+
+        Raises:
+            InputError: The files are not there or broken.
+            SettingError: The owners name no such part.
+        """
         folders = self.folders()
-        self.remark(findings)
-        if split in folders and (split != "train" or len(folders) == len(SPLITS)):
-            documents = self._load_all(folders[split], findings)
-        else:
-            missing = [name for name in SPLITS if name not in folders]
-            held = self.held_out(self._load_all(folders["train"], findings), missing, findings)
-            documents = held.get(split, [])
-        return [self.view(document) for document in documents]
-
-    def read_all(self, findings: Findings | None = None) -> dict[Split, list[Document]]:
-        """Documents of every split, each file read once."""
-        parts = self._parts(Findings() if findings is None else findings)
-        return {split: [self.view(document) for document in documents] for split, documents in parts.items()}
-
-    def document_ids(self) -> dict[Split, list[str]]:
-        """Ids of the documents of each split, sorted; broken records are passed over."""
-        parts = self._parts(Findings(strict=False))
-        return {split: sorted(document.id for document in documents) for split, documents in parts.items()}
-
-    def _parts(self, findings: Findings) -> dict[Split, list[Document]]:
-        """Whole documents of every split."""
-        folders = self.folders()
-        self.remark(findings)
-        parts = {split: self._load_all(paths, findings) for split, paths in folders.items()}
-        parts.update(self.held_out(parts["train"], [name for name in SPLITS if name not in folders], findings))
-        return {split: parts.get(split, []) for split in SPLITS}
-
-    def _load_all(self, paths: Iterable[Path], findings: Findings) -> list[Document]:
-        return [document for path in paths for document in self.load(path, findings)]
+        if part not in folders:
+            raise SettingError(f"{self.name} names no {part} part; a CorpusReader with a HashSplit draws one from its training documents")
+        return [document for path in folders[part] for document in self.load(path, findings)]
 
     def remark(self, findings: Findings) -> None:  # noqa: B027 (most corpora have nothing to note)
         """Note what lies in the corpus' folder and is not read."""
-
-    def held_out(
-        self, documents: Sequence[Document], missing: Sequence[Split], findings: Findings | None = None
-    ) -> dict[Split, list[Document]]:
-        """Documents of the splits that the corpus does not name, by hash of their groups; ``train`` keeps the rest.
-
-        Adding or removing documents moves no others (`splits.draw`, also for the exception of very few groups).
-        """
-        shares = {split: share for split, share in self._shares.items() if split in missing}
-        chosen = draw((self.group(document.id) for document in documents), self.split_seed, shares)
-        parts: dict[Split, list[Document]] = {"train": [], **{split: [] for split in missing}}
-        for document in documents:
-            parts[chosen[self.group(document.id)]].append(document)
-        if findings is not None and documents:
-            empty = [split for split, share in shares.items() if share > 0 and not parts[split]]
-            if empty:
-                problem = f"no documents for {' and '.join(empty)}: {len(chosen)} group(s) of documents are too few to hold any out"
-                findings.warning(self.root, 0, "split-without-documents", problem)
-        return parts
-
-    def split_sources(self) -> dict[Split, str]:
-        """Split -> where its documents come from, in words: folders or files, or a share that is held out from ``train``."""
-        folders, root = self.folders(), self.root
-        found: dict[Split, str] = {}
-        for split in SPLITS:
-            if split in folders:
-                names = [path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path) for path in folders[split]]
-                found[split] = ", ".join("all files" if name == "." else name for name in names)
-            else:
-                found[split] = f"{self._shares[split]:.0%} held out of train (split_seed {self.split_seed})"
-        return found
 
 
 class BratCorpus(Corpus):

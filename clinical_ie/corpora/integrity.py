@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clinical_ie.corpora.corpus import Corpus
+from clinical_ie.corpora.hash_split import HashSplit
+from clinical_ie.corpora.reading import CorpusReader
 from clinical_ie.corpora.splits import Split
 from clinical_ie.document import Document
 from clinical_ie.formats.findings import Findings
 
 
-def check(corpus: Corpus, findings: Findings) -> dict[Split, list[Document]]:
-    """Read every split and note all problems in `findings`; the documents by split.
+def check(corpus: Corpus, findings: Findings, split: HashSplit | None = None) -> dict[Split, list[Document]]:
+    """Read every part and note all problems in `findings`; the documents by part.
 
     Errors: broken records, types and values that the schema does not know, a document id in two
     splits. Warnings: arguments that the schema does not allow, mentions that begin or end with
     white space, duplicate mentions and relations, a text in two splits.
     """
-    splits = corpus.read_all(findings)
+    splits = CorpusReader(corpus, split, findings).read_all()
     for documents in splits.values():
         for document in documents:
             _Checker(corpus, document, findings).run()

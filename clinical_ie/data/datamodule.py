@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from clinical_ie.corpora.corpus import Corpus
+from clinical_ie.corpora.hash_split import HashSplit
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch, PlannedCollator, collator_for
 from clinical_ie.data.documents import DocumentReader, Part
@@ -38,6 +39,7 @@ class ExtractionDataModule(pl.LightningDataModule):
     Args:
         corpora: Where documents come from. Each keeps its schema, and the model a head for each.
         task: The task of the model.
+        split: What each document is for: training, development or test; corpora that are held out.
         tokenizer: Hub name or folder; the command line links it to the model's backbone.
         batch_budget: Sub-words of a training batch, padding included; batches of a shuffled epoch may exceed it by a few per
             cent, so that every epoch has the same number of steps.
@@ -48,7 +50,8 @@ class ExtractionDataModule(pl.LightningDataModule):
             predictions, with ``CORPUS.jsonl`` or BRAT files in ``CORPUS``. Without it gold mentions are taken.
         workers: Processes that make batches; 0 makes them in the main process, which is fastest for short notes.
         packing: Sequence packing: training instructions share a row with others of the same prefix, which is there once; else a row each.
-        dev_documents: Most documents of each corpus that a validation during training looks at, a fixed random choice; all when None.
+        dev_documents: Most documents of each corpus that a validation during training looks at, by hash of
+            their names; all when None.
         lenient: Mend and count broken records instead of stopping at the first.
     """
 
@@ -58,6 +61,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         task: Task,  # type: ignore[type-arg]
         tokenizer: str,
         *,
+        split: HashSplit | None = None,
         batch_budget: int = 2048,
         eval_batch_budget: int = 8192,
         seed: int = 0,
@@ -82,7 +86,8 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.examples: dict[Part, Examples] = {}
         self.coverage: dict[Part, dict[str, Coverage]] = {}
         self.findings = Findings(strict=not lenient)
-        self._reader = DocumentReader(task, self.findings, texts=texts, mentions=mentions, seed=seed)
+        self.split = HashSplit() if split is None else split
+        self.reader = DocumentReader(corpora, self.split, task, self.findings, texts=texts, mentions=mentions)
         self._encoder: Subwords | None = None
         self._reported: Counter[str] = Counter()
         self._sampler: PlanSampler | None = None
@@ -91,8 +96,13 @@ class ExtractionDataModule(pl.LightningDataModule):
 
     @property
     def schemas(self) -> dict[str, dict[str, Any]]:
-        """Corpus -> its schema as plain data; the command line links it to the model."""
-        return {name: corpus.schema.to_dict() for name, corpus in self.corpora.items()}
+        """Corpus that models learn from -> its schema as plain data; the command line links it to the model."""
+        return {name: corpus.schema.to_dict() for name, corpus in self.corpora_of("train").items()}
+
+    def corpora_of(self, part: Part) -> dict[str, Corpus]:
+        """The corpora that have a say in a part: those held out have none in training and development."""
+        say = {"train": self.split.teaches, "dev": self.split.validates}.get(part)
+        return {name: corpus for name, corpus in self.corpora.items() if say is None or say(name)}
 
     @property
     def encoder(self) -> Subwords:
@@ -112,13 +122,13 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.documents[part], self.inputs[part], self.coverage[part] = {}, {}, {}
         self.examples[part] = examples = Examples()
         most = self.dev_documents if part == "dev" and self._fitting else None
-        for name, corpus in self.corpora.items():
+        for name, corpus in self.corpora_of(part).items():
             before = Counter(corpus.view.left_out)
-            documents = self._reader.read(corpus, part, most)
+            documents = self.reader.read(corpus, part, most)
             self.left_out[part, name] = dict(Counter(corpus.view.left_out) - before)
             source = Source(name, corpus.schema, self.encoder)
             coverage = Coverage(of="links" if self.task.finds == "relations" else "mentions")
-            inputs = self._reader.inputs(corpus, part, documents)
+            inputs = self.reader.inputs(corpus, part, documents)
             self.documents[part][name] = self.inputs[part][name] = Packed(documents)
             if inputs is not documents:
                 self.inputs[part][name] = Packed(inputs)

@@ -1,13 +1,15 @@
-"""Documents of each part of a corpus, and what a task starts from in them."""
+"""Documents of each part of a run, and what a task starts from in them."""
 
 from __future__ import annotations
 
 import logging
-import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from clinical_ie.corpora.corpus import Corpus
+from clinical_ie.corpora.hash_split import HashSplit, Role, choose
+from clinical_ie.corpora.reading import CorpusReader
 from clinical_ie.corpora.views import keep
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError, printable
@@ -22,34 +24,47 @@ Part = Literal["train", "dev", "test", "predict"]
 
 
 class DocumentReader:
-    """Reads the documents of a part, and the mentions that a task starts from.
+    """Reads the documents of a part, each file once, and the mentions that a task starts from.
 
     Args:
+        corpora: Where documents come from.
+        split: What they are for.
         task: The task of the model.
         findings: Collects what is wrong in the files.
         texts: A folder of ``.txt`` files for ``predict``, or one such file; the test split without it.
         mentions: Predictions of another model that a task starts from; gold mentions without it.
-        seed: Of the choice of documents where there are more than wanted.
     """
 
-    def __init__(self, task: Task, findings: Findings, *, texts: str | None, mentions: str | None, seed: int) -> None:  # type: ignore[type-arg]
+    def __init__(
+        self,
+        corpora: Iterable[Corpus],
+        split: HashSplit,
+        task: Task,  # type: ignore[type-arg]
+        findings: Findings,
+        *,
+        texts: str | None,
+        mentions: str | None,
+    ) -> None:
         if mentions is not None and not task.needs_mentions:
             raise SettingError(f"data.mentions is {mentions}, but {type(task).__name__} starts from text alone")
-        self._task, self._findings, self._texts, self._mentions, self._seed = task, findings, texts, mentions, seed
+        self._task, self._findings, self._texts, self._mentions = task, findings, texts, mentions
+        self._split, self._readers = split, {corpus.name: CorpusReader(corpus, split, findings) for corpus in corpora}
 
     def read(self, corpus: Corpus, part: Part, most: int | None = None) -> list[Document]:
-        """Documents of a part, with types of the schema only; at most so many, a fixed random choice."""
+        """Documents of a part, with types of the schema only; at most so many, by hash of their ids, so that a new one replaces one."""
         return self._declared(corpus, self._of_part(corpus, part, most))
 
+    def ids(self, corpus: str) -> dict[Role, list[str]]:
+        """What each document of a corpus is for: role -> ids, sorted."""
+        return self._readers[corpus].ids()
+
     def _of_part(self, corpus: Corpus, part: Part, most: int | None) -> list[Document]:
+        reader = self._readers[corpus.name]
         if part != "predict":
-            documents = corpus.read(part, self._findings)
-            if most is not None and most < len(documents):
-                chosen = set(random.Random(self._seed).sample(range(len(documents)), most))
-                documents = [document for place, document in enumerate(documents) if place in chosen]
-            return documents
+            documents = reader.read(part)
+            return documents if most is None else choose(documents, most, self._split.seed_of(corpus.name), of=lambda document: document.id)
         if self._texts is None:
-            return [Document(document.id, document.text) for document in corpus.read("test", self._findings)]
+            return [Document(document.id, document.text) for document in reader.read("test")]
         self._findings.begin()
         texts = ((name, text_of(path, self._findings)) for name, path in find_texts(self._texts, self._findings))
         return [Document(name, text) for name, text in texts if text is not None]

@@ -40,6 +40,7 @@ class EncoderReader(EncoderModule):
 
     heads: ReadingHeads
     supported_tasks = (EntityReading, RelationReading)
+    fits_any_schema = True
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class InstructionGenerator(TunedModule):
 
     backbone: Decoder
     supported_tasks = (Instruction,)
+    fits_any_schema = True
 
     def __init__(
         self,

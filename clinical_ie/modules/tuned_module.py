@@ -52,6 +52,8 @@ class TunedModule(pl.LightningModule):
 
     supported_tasks: ClassVar[type[Task] | tuple[type[Task], ...]]  # type: ignore[type-arg]
     """The tasks whose batches it takes."""
+    fits_any_schema: ClassVar[bool] = False
+    """Whether types come with the data, so that its weights answer for corpora that it has learned nothing from."""
 
     def __init__(
         self,

@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 
 from clinical_ie.callbacks.splits import NAME, SplitRecord, read_splits
-from clinical_ie.corpora import BratFolder, Demo
+from clinical_ie.corpora import BratFolder, Demo, HashSplit
+from clinical_ie.data.documents import DocumentReader
 from clinical_ie.errors import FileFormatError, SettingError
+from clinical_ie.formats.findings import Findings
+from clinical_ie.tasks import EntityTagging
+
+PARTS: tuple[Any, ...] = ("train", "dev", "test")
 
 
 def notes(folder: Path, *names: str) -> None:
@@ -20,24 +25,26 @@ def notes(folder: Path, *names: str) -> None:
         (folder / f"{name}.ann").write_text("")
 
 
-def corpus(root: Path, **options: Any) -> BratFolder:
-    return BratFolder(str(root), {"entities": ["Drug"]}, corpus_name="ward", **options)
+def corpus(root: Path) -> BratFolder:
+    return BratFolder(str(root), {"entities": ["Drug"]}, corpus_name="ward")
 
 
-def trainer(*corpora: Any, rank: int = 0) -> Any:
-    documents = {part: {one.name: one.read(part) for one in corpora} for part in ("train", "dev", "test")}
-    data = SimpleNamespace(corpora={one.name: one for one in corpora}, documents=documents)
+def trainer(*corpora: Any, rank: int = 0, split: HashSplit | None = None) -> Any:
+    split, known = split or HashSplit(), {one.name: one for one in corpora}
+    reader = DocumentReader(corpora, split, EntityTagging(), Findings(), texts=None, mentions=None)
+    documents = {part: {name: reader.read(one, part) for name, one in known.items()} for part in PARTS}
+    data = SimpleNamespace(corpora=known, documents=documents, split=split, reader=reader, corpora_of=lambda part: known)
     return SimpleNamespace(datamodule=data, is_global_zero=rank == 0, fast_dev_run=False)
 
 
-def fit(run: Path, *corpora: Any, rank: int = 0) -> None:
+def fit(run: Path, *corpora: Any, rank: int = 0, split: HashSplit | None = None) -> None:
     callback = SplitRecord(run)
-    callback.setup(trainer(*corpora), None, "fit")  # type: ignore[arg-type]
+    callback.setup(trainer(*corpora, split=split), None, "fit")  # type: ignore[arg-type]
     callback.on_train_start(trainer(*corpora, rank=rank), None)  # type: ignore[arg-type]
 
 
-def scored(run: Path, *corpora: Any, stage: str = "test") -> None:
-    SplitRecord(run).setup(trainer(*corpora), None, stage)  # type: ignore[arg-type]
+def scored(run: Path, *corpora: Any, stage: str = "test", split: HashSplit | None = None) -> None:
+    SplitRecord(run).setup(trainer(*corpora, split=split), None, stage)  # type: ignore[arg-type]
 
 
 def test_training_writes_the_documents_of_each_split_down(tmp_path: Path) -> None:
@@ -62,16 +69,16 @@ def test_added_notes_are_fine_and_go_into_the_record(tmp_path: Path) -> None:
     assert any("another" in names for names in read_splits(tmp_path / "run" / NAME)["ward"].values())
 
 
-@pytest.mark.parametrize("change", [{"split_seed": 4}, {"test_share": 0.6}])
+@pytest.mark.parametrize("change", [{"seed": 4}, {"test_share": 0.6}, {"seed": {"ward": 4}}])
 def test_training_documents_are_never_scored(tmp_path: Path, change: dict[str, Any]) -> None:
     notes(tmp_path / "notes", *(f"n{number:02d}" for number in range(40)))
     fit(tmp_path / "run", corpus(tmp_path / "notes"))
-    other = corpus(tmp_path / "notes", **change)
-    for stage in ("test", "fit") + (("validate",) if "split_seed" in change else ()):
+    ward, other = corpus(tmp_path / "notes"), HashSplit(**change)
+    for stage in ("test", "fit") + (("validate",) if "seed" in change else ()):
         with pytest.raises(SettingError, match="training documents of this run"):
-            scored(tmp_path / "run", other, stage=stage)
+            scored(tmp_path / "run", ward, stage=stage, split=other)
     before = read_splits(tmp_path / "run" / NAME)
-    scored(tmp_path / "run", other, stage="predict")
+    scored(tmp_path / "run", ward, stage="predict", split=other)
     assert read_splits(tmp_path / "run" / NAME) == before
 
 

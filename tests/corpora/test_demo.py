@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clinical_ie.corpora import Demo, demo_notes
+from clinical_ie.corpora import CorpusReader, Demo, demo_notes
 from clinical_ie.corpora.demo_notes import generate
 from clinical_ie.corpora.demo_notes.markup import NoteWriter
 from clinical_ie.corpora.integrity import check
@@ -16,7 +16,7 @@ from clinical_ie.segmentation.sentences import sentences
 
 @pytest.fixture(scope="module")
 def splits() -> dict[str, list[Document]]:
-    return {str(split): documents for split, documents in Demo().read_all().items()}
+    return {str(split): documents for split, documents in CorpusReader(Demo()).read_all().items()}
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])

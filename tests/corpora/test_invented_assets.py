@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 import yaml
 
-from clinical_ie.corpora import BratFolder, Corpus, I2b2Concepts2010, N2c2Medications2018, N2c2SocialHistory2022, RadGraph, find
+from clinical_ie.corpora import (
+    BratFolder,
+    Corpus,
+    CorpusReader,
+    HashSplit,
+    I2b2Concepts2010,
+    N2c2Medications2018,
+    N2c2SocialHistory2022,
+    RadGraph,
+    find,
+    find_split,
+)
 from clinical_ie.corpora.integrity import check
 from clinical_ie.document import Document
 from clinical_ie.errors import FileFormatError, InputError, SettingError
@@ -56,7 +67,7 @@ def test_another_folder_is_refused_by_name(name: str, tmp_path: Path) -> None:
 
 
 def test_i2b2_2010() -> None:
-    corpus = I2b2Concepts2010(str(ASSETS / "i2b2_2010"), dev_share=0.0)
+    corpus = I2b2Concepts2010(str(ASSETS / "i2b2_2010"))
     beth, partners = corpus.read("train")
     assert (beth.id, partners.id) == ("record-13", "000000001_DH")
     assert words(beth) == [("problem", "chest pain"), ("test", "An EKG"), ("problem", "atrial fibrillation")]
@@ -69,7 +80,7 @@ def test_i2b2_2010() -> None:
 
 
 def test_n2c2_2018() -> None:
-    corpus = N2c2Medications2018(str(ASSETS / "n2c2_2018"), dev_share=0.0)
+    corpus = N2c2Medications2018(str(ASSETS / "n2c2_2018"))
     first, second = corpus.read("train")
     assert [document.id for document in (first, second)] == ["100035", "100039"]
     assert ("Reason", "atrial fibrillation") in words(first)
@@ -107,7 +118,7 @@ def test_n2c2_2022() -> None:
 
 def test_radgraph() -> None:
     corpus = RadGraph(str(ASSETS / "radgraph"))
-    first, second = corpus.read("train")
+    first, second = CorpusReader(corpus).read("train")
     assert words(first) == [("OBS-DP", "Small"), ("ANAT-DP", "left"), ("OBS-DP", "effusion"), ("OBS-DA", "pneumothorax")]
     assert links(first) == {("modify", "Small", "effusion"), ("located_at", "effusion", "left")}
     assert links(second) == {("suggestive_of", "Opacity", "pneumonia")}
@@ -128,25 +139,28 @@ def test_a_problem_beyond_syntax_is_told_with_file_and_line(tmp_path: Path) -> N
     assert (error.path, error.line) == (str(path), 2)
 
 
+SPLIT = find_split(str(ASSETS / "my_notes.yaml"))
+
+
 def folder(**options: Any) -> Corpus:
     return BratFolder.from_yaml(ASSETS / "my_notes.yaml", root=str(ASSETS / "my_notes"), **options)
 
 
 def test_a_folder_by_yaml_alone_keeps_patients_together() -> None:
     findings = Findings(strict=False)
-    splits = check(folder(), findings)
+    splits = check(folder(), findings, SPLIT)
     assert [str(finding) for finding in findings] == []
     patients = {split: {document.id[:2] for document in documents} for split, documents in splits.items()}
     assert {split: len(documents) for split, documents in splits.items()} == {"train": 2, "dev": 2, "test": 2}
     assert set.union(*patients.values()) == {"07", "11", "12"}
     assert sum(map(len, patients.values())) == 3
-    assert find(str(ASSETS / "my_notes.yaml"))(root=str(ASSETS / "my_notes")).read_all() == splits
+    assert CorpusReader(find(str(ASSETS / "my_notes.yaml"))(root=str(ASSETS / "my_notes")), SPLIT).read_all() == splits
 
 
 def test_the_split_follows_the_seed() -> None:
-    chosen = {document.id for seed in range(20) for document in folder(split_seed=seed).read("test")}
-    assert len(chosen) == 6
-    assert folder(split_seed=3).read("dev") == folder(split_seed=3).read("dev")
+    splits = [HashSplit(dev_share=0.3, test_share=0.3, seed=seed) for seed in range(20)]
+    assert len({document.id for split in splits for document in CorpusReader(folder(), split).read("test")}) == 6
+    assert CorpusReader(folder(), splits[3]).read("dev") == CorpusReader(folder(), splits[3]).read("dev")
 
 
 def test_without_a_pattern_every_note_is_its_own_group() -> None:
@@ -162,7 +176,7 @@ def test_wrong_settings_are_said(tmp_path: Path, change: dict[str, Any]) -> None
     data = yaml.safe_load((ASSETS / "my_notes.yaml").read_text()) | {"root": str(ASSETS / "my_notes")} | change
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(data))
     with pytest.raises((SettingError, FileFormatError), match=r"c\.yaml"):
-        BratFolder.from_yaml(tmp_path / "c.yaml").read_all()
+        CorpusReader(BratFolder.from_yaml(tmp_path / "c.yaml")).read_all()
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "root: x", "data: 5"])
@@ -176,4 +190,4 @@ def test_a_few_notes_leave_some_for_training(tmp_path: Path) -> None:
     for name in ("07_1", "11_1"):
         for ending in ("txt", "ann"):
             shutil.copy(ASSETS / "my_notes" / f"{name}.{ending}", tmp_path)
-    assert BratFolder.from_yaml(ASSETS / "my_notes.yaml", root=str(tmp_path)).read("train")
+    assert CorpusReader(BratFolder.from_yaml(ASSETS / "my_notes.yaml", root=str(tmp_path)), SPLIT).read("train")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinical_ie.corpora import BratFolder, N2c2Medications2018, RadGraph, UWSocialHistory
+from clinical_ie.corpora import BratFolder, Corpus, CorpusReader, HashSplit, N2c2Medications2018, RadGraph, UWSocialHistory
 from clinical_ie.corpora.splits import SPLITS, Split, draw, named_parts, nested_split_folders, position, split_of
 from clinical_ie.errors import InputError, SettingError
 from clinical_ie.formats.findings import Findings
@@ -25,8 +25,8 @@ def notes(folder: Path, *names: str) -> Path:
     return folder
 
 
-def ids(corpus: BratFolder) -> dict[str, list[str]]:
-    return {split: names for split, names in corpus.document_ids().items() if names}
+def ids(corpus: Corpus, split: HashSplit | None = None) -> dict[str, list[str]]:
+    return {role: names for role, names in CorpusReader(corpus, split).ids().items() if names}
 
 
 def test_a_position_is_that_of_the_hash_on_every_machine() -> None:
@@ -91,7 +91,7 @@ def test_folders_of_splits_are_known_in_any_case(tmp_path: Path, train: str, tes
         notes(tmp_path / folder, name)
     corpus = BratFolder(str(tmp_path), SCHEMA)
     assert ids(corpus) == {"train": ["a"], "dev": ["c"], "test": ["b"]}
-    assert corpus.split_sources() == {"train": train, "dev": dev, "test": test}
+    assert HashSplit().sources(corpus) == {"train": train, "dev": dev, "test": test}
 
 
 @pytest.mark.parametrize("pair", [("Train", "train"), ("dev", "val"), ("Test", "testing")])
@@ -114,7 +114,7 @@ def test_folders_named_after_splits_are_never_pooled_in_silence(tmp_path: Path, 
     with pytest.raises(SettingError, match="split_folders") as caught:
         BratFolder(str(tmp_path), SCHEMA).read("train")
     assert folders[-1] in str(caught.value)
-    assert ids(BratFolder(str(tmp_path), SCHEMA, split_folders={"train": ["."]}, dev_share=0.0, test_share=0.0))["train"]
+    assert ids(BratFolder(str(tmp_path), SCHEMA, split_folders={"train": ["."]}), HashSplit(dev_share=0.0, test_share=0.0))["train"]
 
 
 def test_folders_with_a_word_of_a_split_in_their_names_are_ordinary_where_no_other_is_for_training(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_notes_beside_the_splits_are_counted(tmp_path: Path) -> None:
         notes(tmp_path / folder, *names)
     findings = Findings()
     corpus = BratFolder(str(tmp_path), SCHEMA)
-    corpus.read_all(findings)
+    CorpusReader(corpus, findings=findings).read_all()
     assert [(finding.path, finding.message.split()[0]) for finding in findings if finding.code == "outside-the-splits"] == [
         (str(tmp_path), "1"),
         (str(tmp_path / "extra" / "deep"), "2"),
@@ -160,8 +160,8 @@ def test_a_folder_of_the_description_that_is_not_there_is_named(tmp_path: Path) 
 def test_official_folders_in_another_case(tmp_path: Path) -> None:
     for folder, name in (("Train", "a"), ("Dev", "b"), ("TEST", "c")):
         notes(tmp_path / folder, name)
-    assert N2c2Medications2018(str(tmp_path)).document_ids() == {"train": ["a"], "dev": ["b"], "test": ["c"]}
-    assert UWSocialHistory(str(tmp_path)).document_ids() == {"train": ["a"], "dev": ["b"], "test": ["c"]}
+    assert ids(N2c2Medications2018(str(tmp_path))) == {"train": ["a"], "dev": ["b"], "test": ["c"]}
+    assert ids(UWSocialHistory(str(tmp_path))) == {"train": ["a"], "dev": ["b"], "test": ["c"]}
     for name in ("Train", "Test", "readme"):
         (tmp_path / f"{name}.json").write_text('{"d": {"text": "Heart", "entities": {}}}')
     assert list(RadGraph(str(tmp_path)).folders()) == ["train", "test"]

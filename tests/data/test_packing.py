@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from clinical_ie.callbacks.random_state import RandomState
-from clinical_ie.corpora import BratFolder
+from clinical_ie.corpora import BratFolder, HashSplit
 from clinical_ie.data.batching import packed_batches
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.document import Document, Entity, Span
@@ -116,9 +116,9 @@ class Steps(pl.Callback):
 
 def data_of(notes: str, generator: str, packing: bool, budget: int, corpora: int = 1) -> ExtractionDataModule:
     schema = {"entities": [{"name": "Drug", "definition": "What is taken."}, {"name": "Dose", "definition": "How much."}]}
-    known = [BratFolder(notes, schema, corpus_name=f"notes{number}", dev_share=0.1, test_share=0.1) for number in range(corpora)]
+    known = [BratFolder(notes, schema, corpus_name=f"notes{number}") for number in range(corpora)]
     task = EntityInstruction("lines", segment=48, augmentation=InstructionAugmentation(variants=2))
-    return ExtractionDataModule(known, task, generator, batch_budget=budget, seed=3, packing=packing)  # type: ignore[arg-type]
+    return ExtractionDataModule(known, task, generator, split=HashSplit(test_share=0.1), batch_budget=budget, seed=3, packing=packing)  # type: ignore[arg-type]
 
 
 def fit(

@@ -22,7 +22,7 @@ from transformers import AutoTokenizer, MegatronBertConfig, MegatronBertForPreTr
 
 from clinical_ie.callbacks.averaging import MovingAverage
 from clinical_ie.callbacks.random_state import RandomState
-from clinical_ie.corpora import BratFolder
+from clinical_ie.corpora import BratFolder, HashSplit
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.document import Document, Entity, Relation, Span
 from clinical_ie.errors import SettingError
@@ -138,8 +138,9 @@ Data = Callable[[str, str], ExtractionDataModule]
 def data_of(bases: dict[str, str], notes: str) -> Data:
     @functools.cache
     def make(task: str, kind: str) -> ExtractionDataModule:
-        corpus = BratFolder(notes, SCHEMA, dev_share=0.15, test_share=0.15)
-        return ExtractionDataModule([corpus], copy.deepcopy(TASKS[task][1]), bases[kind], batch_budget=96, seed=1)
+        corpus = BratFolder(notes, SCHEMA)
+        split = HashSplit(dev_share=0.15, test_share=0.15)
+        return ExtractionDataModule([corpus], copy.deepcopy(TASKS[task][1]), bases[kind], split=split, batch_budget=96, seed=1)
 
     return make
 

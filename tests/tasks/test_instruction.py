@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clinical_ie.corpora import Demo
+from clinical_ie.corpora import CorpusReader, Demo
 from clinical_ie.corpora.maccrobat import Maccrobat
 from clinical_ie.corpora.uw_social_history import UWSocialHistory
 from clinical_ie.corpora.views import keep
@@ -28,8 +28,8 @@ Corpus = tuple[list[Document], Source]
 CONSTRAINABLE = [(kind, response) for kind, response in WAYS if response in ("lines", "grouped", "inline", "markup")]
 
 
-def read(corpus: Any, split: str, count: int) -> Corpus:
-    return corpus.read(split)[:count], Source(corpus.name, corpus.schema, Characters())
+def read(corpus: Any, split: Any, count: int) -> Corpus:
+    return CorpusReader(corpus).read(split)[:count], Source(corpus.name, corpus.schema, Characters())
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinical_ie.corpora import Demo, Maccrobat, UWSocialHistory
+from clinical_ie.corpora import CorpusReader, Demo, Maccrobat, UWSocialHistory
 from clinical_ie.document import Attribute, Document, Entity, Event, Relation, Span
 from clinical_ie.schema import RelationType, Schema
 from clinical_ie.scoring.score import score
@@ -136,11 +136,11 @@ def test_values_that_the_schema_does_not_declare_are_counted() -> None:
 # the open corpora
 
 
-def corpus_of(kind: Any, split: str, folder: str | None = None) -> tuple[list[Document], Source]:
+def corpus_of(kind: Any, split: Any, folder: str | None = None) -> tuple[list[Document], Source]:
     if folder is not None and not (corpora_folder() / folder).exists():
         pytest.skip(f"{folder} is not here")
     corpus = kind(str(corpora_folder() / folder)) if folder else kind()
-    return corpus.read(split), Source(corpus.name, corpus.schema, Pieces())
+    return CorpusReader(corpus).read(split), Source(corpus.name, corpus.schema, Pieces())
 
 
 def losses_by_hand(document: Document, schema: Schema, reach: int, decision: str) -> Counter[str]:

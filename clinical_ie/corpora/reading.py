@@ -1,0 +1,63 @@
+"""Documents of a corpus by what they are for; each of its files is read once."""
+
+from __future__ import annotations
+
+from clinical_ie.corpora.corpus import Corpus
+from clinical_ie.corpora.hash_split import ROLES, HashSplit, Role
+from clinical_ie.corpora.splits import SPLITS, Split
+from clinical_ie.document import Document
+from clinical_ie.formats.findings import Findings
+
+
+class CorpusReader:
+    """Reads a part of a corpus when one of its documents is first wanted, and shares it out as a split says.
+
+    Documents are held until they are asked for, so that those of each role cost one reading and no memory behind it; who asks for a
+    role again has its files read again.
+
+    Args:
+        corpus: Whose documents.
+        split: What they are for.
+        findings: Collects what is wrong in the files; when left out, a reader that mends nothing is used.
+    """
+
+    def __init__(self, corpus: Corpus, split: HashSplit | None = None, findings: Findings | None = None) -> None:
+        self.corpus = corpus
+        self.split = HashSplit() if split is None else split
+        self._findings = Findings() if findings is None else findings
+        self._ids: dict[Split, dict[Role, list[str]]] = {}
+        self._waiting: dict[tuple[Split, Role], list[Document]] = {}
+
+    def read(self, role: Split) -> list[Document]:
+        """Documents of one role, as the corpus' view shows them.
+
+        Raises:
+            InputError: The files are not there or broken.
+        """
+        found = [document for part in self.split.origin(self.corpus, role) for document in self._taken(part, role)]
+        return [self.corpus.view(document) for document in found]
+
+    def read_all(self) -> dict[Split, list[Document]]:
+        """Documents for training, development and test."""
+        self.ids()
+        return {split: self.read(split) for split in SPLITS}
+
+    def ids(self) -> dict[Role, list[str]]:
+        """Role -> ids of its documents, sorted; those held out only where there are any."""
+        for part in self.corpus.folders():
+            if part not in self._ids:
+                self._load(part)
+        found = {role: sorted(name for part in self._ids.values() for name in part[role]) for role in ROLES}
+        return {role: names for role, names in found.items() if names or role != "held-out"}
+
+    def _taken(self, part: Split, role: Split) -> list[Document]:
+        if (part, role) not in self._waiting:
+            self._load(part)
+        return self._waiting.pop((part, role))
+
+    def _load(self, part: Split) -> None:
+        if not self._ids:
+            self.corpus.remark(self._findings)
+        roles = self.split.roles(self.corpus, part, self.corpus.load_part(part, self._findings), self._findings)
+        self._ids[part] = {role: [document.id for document in documents] for role, documents in roles.items()}
+        self._waiting |= {(part, role): documents for role, documents in roles.items() if role != "held-out"}

@@ -1,0 +1,77 @@
+"""Roles of corpora in a whole run: what is learned from, chosen by and tested."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clinical_ie.cli import main
+from clinical_ie.corpora import Demo
+from clinical_ie.document import Document
+from clinical_ie.formats import brat
+from clinical_ie.formats.findings import Findings
+from clinical_ie.reports.results import Results
+from tests.integration.conftest import Arguments
+
+WARD = """
+data:
+  corpora+:
+    - class_path: clinical_ie.corpora.BratFolder
+      init_args:
+        root: {root}
+        corpus_name: ward
+        schema: {{entities: [Drug, Dosage]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Twenty of the invented notes as another corpus; the path of its data configuration."""
+    folder = tmp_path_factory.mktemp("ward")
+    brat.write([Document(document.id, document.text, tuple(e for e in document.entities if e.type in ("Drug", "Dosage")))
+                for document in Demo().read("train")[40:60]], folder / "notes")  # fmt: skip
+    (folder / "ward.yaml").write_text(WARD.format(root=folder / "notes"))
+    return str(folder / "ward.yaml")
+
+
+def test_a_corpus_that_is_held_out_is_scored_and_nothing_else_and_files_are_read_once(
+    arguments: Arguments, ward: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: Counter[str] = Counter()
+    load = Demo.load
+
+    def counted(self: Demo, path: Path, findings: Findings) -> list[Document]:
+        read[path.name] += 1
+        return load(self, path, findings)
+
+    monkeypatch.setattr(Demo, "load", counted)
+    run = tmp_path / "run"
+    files = ("-c", "task/entity_reading", "-c", ward, "--data.split.held_out=ward", "--trainer.max_epochs=1", "--data.task.window=200")
+    assert main(arguments("fit", run, *files, "--evaluation.interval_samples=0")) == 0
+    assert read == {"train.jsonl": 1, "dev.jsonl": 1, "test.jsonl": 1}
+    splits = json.loads((run / "splits.json").read_text())
+    assert splits["ward"]["train"] == splits["ward"]["dev"] == []
+    assert len(splits["ward"]["test"]) + len(splits["ward"]["held-out"]) == 20
+    results = Results.load(run / "results.json")
+    assert set(results.splits["test"]) == {"demo", "ward"}
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["split"]["init_args"]["held_out"] == "ward"
+
+
+def test_what_cannot_hold_a_corpus_out_says_so_before_training(
+    arguments: Arguments, ward: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more, said in (
+        (["--data.split.held_out=ward"], "has heads only for corpora that it learns from"),
+        (["--data.split.held_out=wrad"], "data.split names 'wrad'; did you mean 'ward'"),
+        (["--data.split.held_out=[ward,demo]"], "nothing is left to learn from"),
+        (["--data.corpora.init_args.dev_share=0.3"], "give data.split.dev_share"),
+        (["--data.split.dev_share.ward=1.5"], "dev_share is 1.5"),
+        (["--data.split.held_out=ward", "--data.split.shots=2", "--checkpoints.monitor=dev/ward/entities/strict_f1"], "is not logged"),
+    ):
+        assert main(arguments("fit", tmp_path / "run", "-c", ward, *more)) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoints").exists()
