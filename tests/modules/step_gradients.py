@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from clinical_ie.corpora import BratFolder
+from clinical_ie.corpora import BratFolder, HashSplit
 from clinical_ie.data.collation import PromptCollator, collator_for
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.document import Document, Entity, Relation, Span
@@ -58,11 +58,12 @@ def _made(kind: str, notes: str, encoder: str, decoder: str) -> tuple[Extraction
     }
     task, module, budget = tasks[kind]
     corpora = [
-        BratFolder(notes, schema, corpus_name=name, dev_share=0, test_share=0, entity_types=sorted(schema_types))
+        BratFolder(notes, schema, corpus_name=name, entity_types=sorted(schema_types))
         for name, schema, schema_types in (("large", _SCHEMA, _LAYERS), ("small", _SMALL, ("Drug", "Dose")))
     ]
     backbone = decoder if kind == "generator" else encoder
-    return ExtractionDataModule(corpora, task, backbone, batch_budget=budget, seed=1), module, backbone
+    split = HashSplit(dev_share=0, test_share=0)
+    return ExtractionDataModule(corpora, task, backbone, split=split, batch_budget=budget, seed=1), module, backbone
 
 
 def _one(kind: str, model: Any, batch: Any, example: Any) -> tuple[Tensor, int]:
