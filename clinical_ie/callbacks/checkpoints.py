@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from clinical_ie.callbacks.agreement import any_rank
 from clinical_ie.callbacks.metrics import monitored
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.strategies.atomic_checkpoint import partial_name, put_in_place
+from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.strategies.checkpoint_names import BEST, LAST
 
 
@@ -82,10 +80,10 @@ class Checkpoints(ModelCheckpoint):
             return
         self._kept = checkpoint["global_step"]
         came_from = Path(str(trainer.ckpt_path))
-        for before, here in ((came_from.with_name(BEST), self._path(BEST)), (came_from, self._path(LAST))):
-            if trainer.is_global_zero and before.is_file() and not here.exists():
+        for before, here in ((Checkpoint(came_from.with_name(BEST)), self._path(BEST)), (Checkpoint(came_from), self._path(LAST))):
+            if trainer.is_global_zero and before.exists and not here.exists():
                 here.parent.mkdir(parents=True, exist_ok=True)
-                _placed(before, here)
+                before.put(here)
 
     def _path(self, name: str) -> Path:
         return Path(str(self.dirpath), name)
@@ -101,16 +99,13 @@ class Checkpoints(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
 
     def _save_last_checkpoint(self, trainer: pl.Trainer, monitor_candidates: dict[str, torch.Tensor]) -> None:
-        """The best of this very step is the last too: one file under two names instead of the same bytes written twice.
-
-        Checkpoints are replaced, never written into, so a later one leaves the other name's file alone.
-        """
+        """The best of this very step is the last too: a file gets a second name instead of being written twice."""
         if trainer.fast_dev_run or not self._resumable(trainer):  # type: ignore[attr-defined]
             return
         if self._last_global_step_saved != trainer.global_step or Path(self._last_checkpoint_saved).name != BEST:
             super()._save_last_checkpoint(trainer, monitor_candidates)
         elif trainer.is_global_zero:
-            _placed(self._path(BEST), self._path(LAST))
+            Checkpoint(self._path(BEST)).put(self._path(LAST))
         trainer.strategy.barrier()
         self._written, self._kept = time.monotonic(), trainer.global_step
 
@@ -214,19 +209,6 @@ class Checkpoints(ModelCheckpoint):
         """Lightning writes the last state only when it is also the best; a run must go on from where it was."""
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
-
-
-def _placed(file: Path, other: Path) -> None:
-    """Copy a checkpoint atomically."""
-    partial = partial_name(other)
-    partial.unlink(missing_ok=True)
-    try:
-        os.link(file, partial)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(file, partial)
-        with partial.open("rb") as copied:
-            os.fsync(copied.fileno())
-    put_in_place(partial, other)
 
 
 class Patience(EarlyStopping):

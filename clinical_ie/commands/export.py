@@ -9,13 +9,13 @@ from typing import Any
 from clinical_ie.commands.arguments import Parser
 from clinical_ie.commands.exported_prompts import PROMPTS, write_prompts
 from clinical_ie.commands.parse_errors import explain
-from clinical_ie.commands.run_directory import read_checkpoint
+from clinical_ie.commands.run_directory import RunDirectory
 from clinical_ie.corpora.yaml_file import YamlFile
 from clinical_ie.errors import FileFormatError, SettingError
 from clinical_ie.files import writing_folder
 from clinical_ie.models.folders import locate
-
-_BEST = "checkpoints/best.ckpt"
+from clinical_ie.strategies.checkpoint import Checkpoint
+from clinical_ie.strategies.checkpoint_names import BEST
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -57,11 +57,11 @@ def load_run(run_dir: Path) -> Any:
 
     from clinical_ie.modules import InstructionGenerator
 
-    config, best = run_dir / "config.yaml", run_dir / _BEST
-    if not config.is_file() or not best.is_file():
-        raise SettingError(f"{run_dir}: no finished run (expected config.yaml and {_BEST})")
+    config, best = RunDirectory(run_dir).config, Checkpoint(RunDirectory(run_dir).checkpoints / BEST)
+    if not config.is_file() or not best.exists:
+        raise SettingError(f"{run_dir}: no finished run (expected config.yaml and checkpoints/{BEST})")
     given = _part(run_dir, "model")
-    checkpoint = read_checkpoint(best)
+    checkpoint = best.whole()
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--model", type=pl.LightningModule)
     whole = {"class_path": given["class_path"], "init_args": {**given["init_args"], "schemas": checkpoint["schemas"]}}

@@ -24,6 +24,7 @@ from clinical_ie.files import write_text
 from clinical_ie.reports.prediction_folder import set_all_aside
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
+from clinical_ie.strategies.checkpoint import Checkpoint
 
 STAGES = ("entities", "relations")
 _BEST, _LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
@@ -88,7 +89,7 @@ def read_recipe(path: str) -> dict[str, list[str] | str]:
     found: dict[str, list[str] | str] = {}
     for stage, value in data.items():
         if isinstance(value, str):
-            if not (Path(value) / _BEST).exists():
+            if not Checkpoint(Path(value) / _BEST).exists:
                 raise SettingError(f"{path}: {stage} names {value}, where there is no finished run ({_BEST})")
             if "test" not in Results.load(Path(value) / "results.json").splits:
                 remedy = f"run `clinical-ie test -c {value}/config.yaml` first"
@@ -109,7 +110,7 @@ def _stage(stage: str, given: list[str] | str, run_dir: Path, more: Sequence[str
     folder = run_dir / stage
     done = Results.load(folder / "results.json")
     chain = [part for file in given for part in ("-c", file)]
-    if (folder / _BEST).exists() and "test" in done.splits:
+    if Checkpoint(folder / _BEST).exists and "test" in done.splits:
         asked = _command("fit", *chain, *more, f"--run_dir={folder}", "--print_config", captured=True)
         saved = YamlFile(folder / "config.yaml", expected="the settings of a run").data
         try:
@@ -119,7 +120,7 @@ def _stage(stage: str, given: list[str] | str, run_dir: Path, more: Sequence[str
         print(f"{stage}: {folder} is trained already", flush=True)
         return folder
     print(f"\nTraining {stage}; the run goes to {folder}", flush=True)
-    resumed = [f"--ckpt_path={folder / _LAST}"] if (folder / _LAST).exists() else []
+    resumed = [f"--ckpt_path={folder / _LAST}"] if Checkpoint(folder / _LAST).exists else []
     _command("fit", *chain, *more, f"--run_dir={folder}", *resumed)
     return folder
 

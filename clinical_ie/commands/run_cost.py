@@ -18,6 +18,7 @@ import transformers
 from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.run_directory import RunDirectory
+from clinical_ie.strategies.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from clinical_ie.data.datamodule import ExtractionDataModule
@@ -39,7 +40,7 @@ def run_cost(
         "subwords_per_second": round(throughput.all_ranks_real / throughput.total_seconds, 1) if throughput.total_seconds else None,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "trainable_parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
-        "checkpoint_model_bytes": _model_bytes(run.best()),
+        "checkpoint_model_bytes": Checkpoint(run.best()).model_bytes,
         "peak_memory_bytes": _peak_memory(),
         "precision": str(trainer.precision),
         "devices": trainer.world_size,
@@ -81,12 +82,6 @@ def _commit() -> str | None:
     """The commit of the code, where it is a checkout."""
     found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
-
-
-def _model_bytes(checkpoint: Path) -> int:
-    """What of a checkpoint is the model, without optimizer and other state."""
-    state = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["state_dict"]
-    return sum({tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in state.values()}.values())
 
 
 def _peak_memory() -> int:

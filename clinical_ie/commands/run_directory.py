@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from clinical_ie.errors import SettingError, printable
+from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.strategies.checkpoint_names import BEST, LAST
 
 CONFIG = "config.yaml"
-_PARTS = ("state_dict", "optimizer_states", "loops", "callbacks", "schemas", "tuning", "tokenizer", "backbone_config", "run")
 _PATHS = {"root", "backbone", "tokenizer", "prompt_template", "demonstrations", "texts", "mentions"}
 """Settings that may name files; what they name is written down as an absolute path, so that a run works from any working directory."""
 
@@ -56,7 +55,7 @@ class RunDirectory:
             SettingError: There is none.
         """
         path = self.checkpoints / BEST
-        if not path.exists():
+        if not Checkpoint(path).exists:
             raise SettingError(f"{path}: no such checkpoint; has this run been trained?")
         return path
 
@@ -107,24 +106,3 @@ def make_paths_absolute(settings: Any) -> None:
                 values[name] = str(path.absolute()) if path.exists() else value
             else:
                 make_paths_absolute(value)
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint of ours, its tensors left on the disk until they are wanted.
-
-    Raises:
-        SettingError: No such file, one that is cut off, or one that something else wrote.
-    """
-    import torch
-
-    expected = "expected what `clinical-ie fit` writes, such as RUN/checkpoints/last.ckpt"
-    if not Path(path).is_file():
-        raise SettingError(f"{path}: no such checkpoint; {expected}")
-    try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise SettingError(f"{path}: cut off, damaged or no checkpoint at all ({type(error).__name__}); {expected}") from error
-    missing = [part for part in _PARTS if not isinstance(found, dict) or part not in found]
-    if missing:
-        raise SettingError(f"{path}: a checkpoint of another program, or of another version of this one (no {missing[0]}); {expected}")
-    return dict(found)

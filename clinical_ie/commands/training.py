@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import lightning.pytorch as pl
-import torch
 import yaml
 from jsonargparse import ArgumentError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -38,7 +37,7 @@ from clinical_ie.commands.precision import default_precision
 from clinical_ie.commands.quiet import quieten
 from clinical_ie.commands.resuming import check_end, check_settings_kept, flat, taken_up
 from clinical_ie.commands.run_cost import run_cost, versions
-from clinical_ie.commands.run_directory import RunDirectory, make_paths_absolute, read_checkpoint, run_of
+from clinical_ie.commands.run_directory import RunDirectory, make_paths_absolute, run_of
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.errors import SettingError
 from clinical_ie.files import write_text, writing_folder
@@ -47,6 +46,7 @@ from clinical_ie.reports.prediction_folder import set_all_aside
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
 from clinical_ie.strategies.atomic_checkpoint import AtomicCheckpointIO
+from clinical_ie.strategies.checkpoint import Checkpoint
 
 _PLACED = ("evaluation", "predictions", "checkpoints", "interruption")
 """Callbacks that write into the run's folder."""
@@ -135,7 +135,7 @@ class TrainingCLI(LightningCLI):
         self.changes: list[str] = []
         occupied = self.directory.holds_checkpoints()  # on every rank: none writes a checkpoint before all have come past here
         if config.ckpt_path:
-            checkpoint = read_checkpoint(config.ckpt_path)
+            checkpoint = Checkpoint(config.ckpt_path).meta
             if occupied and Path(config.ckpt_path).resolve().parent != self.directory.checkpoints.resolve():
                 raise SettingError(f"{self.directory.path} holds another run than that of {config.ckpt_path}; give another --run_dir")
             self._look_at(checkpoint)
@@ -272,8 +272,7 @@ class TrainingCLI(LightningCLI):
         """The best adapter of a generator as PEFT reads it, beside its checkpoint; none where the base was trained too."""
         model = self.model
         if self.trainer.is_global_zero and isinstance(model, InstructionGenerator) and model.peft is not None and model.backbone.freeze:
-            state = torch.load(self.directory.best(), map_location="cpu", weights_only=True)["state_dict"]
-            model.load_state_dict(state, strict=False)  # a checkpoint holds what was trained
+            model.load_state_dict(Checkpoint(self.directory.best()).weights(), strict=False)  # a checkpoint holds what was trained
             with writing_folder(self.directory.checkpoints / "adapter") as folder:
                 write_adapter(model, folder)
 

@@ -17,7 +17,6 @@ from clinical_ie.data.collation import Batch
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.models.reading_heads import ReadingHeads
 from clinical_ie.modules.encoder_module import EncoderModule
-from clinical_ie.schema import Schema
 from clinical_ie.tasks.reading_comprehension import EntityReading, RelationReading
 
 _bce = torch.nn.functional.binary_cross_entropy_with_logits
@@ -69,10 +68,6 @@ class EncoderReader(EncoderModule):
     def make_heads(self, hidden: int) -> ReadingHeads:
         """One set of heads for all queries."""
         return ReadingHeads(hidden, self.backbone.embedding_width, self.width, self.dropout, self.max_answer_length)
-
-    def output_space(self, schemas: dict[str, Schema]) -> Any:
-        """A constant: queries come with the data, so weights fit any schema."""
-        return "queries"
 
     def _logits(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Word vectors, start logits, end logits, query vectors of the match head."""

@@ -19,6 +19,7 @@ from clinical_ie.data.tokenization import Subwords
 from clinical_ie.errors import SettingError
 from clinical_ie.models.pair_heads import PairHead, Pooling, pair_labels, pair_loss
 from clinical_ie.modules.encoder_module import EncoderModule
+from clinical_ie.modules.weight_matching import CorpusWeights, Head
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.links import LinkLabels
 from clinical_ie.tasks.relation_classification import MARKERS, Decision, RelationClassification
@@ -86,9 +87,13 @@ class EncoderRelationClassifier(EncoderModule):
             heads[_key(corpus)] = PairHead(hidden, labels.names, legal, self.pooling, self.width, self.dropout)
         return nn.ModuleDict(heads)
 
-    def output_space(self, schemas: dict[str, Schema]) -> Any:
-        """Entity types (their markers) and labels of each corpus, in their order."""
-        return {name: [list(schema.entity_names), list(LinkLabels(schema).names)] for name, schema in schemas.items()}
+    def corpus_weights(self, schemas: dict[str, Schema]) -> CorpusWeights:
+        """A head for each corpus, with its labels in their order, and the markers of its types."""
+        heads = {f"heads.{_key(corpus)}.": Head(corpus, corpus, tuple(LinkLabels(schema).names)) for corpus, schema in schemas.items()}
+        types = [(corpus, name) for corpus, schema in schemas.items() for name in schema.entity_names]
+        return CorpusWeights(
+            heads, {"backbone.markers.weight": [(corpus, f"{name}, {mark}") for corpus, name in types for mark in MARKERS]}
+        )
 
     def scores(self, batch: Batch) -> Iterator[Scored]:
         """Corpus, places of its pairs in the batch, their scores, and what their types allow."""

@@ -12,8 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from clinical_ie.data.collation import Batch
-from clinical_ie.models.tagging_heads import TagDecoder, TaggingHeads
+from clinical_ie.models.tagging_heads import TagDecoder, TaggingHeads, tag_key
 from clinical_ie.modules.encoder_module import EncoderModule
+from clinical_ie.modules.weight_matching import CorpusWeights, Head
 from clinical_ie.schema import Schema
 from clinical_ie.tasks import bio
 from clinical_ie.tasks.entity_tagging import EntityTagging
@@ -41,9 +42,15 @@ class EncoderTagger(EncoderModule):
         labels = {corpus: {layer: bio.labels(types) for layer, types in schema.layers.items()} for corpus, schema in self.schemas.items()}
         return TaggingHeads(hidden, labels, bio.legal, self.decoder, self.dropout)
 
-    def output_space(self, schemas: dict[str, Schema]) -> Any:
-        """Corpora, layers and types in their order."""
-        return {name: {layer: list(types) for layer, types in schema.layers.items()} for name, schema in schemas.items()}
+    def corpus_weights(self, schemas: dict[str, Schema]) -> CorpusWeights:
+        """A head for each layer of each corpus, with its types in their order."""
+        return CorpusWeights(
+            {
+                f"heads.heads.{tag_key(corpus, layer)}.": Head(f"{corpus}/{layer}", corpus, tuple(types))
+                for corpus, schema in schemas.items()
+                for layer, types in schema.layers.items()
+            }
+        )
 
     def units(self, batch: Batch) -> Tensor:
         """Hidden states of units.

@@ -19,7 +19,6 @@ from clinical_ie.models.cross_entropy import chunked_cross_entropy
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.positions import most_positions
 from clinical_ie.modules.tuned_module import TunedModule
-from clinical_ie.schema import Schema
 from clinical_ie.tasks.instruction import Completion, Instruction, InstructionExample
 
 
@@ -103,10 +102,6 @@ class InstructionGenerator(TunedModule):
                 f"{self.backbone_name} cannot keep packed examples apart: behind another one, an example"
                 f" {self.backbone.abilities.problems['packs']}; give data.packing: false"
             )
-
-    def output_space(self, schemas: dict[str, Schema]) -> Any:
-        """A constant: types are named in the prompt, so weights fit any schema."""
-        return "instructions"
 
     def _loss(self, batch: Batch) -> Tensor:
         """The sum over the tokens of all responses, which attend to their own prompts only (packed rows)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any, ClassVar
@@ -20,7 +22,9 @@ from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.learning_rates import parameter_groups
 from clinical_ie.models.quantization import Quantized
 from clinical_ie.modules.schedules import Schedule, warmup_schedule
+from clinical_ie.modules.weight_matching import CorpusWeights, Taken, check_known, check_same, check_shapes, matched
 from clinical_ie.schema import Schema
+from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.tasks.task import Task
 
 _IRRELEVANT_PEFT_SETTINGS = {"peft_version", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping"}
@@ -93,9 +97,9 @@ class TunedModule(pl.LightningModule):
         """Load the backbone and make the heads, once, where the strategy wants them."""
         raise NotImplementedError
 
-    def output_space(self, schemas: dict[str, Schema]) -> Any:
-        """The labels of the heads' outputs, in order, as plain data; a checkpoint fits where it is equal."""
-        raise NotImplementedError
+    def corpus_weights(self, schemas: dict[str, Schema]) -> CorpusWeights:
+        """The weights that belong to corpora, by their schemas; by default none, so that weights fit any corpus."""
+        return CorpusWeights()
 
     def remaining_outputs(self) -> dict[str, Any]:
         """Outputs of a pass over data that no step has returned; to be asked for on all ranks at the pass's end."""
@@ -124,65 +128,91 @@ class TunedModule(pl.LightningModule):
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         return {name for name in self.state_dict() if name.startswith("backbone.") and name not in trained}
 
+    def _trained_shapes(self) -> dict[str, list[int]]:
+        """Name -> whole shape of the weights that a checkpoint holds, also where this rank has a shard of them only."""
+        left_out = self._frozen_entries()
+        sharded = {name: shape for name, parameter in self.named_parameters() if (shape := getattr(parameter, "ds_shape", None))}
+        return {name: list(sharded.get(name, value.shape)) for name, value in self.state_dict().items() if name not in left_out}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add schemas and tuning settings; replace the weights of a frozen base by its identity."""
+        """Add what tells which model the weights fit; leave out the weights of a frozen base."""
+        shapes = self._trained_shapes()
         checkpoint["schemas"] = {name: schema.to_dict() for name, schema in self.schemas.items()}
         checkpoint["tuning"] = self._tuning_settings()
         checkpoint["tokenizer"] = self._tokenizer
         checkpoint["backbone_config"] = config_identity(self.backbone.base)
+        checkpoint["weights"] = shapes
+        once = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        checkpoint["model_bytes"] = sum(math.prod(shapes[name]) * value.element_size() for name, value in once.items() if name in shapes)
         if self.backbone.identity is not None:
             checkpoint["base"] = self.backbone.identity.to_dict()
-            left_out = self._frozen_entries()
-            for key in ("state_dict", "current_model_state"):  # the second is what weight averaging puts aside
-                if key in checkpoint:
-                    checkpoint[key] = {
-                        name: value for name, value in checkpoint[key].items() if name.removeprefix("module.") not in left_out
-                    }
+            checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in shapes}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights of other labels or of another base; add the weights of the base.
+        """Refuse weights that mean something else or belong to another base; leave out those of other corpora, add those of the base.
+
+        What is refused is known from the metadata: an engine loads the weights itself.
 
         Raises:
-            SettingError: The checkpoint was trained for other corpora or types (or another order of them), on another
-                base, with another tokenizer or config.json, or with another way of tuning.
+            SettingError: The checkpoint was trained for other corpora or types, on another base, with another tokenizer or config.json,
+                or with another way of tuning; or its optimizer cannot be read here.
         """
-        saved = self.output_space({name: Schema.from_dict(schema) for name, schema in checkpoint["schemas"].items()})
-        ours = self.output_space(self.schemas)
-        if saved != ours:
-            raise SettingError(f"the checkpoint was trained for {saved}, but the data has {ours}; use the run's own config.yaml")
-        check_tokenizer(self.backbone_name, self._tokenizer, checkpoint["tokenizer"])
-        check_config(self.backbone_name, config_identity(self.backbone.base), checkpoint["backbone_config"])
-        tuning, needed = self._tuning_settings(), checkpoint["tuning"]
+        own, theirs = self._check_meta(checkpoint)
+        fitting = self._trainer is not None and self.trainer.state.fn == "fit"
+        check_same(own, theirs) if fitting else check_known(own, theirs)
+        self._check_shapes(own, theirs, checkpoint)
+        if "state_dict" not in checkpoint:
+            if own != theirs:
+                raise SettingError(
+                    f"a folder of shards is loaded whole, for all of its corpora ({', '.join(sorted(theirs.corpora))}); consolidate it"
+                    " into one file to leave some out"
+                )
+            return
+        if fitting and "optimizer_states" not in checkpoint:
+            raise SettingError(
+                "the checkpoint holds no state of an optimizer that can be read here; go on with the strategy that wrote it, or begin a new"
+                " run from its weights with --init_from"
+            )
+        checkpoint["state_dict"] = self._with_base(matched(own, theirs, self._trained_weights(), checkpoint["state_dict"])[0])
+
+    def take_weights(self, checkpoint: Checkpoint) -> Taken:
+        """Begin with the weights of a checkpoint where they mean the same: what was taken and what begins fresh.
+
+        Raises:
+            SettingError: It was trained on another base, with another tokenizer or another way of tuning.
+        """
+        own, theirs = self._check_meta(checkpoint.meta)
+        self._check_shapes(own, theirs, checkpoint.meta)
+        state, taken = matched(own, theirs, self._trained_weights(), checkpoint.weights())
+        self.load_state_dict(state, strict=False)  # names have been compared
+        return taken
+
+    def _check_meta(self, meta: Mapping[str, Any]) -> tuple[CorpusWeights, CorpusWeights]:
+        """Hold tokenizer, base and way of tuning against those of a checkpoint: the weights that belong to corpora, its and ours."""
+        check_tokenizer(self.backbone_name, self._tokenizer, meta["tokenizer"])
+        check_config(self.backbone_name, config_identity(self.backbone.base), meta["backbone_config"])
+        tuning, needed = self._tuning_settings(), meta["tuning"]
         if tuning != needed:
             keys = sorted(key for key in needed.keys() | tuning.keys() if needed.get(key) != tuning.get(key))
             changes = ", ".join(f"{key} was {needed.get(key)}, now it is {tuning.get(key)}" for key in keys)
             raise SettingError(f"the checkpoint was trained in another way: {changes}; use the run's own config.yaml")
-        state = checkpoint["state_dict"]
-        mine = self.state_dict()
-        if "base" in checkpoint and self.backbone.identity is not None:
-            self.backbone.identity.check(checkpoint["base"])
-            base = {name: mine[name] for name in self._frozen_entries()}
-            for name, value in base.items():
-                state.setdefault(name, value)
-            if "current_model_state" in checkpoint:
-                checkpoint["current_model_state"] = {**base, **checkpoint["current_model_state"]}
-        if set(state) != set(mine):
-            differing = sorted(set(state) ^ set(mine))
-            raise SettingError(
-                f"the checkpoint was trained with other heads, adapters or frozen parts ({len(differing)} names differ, such as"
-                f" {differing[0]}); use the run's own config.yaml"
-            )
-        shapes = [
-            f"{name} {tuple(state[name].shape)} -> {tuple(mine[name].shape)}" for name in mine if state[name].shape != mine[name].shape
-        ]
-        if shapes:
-            raise SettingError(
-                f"the checkpoint was trained with heads or a backbone of another size ({len(shapes)} weights, such as {shapes[0]});"
-                " use the run's own config.yaml"
-            )
-        if self.quantized is not None:
-            for name in self._frozen_entries():
-                del state[name]
+        if "base" in meta and self.backbone.identity is not None:
+            self.backbone.identity.check(meta["base"])
+        theirs = self.corpus_weights({name: Schema.from_dict(schema) for name, schema in meta["schemas"].items()})
+        return self.corpus_weights(self.schemas), theirs
+
+    def _check_shapes(self, own: CorpusWeights, theirs: CorpusWeights, meta: Mapping[str, Any]) -> None:
+        check_shapes(own, theirs, self._trained_shapes(), meta["weights"])
+
+    def _trained_weights(self) -> dict[str, Tensor]:
+        """The weights that a checkpoint may replace."""
+        left_out = self._frozen_entries()
+        return {name: value for name, value in self.state_dict().items() if name not in left_out}
+
+    def _with_base(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A state with the weights of the frozen base, for strict loading; not those of a packed base, which loads its own."""
+        frozen = set() if self.quantized is not None else self._frozen_entries()
+        return {name: state.get(name, value) for name, value in self.state_dict().items() if name in state or name in frozen}
 
     def step_loss(self, batch: Batch, total: Tensor) -> Tensor:
         """A training batch's share of the mean over all targets of its optimizer step; logs the mean over its own.

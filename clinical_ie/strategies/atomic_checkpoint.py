@@ -9,9 +9,14 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from clinical_ie.strategies.checkpoint import Checkpoint, partial_name, put_in_place
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a temporary file, waits until the disk has it, and renames it: the previous checkpoint stays until the new one is safe."""
+    """Writes a temporary file, waits until the disk has it, and renames it: the previous checkpoint stays until the new one is safe.
+
+    It reads folders of shards too.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint, straight into its file: no second copy of it is held in memory."""
@@ -27,17 +32,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         finally:
             partial.unlink(missing_ok=True)
 
-
-def partial_name(final: Path) -> Path:
-    """Where a checkpoint is written before it is one; no pattern for checkpoints finds it."""
-    return final.with_name(f".{final.name}.partial")
-
-
-def put_in_place(partial: Path, final: Path) -> None:
-    """Give a file that is on the disk its name, so that the name is on the disk too."""
-    partial.replace(final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """What a trainer restores, from one file or from a folder of shards."""
+        return Checkpoint(path).whole() if Path(path).is_dir() else super().load_checkpoint(path, map_location, weights_only)
