@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, Strategy
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from clinical_ie.callbacks.averaging import MovingAverage
+from clinical_ie.errors import SettingError
 from clinical_ie.models.backbones import load_encoder
 
 pytestmark = [
@@ -81,11 +84,31 @@ def test_integers_and_frozen_weights_stay(tiny_bert: str, tmp_path: Path) -> Non
     assert model.encoder.embeddings.position_ids[0].tolist() == list(range(512))
 
 
-def test_lightnings_own_still_corrupts_them(tiny_bert: str, tmp_path: Path) -> None:
-    """When this fails, Lightning has mended it and ours can go."""
-    frozen, integers = untouched(trained(tiny_bert, tmp_path, EMAWeightAveraging(decay=0.9)), Small(tiny_bert))
-    assert "places" in integers
-    assert frozen
+def test_only_what_is_trained_is_kept(tiny_bert: str, tmp_path: Path) -> None:
+    callback = MovingAverage(0.9)
+    model = trained(tiny_bert, tmp_path, callback)
+    moving = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert {name: (value.shape, value.device) for name, value in callback._average.items()} == {
+        name: (parameter.shape, parameter.device) for name, parameter in moving.items()
+    }
+
+
+@pytest.mark.parametrize("strategy", [ModelParallelStrategy, FSDPStrategy])
+def test_sharded_weights_are_refused_before_training(strategy: type[Strategy], tiny_bert: str) -> None:
+    trainer: Any = SimpleNamespace(strategy=object.__new__(strategy))
+    with pytest.raises(SettingError, match=f"{strategy.__name__} spreads them over ranks; leave it out of trainer.callbacks"):
+        MovingAverage().setup(trainer, Small(tiny_bert), "fit")
+    MovingAverage().setup(trainer, Small(tiny_bert), "test")
+
+
+def test_half_precision_is_averaged_in_full(tiny_bert: str) -> None:
+    """In bfloat16 the number above 1 is 1.0078, so that a step of a thousandth of the way to 2 would be none."""
+    model = nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
+    callback = MovingAverage(0.999)
+    for value in (1.0, 2.0):
+        nn.init.constant_(model.weight, value)
+        callback._update({"weight": model.weight})
+    assert callback._average["weight"].item() == pytest.approx(1.001, abs=1e-6)
 
 
 @pytest.mark.parametrize(("every", "start"), [(1, None), (2, None), (1, 2), (2, 3)])

@@ -154,7 +154,7 @@ def test_a_crash_loses_only_the_epoch(arguments: Arguments, finished_run: Path, 
 def test_with_averaged_weights_too(
     arguments: Arguments, tmp_path: Path, stop_at: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    averaging = ["--trainer.callbacks+=lightning.pytorch.callbacks.EMAWeightAveraging", "--trainer.callbacks.init_args.decay=0.9"]
+    averaging = ["--trainer.callbacks+=clinical_ie.callbacks.averaging.MovingAverage", "--trainer.callbacks.init_args.decay=0.9"]
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert main(arguments("fit", whole, *averaging)) == 0
     stop_at(5, signal.SIGINT)
