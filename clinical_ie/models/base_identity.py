@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from clinical_ie.errors import SettingError
-from clinical_ie.models.folders import revision_of
+from clinical_ie.models.file_hashes import weights_digest
+from clinical_ie.models.folders import revision_of, weight_files
 
 _LONG = 64
 """Characters of a value, entries of a table, above which a digest stands for it."""
@@ -34,26 +34,20 @@ _NOT_COMPUTED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class BaseIdentity:
-    """Name, revision where the hub gave one, and a SHA-256 over the names, shapes and values of all weights."""
+    """Name, revision where the hub gave one, and a SHA-256 of the weights in its files."""
 
     name: str
     revision: str | None
     sha256: str
 
     @classmethod
-    def of(cls, name: str, model: PreTrainedModel) -> BaseIdentity:
-        """The identity of weights as they were loaded, before any adapter.
+    def of(cls, name: str) -> BaseIdentity:
+        """The identity of a base that has been loaded once, and so lies on the disk: the same under any strategy.
 
-        Of a quantised model only what is not packed: how it is rounded differs from device to device.
+        Raises:
+            SettingError: No files of weights there.
         """
-        digest = hashlib.sha256()
-        weights = model.state_dict()
-        if getattr(model, "is_quantized", False):
-            weights = {key: value.data for key, value in model.named_parameters() if value.is_floating_point()}
-        for key, tensor in sorted(weights.items()):
-            digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        return cls(name, revision_of(name), digest.hexdigest())
+        return cls(name, revision_of(name), weights_digest(weight_files(name)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""

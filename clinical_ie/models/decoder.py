@@ -55,7 +55,7 @@ class Decoder(nn.Module):
         if quantized is not None and not self.freeze:
             raise SettingError(f"weights in {quantized} cannot be trained; give an adapter and leave them frozen")
         base = load_decoder(name, dropout=dropout, quantized=quantized)
-        self.identity = BaseIdentity.of(name, base) if self.freeze else None
+        self.identity = BaseIdentity.of(name) if self.freeze else None
         own = set(base.parameters())
         self.model: PreTrainedModel | PeftModel = base
         config = base.config.get_text_config()

@@ -7,6 +7,7 @@ a model that was installed by pip is found offline.
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import os
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _PACKAGE = "package:"
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""As transformers looks for them; the first that is there is loaded."""
 _BERT_KEYS = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "type_vocab_size"}
 
 
@@ -57,6 +60,29 @@ def revision_of(name: str) -> str | None:
     folder = locate(name)
     path = None if os.path.isdir(folder) else try_to_load_from_cache(folder, "config.json")
     return Path(path).parent.name if isinstance(path, str) else None
+
+
+def weight_files(name: str) -> list[Path]:
+    """The files of weights that transformers loads, all shards of them, of a folder or of a hub model in the local cache.
+
+    Raises:
+        SettingError: There are none.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    folder = locate(name)
+
+    def file(inside: str) -> Path | None:
+        found = Path(folder, inside) if os.path.isdir(folder) else try_to_load_from_cache(folder, inside)
+        return Path(found) if isinstance(found, str | Path) and Path(found).is_file() else None
+
+    for inside in _WEIGHTS:
+        if (whole := file(inside)) is not None:
+            return [whole]
+        if (index := file(f"{inside}.index.json")) is not None:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            return sorted(index.with_name(shard) for shard in shards)
+    raise SettingError(f"{name}: no files of weights ({' or '.join(_WEIGHTS)}, whole or in shards)")
 
 
 def load_config(folder: str) -> PreTrainedConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from clinical_ie.errors import SettingError
 from clinical_ie.files import give_umask_modes
+from clinical_ie.models.file_hashes import user_cache, weights_digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,8 +23,7 @@ def convert_gguf(file: Path) -> str:
     Raises:
         SettingError: The file cannot be read, or the package ``gguf`` is not installed.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clinical_ie"
-    folder = cache / f"{file.stem}-{_identity(file)}"
+    folder = user_cache() / f"{file.stem}-{weights_digest([file])[:16]}"
     if folder.is_dir():
         return str(folder)
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -49,11 +48,3 @@ def convert_gguf(file: Path) -> str:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return str(folder)
-
-
-def _identity(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()[:16]

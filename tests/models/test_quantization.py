@@ -47,7 +47,7 @@ def test_the_numbers_are_near(quantized: Any, share: float, folder: str) -> None
     with torch.no_grad():
         one, two = hidden(whole), hidden(packed)
     assert 0 < (one - two).norm() / one.norm() < share
-    assert whole.identity != packed.identity, "an adapter for the one is none for the other"
+    assert whole.identity == packed.identity, "the files are the same; how they are held is part of the way of tuning"
 
 
 @pytest.mark.parametrize("quantized", ["nf4", "int8"])
