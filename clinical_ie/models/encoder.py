@@ -55,8 +55,9 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.freeze = peft is not None if freeze is None else freeze
-        self.identity = BaseIdentity.of(name) if self.freeze and base is None else None
+        is_loaded = base is None
         base = load_encoder(name, dropout=dropout) if base is None else base
+        self.identity = BaseIdentity.of(name) if self.freeze and is_loaded else None
         self.hidden = int(base.config.hidden_size)
         self._position_offset = _position_offset(base)
         self._masks = AttentionMasks(base.config)
