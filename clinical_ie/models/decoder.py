@@ -12,6 +12,7 @@ Shape legend: ``B`` rows, ``L`` tokens, ``T`` keys (tokens in the cache and new 
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any, cast
 
 import torch
@@ -23,7 +24,7 @@ from clinical_ie.errors import SettingError
 from clinical_ie.models.base_identity import BaseIdentity
 from clinical_ie.models.block_mask import additive_mask
 from clinical_ie.models.decoder_head import own_logits
-from clinical_ie.models.decoder_loading import load_decoder
+from clinical_ie.models.decoder_loading import load_decoder, parts_beside_text
 from clinical_ie.models.decoder_probe import check_training, probe
 from clinical_ie.models.quantization import Quantized
 
@@ -57,6 +58,8 @@ class Decoder(nn.Module):
         base = load_decoder(name, dropout=dropout, quantized=quantized)
         self.identity = BaseIdentity.of(name) if self.freeze else None
         own = set(base.parameters())
+        beside = parts_beside_text(base)
+        untouched = {parameter for part in beside.values() for parameter in part.parameters()}
         self.model: PreTrainedModel | PeftModel = base
         config = base.config.get_text_config()
         layer_types = getattr(config, "layer_types", None) or ()
@@ -77,13 +80,15 @@ class Decoder(nn.Module):
         if peft is not None:
             peft = copy.deepcopy(peft)
             peft.task_type = "CAUSAL_LM"
+            if beside and getattr(peft, "exclude_modules", "") is None:
+                cast("Any", peft).exclude_modules = "|".join(rf"{re.escape(part)}(\..*)?" for part in beside)
         try:
             self.model = base if peft is None else cast("PeftModel", get_peft_model(base, peft))
         except (ValueError, TypeError) as error:
             raise SettingError(f"{type(peft).__name__} does not fit {name}: {str(error).partition(chr(10))[0]}") from error
         for parameter in own:
             if parameter.requires_grad or not self.freeze:  # integers never do
-                parameter.requires_grad_(not self.freeze)
+                parameter.requires_grad_(not self.freeze and parameter not in untouched)
         self.adapters = {key for key, parameter in self.named_parameters() if parameter.requires_grad and parameter not in own}
         self.model.train()
         check_training(self, name)

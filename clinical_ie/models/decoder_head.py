@@ -64,4 +64,5 @@ def _with_body(module: nn.Module, body: nn.Module, other: nn.Module) -> nn.Modul
         }
     view = copy.copy(module)
     view._modules = cast("Any", {**module._modules, **parts})
+    view.training = False  # Gemma 3 wants to be told in training which tokens are images
     return view

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from clinical_ie.errors import SettingError
@@ -47,7 +48,6 @@ def load_decoder(name: str, *, dropout: float | None = None, quantized: Quantize
     tied = set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()
     if missing := sorted(set(loaded[1]["missing_keys"]) - tied):
         raise SettingError(f"{name}: the checkpoint lacks {len(missing)} weights of the decoder, such as {missing[0]}")
-    model = _language_model(model)
     model.train()  # from_pretrained returns evaluation mode, and Lightning leaves it there
     return model
 
@@ -65,24 +65,18 @@ def _set_dropout(name: str, config: PreTrainedConfig, dropout: float) -> None:
             raise SettingError(f"{name} ({config.model_type}) takes no backbone_dropout of {dropout} as its {key}; leave it out") from error
 
 
-def _language_model(model: PreTrainedModel) -> PreTrainedModel:
-    """The language model of a model that also sees (Gemma 3, MedGemma), else the model itself.
-
-    Texts never reach the other parts: they would be trained without a gradient, adapted, moved and stored for nothing.
-    """
-    config = model.config.get_text_config()
-    kind: Any = None if config is model.config else AutoModelForCausalLM._model_mapping.get(type(config), None)
-    body = cast("Any", model).get_decoder()
-    if kind is None:
-        return model
-    with torch.device("meta"):
-        text: Any = kind(config)
-    if type(text.get_decoder()) is not type(body):
-        return model
-    path = next(name for name, part in text.named_modules() if part is text.get_decoder())
-    text.set_submodule(path, body)
-    text.set_output_embeddings(cast("Any", model).get_output_embeddings())
-    for key, value in vars(model).items():
-        if key.startswith(("is_quantized", "is_loaded_in_", "quantization_", "hf_quantizer")):
-            setattr(text, key, value)
-    return cast("PreTrainedModel", text)
+def parts_beside_text(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """The parts that no text reaches (the vision tower of Gemma 3 and MedGemma), by name; they can be neither trained nor adapted."""
+    language = [part for part in (cast("Any", model).get_decoder(), cast("Any", model).get_output_embeddings()) if part is not None]
+    found: dict[str, nn.Module] = {}
+    waiting: list[tuple[str, nn.Module]] = [("", model)]
+    while waiting:
+        name, module = waiting.pop()
+        inner = list(module.modules())
+        if any(part is module for part in language):
+            continue
+        if name and not any(part is each for part in language for each in inner):
+            found |= {name: module} if any(True for _ in module.parameters()) else {}
+            continue
+        waiting += [(f"{name}.{child}".strip("."), part) for child, part in module.named_children()]
+    return found

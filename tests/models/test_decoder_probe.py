@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PrefixTuningConfig
+from peft import LoraConfig, PeftModel, PrefixTuningConfig
 from transformers import AutoModelForCausalLM
 
 from clinical_ie.data.collation import InstructionCollator
@@ -113,23 +113,26 @@ def test_nothing_is_changed_by_the_probe(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_only_the_language_model_of_a_model_that_sees_is_loaded(tmp_path: Path) -> None:
-    """Gemma 3, MedGemma: the vision tower would get no gradient, adapters of its own, and a place in every checkpoint."""
-    folder = save_family("Gemma 3 with images", tmp_path)
-    decoder = Decoder(folder, peft=LoraConfig(r=2, target_modules="all-linear"))
-    assert not [name for name, _ in decoder.named_parameters() if "vision" in name or "projector" in name]
-    whole: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    assert [name for name, _ in whole.named_parameters() if "vision" in name]
-    ids = torch.arange(8, 20).unsqueeze(0)
-    places = torch.arange(12).unsqueeze(0)
+def test_what_sees_is_neither_trained_nor_adapted(tmp_path: Path) -> None:
+    """Gemma 3, MedGemma: the vision tower gets no gradient from text. The adapter fits the whole model in plain PEFT."""
+    folder = save_family("Gemma 3 with images", tmp_path / "base")
+    trained = {name for name, parameter in Decoder(folder).named_parameters() if parameter.requires_grad}
+    assert trained
+    assert not [name for name in trained if "language_model" not in name]
+    decoder = Decoder(folder, peft=LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+    assert decoder.adapters
+    assert not [name for name in decoder.adapters if "language_model" not in name]
+    decoder.model.save_pretrained(tmp_path / "adapter")
+    whole: Any = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), tmp_path / "adapter").eval()
+    ids, places = torch.arange(8, 20).unsqueeze(0), torch.arange(12).unsqueeze(0)
     ours = decoder.eval().logits(decoder(ids, places, torch.ones(1, 12, 12, dtype=torch.bool).tril()))
     torch.testing.assert_close(ours, whole(input_ids=ids, use_cache=False).logits)
 
 
 def test_trained_parameters_without_a_gradient_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the vision tower would be, were it loaded."""
+    """As the vision tower would be, were it not left out."""
     folder = save_family("Gemma 3 with images", tmp_path)
-    monkeypatch.setattr("clinical_ie.models.decoder_loading._language_model", lambda model: model)
+    monkeypatch.setattr("clinical_ie.models.decoder.parts_beside_text", lambda model: {})
     with pytest.raises(SettingError, match=r"\d+ of \d+ parameters that would be trained get no gradient from text, such as model.*vision"):
         Decoder(folder)
     with pytest.raises(SettingError, match="get no gradient"):
