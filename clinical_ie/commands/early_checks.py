@@ -159,6 +159,9 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, tra
         _check_decoder(name, model, config, training=training)
         virtual = int(getattr(model.peft, "num_virtual_tokens", None) or 0)
     most = most_positions(config)
+    front = int(getattr(getattr(model, "peft", None), "num_virtual_tokens", None) or 0)
+    if most is not None and front > most:
+        raise SettingError(f"peft.init_args.num_virtual_tokens is {front}, but {name} has {most} positions only; give fewer")
     if most is not None and data.task.window > most - virtual:
         less = f", {virtual} of them for virtual tokens" if virtual else ""
         raise SettingError(f"data.task.window is {data.task.window}, but {name} has {most} positions only{less}; lower the window")

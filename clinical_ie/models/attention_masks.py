@@ -48,7 +48,7 @@ class AttentionMasks:
             positions = torch.arange(visible.shape[-1], device=visible.device).unsqueeze(0)
         attended = visible.bool() if visible.dim() == 3 else visible.bool().unsqueeze(1)
         own = positions if last is None else positions[:, -last:]
-        distance = (own.unsqueeze(2) - positions.unsqueeze(1)).abs()
+        distance = (own.int().unsqueeze(2) - positions.int().unsqueeze(1)).abs()  # half of what 64 bits would take of a long row
         return {kind: _additive(attended if most is None else attended & (distance <= most)) for kind, most in self.windows.items()}
 
 

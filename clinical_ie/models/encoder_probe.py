@@ -6,11 +6,12 @@ dropout, gradient checkpointing and a precision work is seen on a few tokens. A 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from peft import PeftConfig
+from peft import PeftConfig, PromptLearningConfig
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
@@ -54,7 +55,12 @@ class EncoderProbe:
     """
 
     def __init__(self, name: str, config: PreTrainedConfig, tuning: Tuning | None = None) -> None:
-        self.name, self.config, self.tuning = name, config, Tuning() if tuning is None else tuning
+        tuning = Tuning() if tuning is None else tuning
+        if isinstance(tuning.peft, PromptLearningConfig):  # as many as a small copy has positions for
+            peft = copy.copy(tuning.peft)
+            peft.num_virtual_tokens = min(int(peft.num_virtual_tokens), POSITIONS // 4)
+            tuning = replace(tuning, peft=peft)
+        self.name, self.config, self.tuning = name, config, tuning
 
     def check(self, *, training: bool, positions: bool = False, directed: bool = False) -> None:
         """Refuse a way of tuning under which the encoder cannot compute, or which does nothing.

@@ -32,6 +32,13 @@ def depth_of(name: str, layers: int, *, is_embedding: bool | None = None) -> int
     return 0 if is_embedding or (is_embedding is None and "embed" in name) else layers + 1
 
 
+def tells_layers_apart(model: PreTrainedModel) -> bool:
+    """Whether each layer of a model has weights of its own, by whose names it is known: not in ALBERT, nor where layers stand in blocks."""
+    layers = int(getattr(model.config, "num_hidden_layers", 0))
+    found = [(match.string[: match.start()], int(match[1])) for name, _ in model.named_parameters() if (match := _LAYER.search(name))]
+    return len({place for place, _ in found}) == 1 and {number for _, number in found} == set(range(layers))
+
+
 def _embeddings_and_heads(base: PreTrainedModel) -> dict[nn.Parameter, bool]:
     """True for tables of embeddings, whatever an architecture calls them (GPT-2's ``wte``, ``wpe``), false for heads."""
     head = cast("Any", base).get_output_embeddings()

@@ -8,8 +8,10 @@ import torch
 
 from clinical_ie.errors import SettingError
 from clinical_ie.models.encoder import Encoder
+from clinical_ie.models.encoder_classes import small_copy
 from clinical_ie.models.encoder_probe import EncoderProbe, Tuning
 from clinical_ie.models.folders import known_config
+from clinical_ie.models.learning_rates import tells_layers_apart
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.tasks.task import DIRECTED_ATTENTION, SHARED_POSITIONS, Task
 
@@ -29,13 +31,17 @@ class EncoderModule(TunedModule):
         if self.quantized is not None:
             raise SettingError("weights in few bits are for decoders; an encoder is small beside what trains it (quantized: null)")
         tuning = Tuning(self.peft, self.frozen_base, self.backbone_dropout, self.gradient_checkpointing)
+        kind = f"{self.backbone_name}, a {known_config(self.backbone_name).model_type},"
         probe = EncoderProbe(self.backbone_name, known_config(self.backbone_name), tuning)
         abilities = {SHARED_POSITIONS: probe.shares_positions, DIRECTED_ATTENTION: probe.directs_attention}
         for need, remedy in task.needs.items():
             if not abilities[need]():
-                kind = type(task).__name__
-                raise SettingError(f"{self.backbone_name}, a {probe.config.model_type}, has not what {kind} needs ({need}); {remedy}")
+                raise SettingError(f"{kind} has not what {type(task).__name__} needs ({need}); {remedy}")
         probe.check(training=training, positions=SHARED_POSITIONS in task.needs, directed=DIRECTED_ATTENTION in task.needs)
+        if training and self.layer_decay != 1 and not tells_layers_apart(small_copy(probe.config)):
+            raise SettingError(
+                f"model.init_args.layer_decay is {self.layer_decay}, but {kind} has no layers with weights of their own; leave it out"
+            )
         if not probe.computes_in(precision):
             raise SettingError(f"{self.backbone_name} cannot be trained in {precision}; give --trainer.precision=32-true")
         self._checked = type(task), tuple(task.needs)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clinical_ie.commands import training
+from clinical_ie.commands import precision
 
 
 @pytest.mark.parametrize("able", [True, False])
@@ -11,4 +11,4 @@ def test_bfloat16_only_where_the_processor_has_it(able: bool, monkeypatch: pytes
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert training.computes_in_bfloat16("auto") is able
+    assert precision.computes_in_bfloat16("auto") is able

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from transformers import AutoModel, BartConfig, T5EncoderModel
 
 from clinical_ie.errors import SettingError
 from clinical_ie.models.encoder import Encoder
-from clinical_ie.models.encoder_classes import encoder_class
+from clinical_ie.models.encoder_classes import encoder_class, small_copy
 from clinical_ie.models.encoder_probe import EncoderProbe, Tuning
+from clinical_ie.models.learning_rates import parameter_groups, tells_layers_apart
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny_encoders import KINDS, config_of
@@ -99,6 +101,11 @@ def test_virtual_tokens_are_as_wide_as_embeddings(kind: str, peft: Any) -> None:
     EncoderProbe("x", config_of(kind), Tuning(peft=peft(**VIRTUAL))).check(training=True)
 
 
+def test_any_number_of_virtual_tokens_is_tried() -> None:
+    many = {"task_type": "FEATURE_EXTRACTION", "num_virtual_tokens": 200}  # of 256 positions; a small copy has fewer
+    EncoderProbe("x", config_of("bert"), Tuning(peft=PromptTuningConfig(**many))).check(training=True)
+
+
 @pytest.mark.parametrize("kind", ["bert", "modernbert", "eurobert", "distilbert", "xlnet", "t5", "funnel", "nomic_bert", "deberta-v2"])
 def test_dropout_has_the_rate_that_is_set(kind: str, tmp_path: Path) -> None:
     """Two passes in training mode: equal without dropout, different with it; with a rate of almost 1 hardly anything is left."""
@@ -120,3 +127,22 @@ def test_dropout_that_has_no_effect_is_refused(monkeypatch: pytest.MonkeyPatch) 
     still = config_of("bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     with pytest.raises(SettingError, match="it has no effect"):
         EncoderProbe("x", still, Tuning(dropout=0.5)).check(training=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_that_can_have_rates_of_their_own(kind: str, tmp_path: Path) -> None:
+    """ALBERT's layers share their weights, Funnel's stand in blocks; elsewhere embeddings have 1/8, layers 1/4 and 1/2."""
+    config = config_of(kind)
+    assert tells_layers_apart(small_copy(config)) == (kind not in ("albert", "funnel"))
+    if kind in ("albert", "funnel"):
+        return
+    encoder = Encoder(kind, base=encoder_class(config)(config))
+    groups = parameter_groups(
+        encoder, torch.nn.Module(), learning_rate=1.0, head_learning_rate=7.0, adapter_learning_rate=5.0, layer_decay=0.5, weight_decay=0.0
+    )
+    rates = {parameter: group["lr"] for group in groups for parameter in group["params"]}  # type: ignore[attr-defined]
+    assert rates[encoder.base.get_input_embeddings().weight] == 0.125
+    found = {name: rates[parameter] for name, parameter in encoder.named_parameters() if parameter.requires_grad}
+    assert {rate for name, rate in found.items() if re.search(r"(layer|layers|block)\.0\.", name) and ".1.layer.0." not in name} == {0.25}
+    assert {rate for name, rate in found.items() if re.search(r"(layer|layers|block)\.1\.", name) and ".0.layer.1." not in name} == {0.5}
+    assert set(found.values()) <= {0.125, 0.25, 0.5, 1.0}
