@@ -34,7 +34,7 @@ def ours(experiment: str, root: str, seed: int, run_dir: str) -> dict[str, float
     """Train and test through the command line."""
     names = ("task/entity_tagging", "model/minilm", f"experiment/{experiment}")
     command = [sys.executable, "-m", "clinical_ie", "fit", *(part for name in names for part in ("-c", name))]
-    command += [f"--data.root={root}", f"--run_dir={run_dir}", f"--seed_everything={seed}", f"--data.seed={seed}"]
+    command += [f"--data.root={root}", f"--run_dir={run_dir}", f"--seed_everything={seed}"]
     command += ["--trainer.limit_val_batches=0", "--trainer.enable_progress_bar=false"]
     command += ["--trainer.precision=bf16-mixed", "--trainer.accelerator=cpu"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -47,7 +47,7 @@ def run(name: str, seed: int, corpora: Path, runs: Path) -> Path:
     folder = runs / f"{name}-{seed}"
     if (folder / "finished").exists():
         return folder
-    shared = [f"--seed_everything={seed}", f"--data.seed={seed}", "--trainer.limit_val_batches=0", "--trainer.enable_progress_bar=false"]
+    shared = [f"--seed_everything={seed}", "--trainer.limit_val_batches=0", "--trainer.enable_progress_bar=false"]
     shared += ["--trainer.precision=bf16-mixed", "--trainer.accelerator=cpu"]
     command = [sys.executable, "-m", "clinical_ie"]
     if name in PIPELINES:

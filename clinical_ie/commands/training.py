@@ -167,7 +167,8 @@ class TrainingCLI(LightningCLI):
         return text
 
     def after_instantiate_classes(self) -> None:
-        """Refuse what could only fail late."""
+        """Seed what is random in the data too; refuse what could only fail late."""
+        self.datamodule.follow_seed(int(self._get(self.config, "seed_everything")))
         precision = str(self.settings["trainer.precision"])
         check_settings(self.model, self.datamodule, training=self.subcommand == "fit", precision=precision)
         if self.subcommand == "fit":

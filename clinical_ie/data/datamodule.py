@@ -44,7 +44,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         batch_budget: Sub-words of a training batch, padding included; batches of a shuffled epoch may exceed it by a few per
             cent, so that every epoch has the same number of steps.
         eval_batch_budget: Most sub-words of a batch elsewhere; of an instruction, those behind the shared prefix.
-        seed: Order of training batches.
+        seed: Order of training batches; by default the run's (``seed_everything``).
         texts: A folder of ``.txt`` files for ``predict``, or one such file; without it, predictions are made for the test split.
         mentions: Where a task needs mentions, those that another model found, for ``test`` and ``predict``: a folder of its
             predictions, with ``CORPUS.jsonl`` or BRAT files in ``CORPUS``. Without it gold mentions are taken.
@@ -64,7 +64,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         split: HashSplit | None = None,
         batch_budget: int = 2048,
         eval_batch_budget: int = 8192,
-        seed: int = 0,
+        seed: int | None = None,
         texts: str | None = None,
         mentions: str | None = None,
         workers: int = 0,
@@ -110,6 +110,11 @@ class ExtractionDataModule(pl.LightningDataModule):
         if self._encoder is None:
             self._encoder = (ChatTokenizer if isinstance(self.task, Instruction) else Subwords)(self.tokenizer)
         return self._encoder
+
+    def follow_seed(self, seed: int) -> None:
+        """Take the run's seed for the order of training and the task's choices, where they have none of their own."""
+        self.seed = seed if self.seed is None else self.seed
+        self.task.seed = seed if self.task.seed is None else self.task.seed
 
     def setup(self, stage: str) -> None:
         """Read and tokenise what a stage needs, once."""
@@ -201,7 +206,7 @@ class ExtractionDataModule(pl.LightningDataModule):
             elif self.packing:
                 prefixes = SharedPrefixes(*examples.prefixes())
         budget = self.batch_budget if shuffle else self.eval_batch_budget
-        plan = Plan(lengths, examples.targets, examples.corpora, budget, shuffle=shuffle, seed=self.seed, prefixes=prefixes)
+        plan = Plan(lengths, examples.targets, examples.corpora, budget, shuffle=shuffle, seed=self.seed or 0, prefixes=prefixes)
         sampler = PlanSampler(
             plan,
             rank=trainer.global_rank if trainer else 0,
@@ -218,7 +223,7 @@ class ExtractionDataModule(pl.LightningDataModule):
             collate_fn=PlannedCollator(collate),
             num_workers=min(self.workers, os.cpu_count() or 1),
             # a generator of its own, or every pass would draw from the global one and a resumed run would differ
-            generator=torch.Generator().manual_seed(self.seed),
+            generator=torch.Generator().manual_seed(self.seed or 0),
         )
 
     def state_dict(self) -> dict[str, Any]:

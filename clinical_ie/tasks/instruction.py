@@ -9,7 +9,6 @@ References: Wang et al., InstructUIE (2023); Sainz et al., GoLLIE (ICLR 2024).
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -101,7 +100,7 @@ class Instruction(Task[InstructionExample]):
         definitions: Give the definitions of the schema, not names alone.
         augmentation: Instruction augmentation in training; None gives all types in declared order.
         demonstrations: A JSON-lines file of annotated documents as few-shot demonstrations.
-        seed: Of all choices.
+        seed: Of all choices; by default the run's (``seed_everything``).
     """
 
     kind: ClassVar[Literal["entities", "relations", "joint"]]
@@ -116,7 +115,7 @@ class Instruction(Task[InstructionExample]):
         definitions: bool = True,
         augmentation: InstructionAugmentation | None = None,
         demonstrations: str | None = None,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         self.response = FORMATS[response]()
         if self.kind != "entities" and not self.response.supports_links:
@@ -191,7 +190,7 @@ class Instruction(Task[InstructionExample]):
         """The instruction variant of an example, and the ids of the shared prefix; a corpus has a few variants."""
         number = -1
         if training is not None and self.augmentation is not None:
-            number = random.Random(f"{self.seed}/{source.corpus}/{training}").randrange(self.augmentation.variants)
+            number = self.draw(source.corpus, training).randrange(self.augmentation.variants)
         key = source.schema, id(encoder), number
         if key not in self._variants:
             variant = self._variant(source.schema, number)
@@ -202,7 +201,7 @@ class Instruction(Task[InstructionExample]):
         return self._variants[key]
 
     def _variant(self, schema: Schema, number: int = -1) -> InstructionVariant:
-        variant = instruction_variant(schema, self.kind, self.response, self.definitions, self.augmentation, number, self.seed)
+        variant = instruction_variant(schema, self.kind, self.response, self.definitions, self.augmentation, number, self.seed or 0)
         return variant if self.demonstrations is None else self._demonstrated(variant, schema)
 
     def spec(self, schema: Schema) -> InstructionSpec:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -107,7 +106,7 @@ class Reading(Task[ReadingExample]):
         queries_per_input: Most queries behind one context, under ``packed``.
         definitions: Queries hold the definitions of the schema, not names alone.
         negatives: Share of the queries without an answer that are kept in training.
-        seed: Of that choice.
+        seed: Of that choice; by default the run's (``seed_everything``).
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class Reading(Task[ReadingExample]):
         queries_per_input: int = 128,
         definitions: bool = True,
         negatives: float = 1.0,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         if not 0 <= negatives <= 1 or queries_per_input < 1:
             raise SettingError(f"negatives {negatives}, queries_per_input {queries_per_input}: expected a share and at least 1")
@@ -175,7 +174,7 @@ class Reading(Task[ReadingExample]):
     ) -> Iterator[ReadingExample]:
         """Examples of one window; gold spans are in words of the note."""
         if training and self.negatives < 1:
-            draw = random.Random(f"{self.seed}/{name}")
+            draw = self.draw(name)
             queries = [pair for pair in queries if pair[1] or draw.random() < self.negatives]
         size = self.queries_per_input if self.encoding == "packed" else 1
         prefix, suffix = source.encoder.prefix, source.encoder.suffix

@@ -16,7 +16,6 @@ mentions of a window see each other and the text see them.
 
 from __future__ import annotations
 
-import random
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,7 +83,7 @@ class RelationClassification(Task[PairExample]):
         window: Most sub-words of text in an input; levitated markers come on top.
         overlap: Sub-words of context on each side of a window, under ``shared``.
         negatives: Share of unrelated pairs that training sees.
-        seed: Of that choice.
+        seed: Of that choice; by default the run's (``seed_everything``).
     """
 
     finds: ClassVar[Literal["entities", "relations"]] = "relations"
@@ -100,7 +99,7 @@ class RelationClassification(Task[PairExample]):
         window: int = 256,
         overlap: int = 64,
         negatives: float = 1.0,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         if not 0 <= negatives <= 1:
             raise SettingError(f"negatives is {negatives}; expected a share between 0 and 1")
@@ -133,7 +132,7 @@ class RelationClassification(Task[PairExample]):
         gold = self._gold(document, mentions, set(pairs), lost, labels, coverage)
         coverage.candidates += len(pairs)
         if training and self.negatives < 1:
-            draw = random.Random(f"{self.seed}/{document.id}")
+            draw = self.draw(document.id)
             pairs = [pair for pair in pairs if pair in gold or draw.random() < self.negatives]
         make = self._shared if self.encoding == "shared" else self._single
         return list(make(document, source, ids, offsets, mentions, pairs, gold, budget))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -99,6 +100,12 @@ class Task(ABC, Generic[E]):
     finds: ClassVar[Literal["entities", "relations"]] = "entities"
     needs_mentions: ClassVar[bool] = False
     window: int
+    seed: int | None = None
+    """Of random choices; None until a run says its own (`seed_everything`), which counts as 0."""
+
+    def draw(self, *of: str) -> random.Random:
+        """Random numbers for a choice of this name."""
+        return random.Random("/".join((str(self.seed or 0), *of)))
 
     @property
     def needs(self) -> Mapping[str, str]:

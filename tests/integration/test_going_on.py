@@ -49,7 +49,7 @@ def one_note_less(corpus: str, target: Path) -> str:
         (["--model.init_args.warmup_share=0"], "model.init_args.warmup_share: 0.1 -> 0.0"),
         (["--model.init_args.decoder=softmax"], "model.init_args.decoder: crf -> softmax"),
         (["--data.batch_budget=256"], "data.batch_budget: 512 -> 256"),
-        (["--data.seed=1"], "data.seed: 0 -> 1"),
+        (["--data.seed=1"], "data.seed: none -> 1"),
         (["--data.task.init_args.window=64"], "data.task.init_args.window: 96 -> 64"),
         (["--data.corpora.init_args.entity_types=[Drug]"], "data.corpora.0.init_args.entity_types.0: none -> Drug"),
         (["--seed_everything=1"], "seed_everything: 0 -> 1"),
@@ -71,7 +71,7 @@ def test_a_changed_setting_is_refused_by_name(more: list[str], named: str, finis
 def test_all_that_changed_is_named_at_once(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(going_on(finished_run, "--data.seed=1", "--model.init_args.dropout=0.5")) == 2
     printed = capsys.readouterr().err
-    assert "data.seed: 0 -> 1, model.init_args.dropout: 0.1 -> 0.5" in printed
+    assert "data.seed: none -> 1, model.init_args.dropout: 0.1 -> 0.5" in printed
     assert "--run_dir" in printed
 
 

@@ -162,3 +162,16 @@ def test_with_averaged_weights_too(
     monkeypatch.undo()
     assert main(arguments("fit", run, f"--ckpt_path={run}/checkpoints/last.ckpt", *averaging)) == 0
     assert same(weights(run), weights(whole))
+
+
+def test_batches_that_workers_made_ahead_are_not_lost(
+    arguments: Arguments, finished_run: Path, tmp_path: Path, stop_at: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Worker processes take batches from the plan long before they are trained on, and begin before anything is restored."""
+    run = tmp_path / "run"
+    with monkeypatch.context():
+        stop_at(steps_of(finished_run) // 3 + 2, signal.SIGTERM)
+        assert main(arguments("fit", run, "--data.workers=2")) == 75
+    monkeypatch.undo()
+    assert main(arguments("fit", run, "--data.workers=2", f"--ckpt_path={run}/checkpoints/last.ckpt")) == 0
+    assert same(weights(run), weights(finished_run))
