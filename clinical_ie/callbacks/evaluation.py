@@ -14,10 +14,11 @@ from clinical_ie.callbacks.metrics import SCORED, TypeScore, monitored
 from clinical_ie.callbacks.outputs import OutputCallback, Stage
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.document import Document
-from clinical_ie.errors import SettingError
+from clinical_ie.errors import SettingError, did_you_mean
 from clinical_ie.reports.confusion import confusion_figure
 from clinical_ie.reports.results import Results
 from clinical_ie.scoring.counts import Kind
+from clinical_ie.scoring.rule_set import RuleSet
 from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import score
 from clinical_ie.scoring.significance import check_samples
@@ -33,29 +34,40 @@ class Evaluation(OutputCallback):
 
     Args:
         run_dir: Where ``results.json`` goes; nothing is written without it.
-        rules: Rule set of the test result; development scores are always strict-one-to-one.
+        rules: Rule set of the test result, or corpus -> rule set (strict-one-to-one for those that it does not name); development
+            scores are always strict-one-to-one.
         interval_samples: Bootstrap samples of the test result's confidence intervals, from 2 to a million; 0 for none.
 
     Raises:
         SettingError: There are no such rules, or so many samples.
     """
 
-    def __init__(self, run_dir: str | None = None, rules: str = "strict-one-to-one", interval_samples: int = 1000) -> None:
+    def __init__(self, run_dir: str | None = None, rules: dict[str, str] | str = StrictOneToOne.name, interval_samples: int = 1000) -> None:
         super().__init__()
         check_samples(interval_samples, "evaluation.interval_samples")
-        self.run_dir, self.rules, self.interval_samples = run_dir, rule_set(rules), interval_samples
+        self.run_dir, self.interval_samples = run_dir, interval_samples
+        self._rules = {name: rule_set(rules[name]) for name in rules} if isinstance(rules, dict) else {}
+        self._others = rule_set(StrictOneToOne.name if isinstance(rules, dict) else rules)
         self.metrics: dict[str, TypeScore] = {}
+
+    def rules(self, corpus: str) -> RuleSet:
+        """The rule set of a corpus' test result."""
+        return self._rules.get(corpus, self._others)
 
     def check(self, data: ExtractionDataModule) -> None:
         """Make sure that the rules count what the task finds in every corpus.
 
         Raises:
-            SettingError: They would count nothing, so that a test could only end in zeros.
+            SettingError: They would count nothing, so that a test could only end in zeros; or they are those of a corpus that is not there.
         """
+        for name in sorted(set(self._rules) - set(data.corpora)):
+            near = did_you_mean(name, data.corpora)
+            raise SettingError(f"evaluation.rules names {name!r}{near}; the corpora are {', '.join(sorted(data.corpora))}")
         for name, corpus in data.corpora.items():
-            if reason := self.rules.unfit(corpus.schema, data.task.finds):
+            rules = self.rules(name)
+            if reason := rules.unfit(corpus.schema, data.task.finds):
                 remedy = f"give {StrictOneToOne.name}, or score the predictions under other rules with clinical-ie score"
-                raise SettingError(f"evaluation.rules is {self.rules.name}, which counts nothing in corpus {name}: {reason}; {remedy}")
+                raise SettingError(f"evaluation.rules is {rules.name}, which counts nothing in corpus {name}: {reason}; {remedy}")
 
     def on_validation_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -135,9 +147,9 @@ class Evaluation(OutputCallback):
         path = Path(self.run_dir) / "results.json"
         results = Results.load(path)
         for corpus, documents in predicted.items():
-            result = score(data.documents[stage][corpus], documents, self.rules)
+            result = score(data.documents[stage][corpus], documents, self.rules(corpus))
             on_gold = data.mentions is None
-            coverage = data.coverage[stage][corpus].to_dict(self.rules.name) if on_gold else None
+            coverage = data.coverage[stage][corpus].to_dict(self.rules(corpus).name) if on_gold else None
             left_out = data.left_out[stage, corpus]
             results.add(
                 stage,

@@ -37,6 +37,7 @@ class Chain:
     Attributes:
         arguments: The same with files in place of names, and the defaults in front.
         origins: Key, without ``init_args``, -> ``FILE:LINE`` or the option that set it last.
+        added_by: The files that name corpora, as they were given.
 
     Raises:
         SettingError: A file that does not exist, or settings of a class that nothing before them names.
@@ -46,6 +47,7 @@ class Chain:
     def __init__(self, arguments: Sequence[str]) -> None:
         self.arguments = [part for name in DEFAULTS for part in ("-c", str(configurations.resolve(name)))]
         self.origins: dict[str, str] = {}
+        self.added_by: list[str] = []
         self._classes: set[str] = set()
         self._whole: set[str] = set()
         self._root = ""
@@ -122,6 +124,8 @@ class Chain:
             if key in _GROUPS and not node.tag.endswith(":str"):  # jsonargparse leaves it out without a word
                 raise FileFormatError(path, node.start_mark.line + 1, f"{key} holds no settings", expected=f"{key}: {{NAME: VALUE}}")
             self._whole.add(key)
+            if key == "data.corpora":
+                self.added_by.append(given)
             if key == _plain(_ROOT.removeprefix("--")) and isinstance(node, yaml.ScalarNode):
                 self._root = "" if node.tag.endswith(":null") else str(node.value)
             return

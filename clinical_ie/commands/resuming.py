@@ -24,7 +24,7 @@ _FREE = re.compile(
         | barebones | model_registry )
     | model\.init_args\.( backbone | gradient_checkpointing | compiled | chunk | constrained | backtrack_threshold | batch_size
         | max_new_tokens_base | max_new_tokens_ratio | num_draft_tokens )
-    | data\.( tokenizer | texts | mentions | workers | eval_batch_budget | lenient )
+    | data\.roots\..* | data\.( root | tokenizer | texts | mentions | workers | eval_batch_budget | lenient )
     | data\.corpora\.\d+\.init_args\.root
     | data\.task\.init_args\.( prompt_template | demonstrations )
     )""",

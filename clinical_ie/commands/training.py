@@ -30,6 +30,7 @@ from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.chain import Chain
+from clinical_ie.commands.corpus_settings import check_different, name_of, place_roots
 from clinical_ie.commands.early_checks import check_extent, check_monitors, check_numbers, check_settings
 from clinical_ie.commands.export import write_adapter
 from clinical_ie.commands.parse_errors import explain
@@ -59,6 +60,7 @@ class TrainingCLI(LightningCLI):
         """Options beside trainer, model and data; and the links between data and model."""
         parser.add_argument("--run_dir", type=str | None, default=None, help="Where all files of the run go.")
         parser.add_argument("--data.root", type=str | None, default=None, help="The folder of the corpus, where there is one corpus.")
+        parser.add_argument("--data.roots", type=dict[str, str] | None, default=None, help="Corpus -> its folder.")
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Score the best checkpoint on the test split after fit.")
         parser.add_lightning_class_args(Evaluation, "evaluation")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
@@ -87,6 +89,7 @@ class TrainingCLI(LightningCLI):
         chain = Chain(sys.argv[2:])
         if not any(option.startswith(("--print_config", "--help", "--model.help", "--data.help")) for option in chain.arguments):
             chain.require_axes()
+        self.added_by = chain.added_by
         try:
             self.config = parser.parse_args([sys.argv[1], *chain.arguments])
         except ArgumentError as error:
@@ -104,11 +107,12 @@ class TrainingCLI(LightningCLI):
         """Find the run, and refuse what another run's files or settings forbid, before anything is loaded."""
         config = self.config[self.subcommand]
         root = config.data.pop("root", None)  # the corpus holds it, and so does the run's config.yaml
+        roots = config.data.pop("roots", None)
+        check_different(config.data.corpora, self.added_by)
         if root is not None and len(config.data.corpora) > 1:
-            names = ", ".join(corpus.class_path.rpartition(".")[2] for corpus in config.data.corpora)
-            raise SettingError(
-                f"--data.root names one folder, but there are {len(config.data.corpora)} corpora ({names}); set root in their files"
-            )
+            names = ", ".join(f"--data.roots.{name_of(corpus)}=DIR" for corpus in config.data.corpora)
+            raise SettingError(f"--data.root names one folder, but there are {len(config.data.corpora)} corpora; give {names}")
+        place_roots(config.data.corpora, roots or {})
         own = run_of(str(path) for path in config.get("config") or [])
         if not config.run_dir and own is None:
             raise SettingError(

@@ -46,6 +46,19 @@ def test_rules_that_count_nothing_of_a_corpus(
         evaluation.check(data(finds, other=BOTH, ward=schema) if finds == "relations" else data(finds, ward=schema))
 
 
+def test_each_corpus_may_have_rules_of_its_own() -> None:
+    """As the study's comparison needs: n2c2-2018 for relations, shac-2022 for events, in one run."""
+    evaluation = Evaluation(rules={"drugs": "n2c2-2018", "social": "shac-2022"})
+    evaluation.check(data("relations", drugs=RELATIONS, social=EVENTS, other=BOTH))
+    assert [evaluation.rules(name).name for name in ("drugs", "social", "other")] == ["n2c2-2018", "shac-2022", "strict-one-to-one"]
+    with pytest.raises(SettingError, match=r"evaluation\.rules is shac-2022, .* corpus social: its schema has no events"):
+        evaluation.check(data("relations", drugs=RELATIONS, social=RELATIONS))
+    with pytest.raises(SettingError, match=r"evaluation\.rules names 'drugs'; .*the corpora are social"):
+        evaluation.check(data("relations", social=EVENTS))
+    with pytest.raises(SettingError, match="no rule set 'shac'"):
+        Evaluation(rules={"drugs": "shac"})
+
+
 @pytest.mark.parametrize("samples", [-1, 1, 1_000_001])
 def test_numbers_of_samples_that_give_no_interval(samples: int) -> None:
     with pytest.raises(SettingError, match=r"evaluation\.interval_samples"):

@@ -26,7 +26,12 @@ Arguments = Callable[..., list[str]]
         (["--evaluation.interval_samples=1"], "evaluation.interval_samples is 1; expected a number"),
         (["--evaluation.interval_samples=-5"], "or 0 for none"),
         (["--data.root=/nowhere/at/all"], "/nowhere/at/all: no such folder"),
-        (["-c", "data/phee", "--data.root=/nowhere"], "there are 2 corpora (Demo, Phee)"),
+        (["-c", "data/phee", "--data.root=/nowhere"], "there are 2 corpora; give --data.roots.demo=DIR, --data.roots.phee=DIR"),
+        (
+            ["-c", "data/phee", "--data.roots.phe=/nowhere"],
+            "--data.roots.phe: no corpus of that name; did you mean 'phee'?; there are demo, phee",
+        ),
+        (["-c", "data/phee", "--data.roots.phee=/nowhere"], "/nowhere: no such folder; phee is not there"),
         (["--trainer.max_epoch=3"], "unknown option --trainer.max_epoch; did you mean '--trainer.max_epochs'?"),
         (["--trainer.max_epochs=three"], "--trainer.max_epochs: expected a whole number or null, got 'three'"),
         (["--model.init_args.learnig_rate=3"], "EncoderTagger has no argument 'learnig_rate'; did you mean 'learning_rate'?"),

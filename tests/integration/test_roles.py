@@ -51,13 +51,13 @@ def test_a_corpus_that_is_held_out_is_scored_and_nothing_else_and_files_are_read
     monkeypatch.setattr(Demo, "load", counted)
     run = tmp_path / "run"
     files = ("-c", "task/entity_reading", "-c", ward, "--data.split.held_out=ward", "--trainer.max_epochs=1", "--data.task.window=200")
-    assert main(arguments("fit", run, *files, "--evaluation.interval_samples=0")) == 0
+    assert main(arguments("fit", run, *files, "--evaluation.interval_samples=0", "--evaluation.rules.ward=n2c2-2018")) == 0
     assert read == {"train.jsonl": 1, "dev.jsonl": 1, "test.jsonl": 1}
     splits = json.loads((run / "splits.json").read_text())
     assert splits["ward"]["train"] == splits["ward"]["dev"] == []
     assert len(splits["ward"]["test"]) + len(splits["ward"]["held-out"]) == 20
     results = Results.load(run / "results.json")
-    assert set(results.splits["test"]) == {"demo", "ward"}
+    assert {name: entry["rules"] for name, entry in results.splits["test"].items()} == {"demo": "strict-one-to-one", "ward": "n2c2-2018"}
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["split"]["init_args"]["held_out"] == "ward"
 
 
