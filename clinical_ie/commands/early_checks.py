@@ -18,6 +18,7 @@ from clinical_ie.models.folders import known_config
 from clinical_ie.models.positions import most_positions
 from clinical_ie.modules import InstructionGenerator
 from clinical_ie.modules.encoder_module import EncoderModule
+from clinical_ie.tasks.instruction import Instruction
 
 _RANGES: dict[str, tuple[float, float]] = {
     "seed_everything": (0, 2**32 - 1),
@@ -141,6 +142,9 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, tra
         raise SettingError(f"data.task decides {decision}, but the model {getattr(model, 'decision', None)}; give both the same")
     if training:
         data.split.check(data.corpora)
+    if isinstance(data.task, Instruction):
+        schemas = {name: corpus.base_schema() for name, corpus in data.corpora.items()}
+        data.task.demonstrations.check(schemas, training=training)
     headless = [name for name in data.corpora if not data.split.teaches(name)]
     if headless and not getattr(model, "fits_any_schema", True):
         raise SettingError(

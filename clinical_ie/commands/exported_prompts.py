@@ -26,7 +26,7 @@ def write_prompts(folder: Path, task: Any, schemas: Mapping[str, Schema], tokeni
         base: What the adapter is put on; None for a whole model.
     """
     given = [(MENTION_TYPE, MENTION)] if task.needs_mentions else []
-    prompts = {corpus: _prompt(task, schema, tokenizer, given) for corpus, schema in schemas.items()}
+    prompts = {corpus: _prompt(task, corpus, schema, tokenizer, given) for corpus, schema in schemas.items()}
     held: dict[str, Any] = {
         "task": task.kind,
         "placeholders": {TEXT: f"a segment of a note, of at most {task.segment} tokens, cut at the end of a sentence"},
@@ -48,9 +48,9 @@ def write_prompts(folder: Path, task: Any, schemas: Mapping[str, Schema], tokeni
     write_text(folder / "README.md", _readme(task, list(schemas), base))
 
 
-def _prompt(task: Any, schema: Schema, tokenizer: Any, given: list[tuple[str, str]]) -> dict[str, Any]:
+def _prompt(task: Any, corpus: str, schema: Schema, tokenizer: Any, given: list[tuple[str, str]]) -> dict[str, Any]:
     """The prompt as the model has learned it, and the messages whose chat template gives it, where there are some."""
-    spec = task.spec(schema)
+    spec = task.spec(corpus, schema)
     system, before, suffix = (
         task.prompt_template.system,
         render_instruction(task.prompt_template, spec),
@@ -94,7 +94,7 @@ def _readme(task: Any, corpora: list[str], base: str | None) -> str:
     where = "" if base is None or not Path(base).is_dir() else (
         "\nThe base is a local folder; elsewhere set `base_model_name_or_path` in `adapter_config.json` to where it lies.\n"
     )  # fmt: skip
-    shown = "\nThe prompt holds the demonstrations of the run, text included.\n" if task.demonstrations is not None else ""
+    shown = "\nThe prompt holds the demonstrations of the run, text included.\n" if task.demonstrations else ""
     mentions = (
         f"\nEach mention of the segment is a row `1<tab>{MENTION_TYPE}<tab>{MENTION}`, numbered from 1.\n" if task.needs_mentions else ""
     )

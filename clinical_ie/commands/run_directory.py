@@ -14,6 +14,8 @@ from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.strategies.checkpoint_names import BEST, LAST
 
 CONFIG = "config.yaml"
+_PATHS_BY_NAME = {"demonstrations"}
+"""Settings that may hold a path for each of several names."""
 _PATHS = {"root", "backbone", "tokenizer", "prompt_template", "demonstrations", "texts", "mentions"}
 """Settings that may name files; what they name is written down as an absolute path, so that a run works from any working directory."""
 
@@ -102,7 +104,13 @@ def make_paths_absolute(settings: Any) -> None:
         values = settings if isinstance(settings, dict) else vars(settings)
         for name, value in values.items():
             if name in _PATHS and isinstance(value, str):
-                path = Path(value).expanduser()
-                values[name] = str(path.absolute()) if path.exists() else value
+                values[name] = _absolute(value)
+            elif name in _PATHS_BY_NAME and isinstance(value, dict):
+                values[name] = {key: _absolute(path) for key, path in value.items()}
             else:
                 make_paths_absolute(value)
+
+
+def _absolute(name: str) -> str:
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() else name

@@ -25,6 +25,7 @@ from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.prompts.responses.markup import UNCLOSED
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Coverage, Target, count_links, count_mentions
+from clinical_ie.tasks.demonstrations import Demonstrations, demonstration, written
 from clinical_ie.tasks.gold_answers import expressible, gold_links, in_text_order, mention_of, most_mentions, trimmed_mentions
 from clinical_ie.tasks.instruction_variants import InstructionAugmentation, InstructionVariant, instruction_variant
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
@@ -99,7 +100,7 @@ class Instruction(Task[InstructionExample]):
         prompt_template: Name of a prompt template, or a YAML file.
         definitions: Give the definitions of the schema, not names alone.
         augmentation: Instruction augmentation in training; None gives all types in declared order.
-        demonstrations: A JSON-lines file of annotated documents as few-shot demonstrations.
+        demonstrations: A JSON-lines file of annotated documents as few-shot demonstrations; of several corpora, corpus -> file.
         seed: Of all choices; by default the run's (``seed_everything``).
     """
 
@@ -114,7 +115,7 @@ class Instruction(Task[InstructionExample]):
         prompt_template: str = "unified",
         definitions: bool = True,
         augmentation: InstructionAugmentation | None = None,
-        demonstrations: str | None = None,
+        demonstrations: dict[str, str] | str | None = None,
         seed: int | None = None,
     ) -> None:
         self.response = FORMATS[response]()
@@ -124,8 +125,8 @@ class Instruction(Task[InstructionExample]):
             raise SettingError(f"segment {segment}, window {window}: expected at least 8, and a window that holds more than a segment")
         self.segment, self.window, self.seed = segment, window, seed
         self.prompt_template = PromptTemplate.load(prompt_template)
-        self.definitions, self.augmentation, self.demonstrations = definitions, augmentation, demonstrations
-        self._variants: dict[tuple[Schema, int, int], tuple[InstructionVariant, tuple[int, ...]]] = {}
+        self.definitions, self.augmentation, self.demonstrations = definitions, augmentation, Demonstrations(demonstrations)
+        self._variants: dict[tuple[str, Schema, int, int], tuple[InstructionVariant, tuple[int, ...]]] = {}
 
     def examples(
         self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False
@@ -191,49 +192,24 @@ class Instruction(Task[InstructionExample]):
         number = -1
         if training is not None and self.augmentation is not None:
             number = self.draw(source.corpus, training).randrange(self.augmentation.variants)
-        key = source.schema, id(encoder), number
+        key = source.corpus, source.schema, id(encoder), number
         if key not in self._variants:
-            variant = self._variant(source.schema, number)
+            variant = self._variant(source.corpus, source.schema, number)
             self._variants[key] = (
                 variant,
                 tuple(encoder.prompt_prefix(self.prompt_template.system, render_instruction(self.prompt_template, variant.spec))),
             )
         return self._variants[key]
 
-    def _variant(self, schema: Schema, number: int = -1) -> InstructionVariant:
+    def _variant(self, corpus: str, schema: Schema, number: int = -1) -> InstructionVariant:
         variant = instruction_variant(schema, self.kind, self.response, self.definitions, self.augmentation, number, self.seed or 0)
-        return variant if self.demonstrations is None else self._demonstrated(variant, schema)
+        file = self.demonstrations.of(corpus)
+        shown = () if file is None else jsonl.read(file)
+        return variant.with_demonstrations(tuple(demonstration(one, variant, schema, self.kind, self.response) for one in shown))
 
-    def spec(self, schema: Schema) -> InstructionSpec:
-        """The instruction for a corpus with this schema outside training."""
-        return self._variant(schema).spec
-
-    def _demonstrated(self, variant: InstructionVariant, schema: Schema) -> InstructionVariant:
-        """The variant with few-shot demonstrations."""
-        shown = []
-        for document in jsonl.read(str(self.demonstrations)):
-            whole = (0, len(document.text))
-            flat = NormalizedText.of(document.text)
-            mentions = in_text_order(trimmed_mentions(document.joined()), variant)
-            places = {entity.id: place for place, entity in enumerate(mentions)}
-            links = [
-                Link(variant.label_names[rank], places[head.id], places[tail.id])
-                for head, tail, rank in LinkLabels(schema).gold(document)
-                if rank in variant.label_names and head.id in places and tail.id in places
-            ]
-            found = tuple(mention_of(document.text, variant.type_names[e.type], e.span, whole, flat) for e in mentions)
-            answer = Answer(found, tuple(links))
-            if self.kind != "relations":
-                answer, mentions, _ = expressible(answer, mentions, [True] * len(mentions), self.response, flat.text, of_links=True)
-            given = tuple((mention.type, mention.text) for mention in answer.mentions) if self.kind == "relations" else ()
-            shown.append((document.text, given, self._written(answer, flat, variant)))
-        return variant.with_demonstrations(tuple(shown))
-
-    def _written(self, answer: Answer, flat: NormalizedText, variant: InstructionVariant) -> str:
-        label_names = variant.spec.label_names
-        if self.kind == "relations":
-            return self.response.render_links(answer.links, label_names)
-        return self.response.render(answer, flat.text, label_names)
+    def spec(self, corpus: str, schema: Schema) -> InstructionSpec:
+        """The instruction for a corpus outside training."""
+        return self._variant(corpus, schema).spec
 
     def _example(
         self,
@@ -258,7 +234,7 @@ class Instruction(Task[InstructionExample]):
             source.corpus,
             tuple(encoder.prompt_suffix(render_text(self.prompt_template, text, given), self.prompt_template.answer)),
             prefix_ids,
-            tuple(encoder.response(self._written(answer, flat, variant))),
+            tuple(encoder.response(written(answer, flat, variant, self.kind, self.response))),
             segment,
             tuple(entity.id for entity in mentions) if self.kind == "relations" else (),
             tuple(zip((row.name for row in variant.spec.types), variant.types, strict=True)),

@@ -306,6 +306,31 @@ def test_demonstrations_of_links_number_the_mentions_they_refer_to(response: str
     assert spelled(question.input_ids).strip() in spelled(example.prefix_ids)
 
 
+def test_each_corpus_is_shown_notes_of_its_own(tmp_path: Path) -> None:
+    """With one file for all, a note of another corpus stood in the question with what names coincide: it taught to leave the rest out."""
+    other = Schema((EntityType("Drug", "x"), EntityType("Route", "y")))
+    jsonl.write([SHOWN], tmp_path / "near.jsonl")
+    jsonl.write(
+        [Document("o", "oral warfarin", (Entity("T1", "Route", Span.of(0, 4)), Entity("T2", "Drug", Span.of(5, 13))))],
+        tmp_path / "other.jsonl",
+    )
+    task = task_of("entities", "inline", demonstrations={name: str(tmp_path / f"{name}.jsonl") for name in ("near", "other")})
+    prefixes = {
+        name: spelled(task.examples(NOTE, Source(name, schema, Characters()))[0].prefix_ids)
+        for name, schema in (("near", NEAR), ("other", other), ("third", NEAR))
+    }
+    assert {name: ("{one|Dose} {aspirin|Drug}" in text, "{oral|Route} {warfarin|Drug}" in text) for name, text in prefixes.items()} == {
+        "near": (True, False),
+        "other": (False, True),
+        "third": (False, False),
+    }
+    assert [bool(task.spec(name, schema).demonstrations) for name, schema in (("near", NEAR), ("other", other), ("third", NEAR))] == [
+        True,
+        True,
+        False,
+    ]
+
+
 @pytest.mark.parametrize("response", ["lines", "grouped", "json", "inline", "markup"])
 def test_predicted_mentions_are_given_by_their_numbers(response: str) -> None:
     """Mentions of another model, in no order and with ids of its own."""

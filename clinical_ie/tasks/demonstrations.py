@@ -1,0 +1,88 @@
+"""Few-shot demonstrations: annotated documents that stand in a prompt before its text, of the corpus that the prompt is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from clinical_ie.document import Document
+from clinical_ie.errors import SettingError, did_you_mean
+from clinical_ie.formats import jsonl
+from clinical_ie.prompts.answers import Answer, Link, NormalizedText
+from clinical_ie.prompts.prompt_template import Demonstration
+from clinical_ie.prompts.responses import ResponseFormat
+from clinical_ie.schema import Schema
+from clinical_ie.tasks.gold_answers import expressible, in_text_order, mention_of, trimmed_mentions
+from clinical_ie.tasks.instruction_variants import InstructionVariant
+from clinical_ie.tasks.links import LinkLabels
+
+_SETTING = "data.task.demonstrations"
+
+
+class Demonstrations:
+    """Which file is shown for which corpus.
+
+    Args:
+        files: A JSON-lines file for the one corpus of a run, or corpus -> file; corpora without one are shown nothing.
+    """
+
+    def __init__(self, files: Mapping[str, str] | str | None = None) -> None:
+        self._files = files
+
+    def __bool__(self) -> bool:
+        return bool(self._files)
+
+    def of(self, corpus: str) -> str | None:
+        """The file for a corpus."""
+        return self._files if isinstance(self._files, str) or self._files is None else self._files.get(corpus)
+
+    def check(self, schemas: Mapping[str, Schema], *, training: bool) -> None:
+        """Make sure that each corpus is shown notes of its own: in those of another, what has other names there would not be marked.
+
+        Args:
+            schemas: Corpus -> schema of its files, with types that this run leaves out.
+            training: Whether the corpora are all that there will be.
+
+        Raises:
+            SettingError: One file for several corpora, one for a corpus that is not there, or one with types of another corpus.
+        """
+        if isinstance(self._files, str) and len(schemas) > 1:
+            files = ", ".join(f"{name}: FILE" for name in schemas)
+            raise SettingError(f"{_SETTING} is one file for {len(schemas)} corpora; give one for each, {{{files}}}, or for some of them")
+        for name in self._files if training and isinstance(self._files, Mapping) else ():
+            if name not in schemas:
+                known = ", ".join(schemas)
+                raise SettingError(f"{_SETTING} names corpus {name!r}{did_you_mean(name, schemas)}; the corpora are {known}")
+        for corpus, schema in schemas.items():
+            file = self.of(corpus)
+            shown = {entity.type for document in (jsonl.read(file) if file else ()) for entity in document.entities}
+            if strange := sorted(shown - set(schema.entity_names)):
+                raise SettingError(
+                    f"{_SETTING}: {file} is shown for {corpus}, whose schema does not know {', '.join(strange[:5])}; give notes of {corpus}"
+                )
+
+
+def demonstration(document: Document, variant: InstructionVariant, schema: Schema, kind: str, response: ResponseFormat) -> Demonstration:
+    """Text, given mentions and answer of an annotated document, in the words of an instruction variant."""
+    whole = (0, len(document.text))
+    flat = NormalizedText.of(document.text)
+    mentions = in_text_order(trimmed_mentions(document.joined()), variant)
+    places = {entity.id: place for place, entity in enumerate(mentions)}
+    links = [
+        Link(variant.label_names[rank], places[head.id], places[tail.id])
+        for head, tail, rank in LinkLabels(schema).gold(document)
+        if rank in variant.label_names and head.id in places and tail.id in places
+    ]
+    found = tuple(mention_of(document.text, variant.type_names[e.type], e.span, whole, flat) for e in mentions)
+    answer = Answer(found, tuple(links))
+    if kind != "relations":
+        answer, mentions, _ = expressible(answer, mentions, [True] * len(mentions), response, flat.text, of_links=True)
+    given = tuple((mention.type, mention.text) for mention in answer.mentions) if kind == "relations" else ()
+    return document.text, given, written(answer, flat, variant, kind, response)
+
+
+def written(answer: Answer, flat: NormalizedText, variant: InstructionVariant, kind: str, response: ResponseFormat) -> str:
+    """The text of an answer: of links alone where mentions are given."""
+    label_names = variant.spec.label_names
+    if kind == "relations":
+        return response.render_links(answer.links, label_names)
+    return response.render(answer, flat.text, label_names)
