@@ -60,7 +60,7 @@ class Evaluation(OutputCallback):
         Raises:
             SettingError: They would count nothing, so that a test could only end in zeros; or they are those of a corpus that is not there.
         """
-        for name in sorted(set(self._rules) - set(data.corpora)):
+        for name in sorted(set(self._rules) - set(data.corpora) - set(data.corpora_left_out)):
             near = did_you_mean(name, data.corpora)
             raise SettingError(f"evaluation.rules names {name!r}{near}; the corpora are {', '.join(sorted(data.corpora))}")
         for name, corpus in data.corpora.items():
@@ -161,6 +161,8 @@ class Evaluation(OutputCallback):
                 outcomes=self.outcomes[corpus],
                 samples=self.interval_samples,
             )
+        if data.corpora_left_out:
+            results.run["corpora_left_out"] = data.corpora_left_out
         results.run["findings"] = dict(sorted(data.findings.counts().items()))
         results.write(path)
 

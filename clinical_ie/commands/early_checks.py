@@ -141,10 +141,10 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, tra
     if decision != getattr(model, "decision", None):
         raise SettingError(f"data.task decides {decision}, but the model {getattr(model, 'decision', None)}; give both the same")
     if training:
-        data.split.check(data.corpora)
+        data.split.check(data.corpora, data.corpora_left_out)
     if isinstance(data.task, Instruction):
         schemas = {name: corpus.base_schema() for name, corpus in data.corpora.items()}
-        data.task.demonstrations.check(schemas, training=training)
+        data.task.demonstrations.check(schemas, training=training and not data.corpora_left_out)
     headless = [name for name in data.corpora if not data.split.teaches(name)]
     if headless and not getattr(model, "fits_any_schema", True):
         raise SettingError(

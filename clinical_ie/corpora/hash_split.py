@@ -79,13 +79,17 @@ class HashSplit:
             )
         return {"dev": dev, "test": test}
 
-    def check(self, corpora: Collection[str]) -> None:
+    def check(self, corpora: Collection[str], left_out: Collection[str] = ()) -> None:
         """Hold the names of corpora against those that there are.
+
+        Args:
+            corpora: Names of those that take part.
+            left_out: Names that may stand for nothing.
 
         Raises:
             SettingError: A name of none of them, or all are held out and nothing is left to learn from.
         """
-        for name in sorted(self._named - set(corpora)):
+        for name in sorted(self._named - set(corpora) - set(left_out)):
             raise SettingError(f"data.split names {name!r}{did_you_mean(name, corpora)}; the corpora are {', '.join(sorted(corpora))}")
         if not any(self.teaches(name) for name in corpora):
             raise SettingError(f"data.split.held_out names all corpora ({', '.join(sorted(corpora))}): nothing is left to learn from")

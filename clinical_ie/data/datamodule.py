@@ -28,6 +28,7 @@ from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Coverage, count_words
 from clinical_ie.tasks.instruction import Instruction
+from clinical_ie.tasks.links import LinkLabels
 from clinical_ie.tasks.task import Source, Task
 
 _LOG = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ class ExtractionDataModule(pl.LightningDataModule):
     """Documents of one or more corpora as examples of a task, in batches of a budget of sub-words.
 
     Args:
-        corpora: Where documents come from. Each keeps its schema, and the model a head for each.
+        corpora: Where documents come from. Each keeps its schema, and the model a head for each. A task that only links mentions leaves
+            out those whose schema declares no relations.
         task: The task of the model.
         split: What each document is for: training, development or test; corpora that are held out.
         tokenizer: Hub name or folder; the command line links it to the model's backbone.
@@ -76,7 +78,13 @@ class ExtractionDataModule(pl.LightningDataModule):
         names = [corpus.name for corpus in corpora]
         if not names or len(set(names)) != len(names):
             raise SettingError(f"data.corpora has {names or 'no corpora'}; expected one or more with different names")
-        self.corpora = {corpus.name: corpus for corpus in corpora}
+        self.corpora = {corpus.name: corpus for corpus in corpora if not _without_links(task, corpus)}
+        self.corpora_left_out = {name: "its schema declares no relations" for name in names if name not in self.corpora}
+        if not self.corpora:
+            raise SettingError(
+                f"{type(task).__name__} links mentions, but the schema of no corpus declares relations ({', '.join(names)}); give one that"
+                " does, or a task that finds mentions"
+            )
         self.task, self.tokenizer = task, tokenizer
         self.batch_budget, self.eval_batch_budget = batch_budget, eval_batch_budget
         self.seed, self.texts, self.mentions, self.workers = seed, texts, mentions, workers
@@ -119,6 +127,8 @@ class ExtractionDataModule(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read and tokenise what a stage needs, once."""
         needed: dict[str, tuple[Part, ...]] = {"fit": ("train", "dev"), "validate": ("dev",), "test": ("test",), "predict": ("predict",)}
+        if not self.examples:
+            self._tell_left_out()
         for part in needed[stage]:
             if part not in self.examples:
                 self._prepare(part)
@@ -154,6 +164,11 @@ class ExtractionDataModule(pl.LightningDataModule):
                 f"train: {number} documents of {', '.join(self.corpora)}, but {kind} can learn from none of them;"
                 f" do they hold {'mentions that the schema lets be joined' if self.task.finds == 'relations' else 'any text'}?"
             )
+
+    @rank_zero_only
+    def _tell_left_out(self) -> None:
+        for name, reason in self.corpora_left_out.items():
+            _LOG.warning(f"{name} is left out of this run: {reason}, and {type(self.task).__name__} does nothing but link mentions")
 
     @rank_zero_only
     def _tell(self, part: Part) -> None:
@@ -242,6 +257,11 @@ class ExtractionDataModule(pl.LightningDataModule):
     def schema_of(self, corpus: str) -> Schema:
         """The schema of a corpus by name."""
         return self.corpora[corpus].schema
+
+
+def _without_links(task: Task, corpus: Corpus) -> bool:  # type: ignore[type-arg]
+    """Whether a task only links mentions, and a corpus' schema declares nothing to link them with."""
+    return task.needs_mentions and task.finds == "relations" and not len(LinkLabels(corpus.schema))
 
 
 def _check_interval(trainer: pl.Trainer, batches: int) -> None:

@@ -18,7 +18,7 @@ BOTH = Schema(TYPES, (RelationType("Of"), *arguments(AMOUNT)), events=("Tobacco"
 
 def data(finds: Literal["entities", "relations"], **schemas: Schema) -> Any:
     corpora = {name: SimpleNamespace(schema=schema) for name, schema in schemas.items()}
-    return SimpleNamespace(corpora=corpora, task=SimpleNamespace(finds=finds))
+    return SimpleNamespace(corpora=corpora, corpora_left_out={}, task=SimpleNamespace(finds=finds))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,6 +136,31 @@ def test_mentions_that_do_not_fit(text: str, count: int, said: str, tiny_bert: s
         data.setup("predict")
     assert "aspirin" not in str(stopped.value)
     assert "\n" not in str(stopped.value)
+
+
+def test_a_task_that_only_links_leaves_out_a_corpus_without_relations(
+    tiny_bert: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The mix of a study: one of its corpora has mentions alone. It was refused as a whole."""
+    from clinical_ie.corpora import Demo
+    from clinical_ie.tasks import JointInstruction, RelationClassification, RelationReading
+
+    def mix(task: Any, *corpora: Any) -> ExtractionDataModule:
+        return ExtractionDataModule(list(corpora), task, tiny_bert)
+
+    notes = corpus(tmp_path, broken=False)
+    data = mix(RelationClassification(), Demo(), notes)
+    assert list(data.corpora) == list(data.schemas) == ["demo"]
+    assert data.corpora_left_out == {"brat_folder": "its schema declares no relations"}
+    data._tell_left_out()
+    assert "brat_folder is left out of this run: its schema declares no relations" in caplog.text
+    data.split.check(data.corpora, data.corpora_left_out)
+    for task in (EntityTagging(), JointInstruction("lines")):
+        assert list(mix(task, Demo(), notes).corpora) == ["demo", "brat_folder"], "mentions are part of what it finds"
+    with pytest.raises(
+        SettingError, match=r"RelationReading links mentions, but the schema of no corpus declares relations \(brat_folder\)"
+    ):
+        mix(RelationReading(), notes)
 
 
 def test_no_documents_names_split_and_corpus(tiny_bert: str, tmp_path: Path) -> None:

@@ -61,6 +61,15 @@ def test_a_corpus_that_is_held_out_is_scored_and_nothing_else_and_files_are_read
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["split"]["init_args"]["held_out"] == "ward"
 
 
+def test_a_corpus_without_relations_is_left_out_of_a_run_that_links(arguments: Arguments, ward: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    files = ("-c", "task/relation_classification", "-c", ward, "--trainer.max_epochs=1", "--data.task.window=200")
+    assert main(arguments("fit", run, *files, "--evaluation.interval_samples=0", "--evaluation.rules.ward=n2c2-2018")) == 0
+    results = Results.load(run / "results.json")
+    assert set(results.splits["test"]) == {"demo"}
+    assert results.run["corpora_left_out"] == {"ward": "its schema declares no relations"}
+
+
 def test_what_cannot_hold_a_corpus_out_says_so_before_training(
     arguments: Arguments, ward: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
