@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -14,6 +16,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.data.examples import Examples
 from clinical_ie.errors import SettingError
+from clinical_ie.modules.tuned_module import TunedModule
+from clinical_ie.modules.weight_matching import Taken
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,12 +29,21 @@ class RunRecord(pl.Callback):
         settings: The run's settings as plain values; the command line compares them before anything is loaded.
         versions: Name -> version of what computes. Another one is warned of and written down.
         changes: What the command line has accepted as changed since the checkpoint, as ``name: old -> new``.
+        identity: Those settings that make the run what it is, wherever it lies.
         accepted: Called once on the first rank when training may begin.
     """
 
     def __init__(
-        self, settings: Mapping[str, Any], versions: Mapping[str, Any], changes: list[str], accepted: Callable[[], None] = lambda: None
+        self,
+        settings: Mapping[str, Any],
+        versions: Mapping[str, Any],
+        changes: list[str],
+        accepted: Callable[[], None] = lambda: None,
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
+        self._identity = dict(identity or {})
+        self.fingerprint = ""
+        self.init_from: dict[str, Any] | None = None
         self._settings, self._versions, self._accepted = dict(settings), dict(versions), accepted
         self._begun = time.monotonic()
         self._seconds = 0.0
@@ -58,6 +71,8 @@ class RunRecord(pl.Callback):
             "settings": self._settings,
             "versions": self._versions,
             "data": self._fingerprints,
+            "fingerprint": self.fingerprint,
+            "init_from": self.init_from,
             "ranks": trainer.world_size,
             "seconds": self.seconds,
             "resumed": self.resumed,
@@ -87,7 +102,7 @@ class RunRecord(pl.Callback):
                 f"the checkpoint is of the middle of an epoch that {saved['ranks']} processes shared, now there are {trainer.world_size};"
                 " go on with as many devices as before"
             )
-        self._seconds, self.resumed = saved["seconds"], saved["resumed"] + 1
+        self._seconds, self.resumed, self.init_from = saved["seconds"], saved["resumed"] + 1, saved["init_from"]
         changes = [*self._new_changes]
         changes += [
             f"{name}: {saved['versions'].get(name)} -> {version}"
@@ -99,7 +114,16 @@ class RunRecord(pl.Callback):
         self.changes = [*saved["changes"], *(f"from step {checkpoint['global_step']}, {change}" for change in changes)]
         _warn(changes)
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Name the run, and say what it begins with."""
+        if isinstance(pl_module, TunedModule):
+            if pl_module.initial is not None and pl_module.taken is not None:
+                source, taken = pl_module.initial, pl_module.taken
+                self.init_from = {"fingerprint": source.fingerprint, "step": source.step, **asdict(taken)}
+                _tell(f"init_from: run {source.fingerprint}, step {source.step}", taken)
+            begins_with = self.init_from and [self.init_from["fingerprint"], self.init_from["step"]]
+            parts = (self._identity, pl_module.identity(), self._fingerprints, self._versions.get("code"), trainer.world_size, begins_with)
+            self.fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
         if trainer.is_global_zero:
             self._accepted()
 
@@ -123,3 +147,9 @@ def _described(found: list[Any] | None) -> str:
 def _warn(changes: list[str]) -> None:
     for change in changes:
         _LOG.warning(f"changed since the run began: {change} (noted in results.json)")
+
+
+@rank_zero_only
+def _tell(source: str, taken: Taken) -> None:
+    for what, names in (("taken over", taken.taken), ("begins fresh", taken.fresh), ("left behind", taken.left)):
+        _LOG.info(f"{source}, {what}: {', '.join(names) or 'nothing'}")

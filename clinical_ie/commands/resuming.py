@@ -16,7 +16,7 @@ Plain = str | int | float | bool | None
 
 _FREE = re.compile(
     r"""(
-    config | ckpt_path | weights_only | run_dir | test_after_fit | evaluation(\..*)? | predictions(\..*)? | interruption(\..*)?
+    config | ckpt_path | init_from | weights_only | run_dir | test_after_fit | evaluation(\..*)? | predictions(\..*)? | interruption(\..*)?
     | patience\.epochs
     | trainer\.( accelerator | devices | num_nodes | strategy(\..*)? | sync_batchnorm | logger(\..*)? | default_root_dir | profiler(\..*)?
         | plugins(\..*)? | max_time(\..*)? | min_epochs | min_steps | max_epochs | max_steps | limit_(test|predict)_batches
@@ -59,6 +59,11 @@ def compared(settings: Mapping[str, Plain]) -> dict[str, Plain]:
     return {name: value for name, value in settings.items() if value is not None and not _FREE.fullmatch(name)}
 
 
+def identity(settings: Mapping[str, Plain]) -> dict[str, Plain]:
+    """The settings that make a run what it is: those that are compared, and the end of training; no paths, no machine."""
+    return compared(settings) | {name: value for name in sorted(_ENDS) if (value := settings.get(name)) is not None}
+
+
 def check_settings_kept(saved: Mapping[str, Plain], given: Mapping[str, Plain]) -> None:
     """Hold the settings of a run against those that it is to go on with.
 
@@ -75,7 +80,8 @@ def check_settings_kept(saved: Mapping[str, Plain], given: Mapping[str, Plain]) 
         raise SettingError(
             "a run goes on with the settings it began with, but these have changed: "
             + ", ".join(changed)
-            + "; leave them as they were (`-c RUN/config.yaml` has them), or begin a new run in another --run_dir without --ckpt_path"
+            + "; leave them as they were (`-c RUN/config.yaml` has them), or begin a new run in another --run_dir, with --init_from instead"
+            " of --ckpt_path if its weights are wanted"
         )
 
 

@@ -47,7 +47,8 @@ def run_cost(
         "machine": f"{platform.machine()}, {os.cpu_count()} cores"
         + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
         "versions": versions(),
-        "fingerprint": hashlib.sha256(run.config.read_bytes()).hexdigest()[:16],
+        "fingerprint": record.fingerprint,
+        "init_from": record.init_from,
         "data": record.data,
         "coverage": {part: {corpus: coverage.to_dict() for corpus, coverage in corpora.items()} for part, corpora in data.coverage.items()},
         "findings": dict(sorted(data.findings.counts().items())),

@@ -16,7 +16,7 @@ from clinical_ie.strategies.checkpoint_names import BEST, LAST
 CONFIG = "config.yaml"
 _PATHS_BY_NAME = {"demonstrations"}
 """Settings that may hold a path for each of several names."""
-_PATHS = {"root", "backbone", "tokenizer", "prompt_template", "demonstrations", "texts", "mentions"}
+_PATHS = {"root", "backbone", "tokenizer", "prompt_template", "demonstrations", "texts", "mentions", "init_from"}
 """Settings that may name files; what they name is written down as an absolute path, so that a run works from any working directory."""
 
 
@@ -60,6 +60,16 @@ class RunDirectory:
         if not Checkpoint(path).exists:
             raise SettingError(f"{path}: no such checkpoint; has this run been trained?")
         return path
+
+    @classmethod
+    def weights(cls, source: str | Path) -> Checkpoint:
+        """The checkpoint that another run begins with: the best of a run's folder, or the one that is named.
+
+        Raises:
+            SettingError: There is none.
+        """
+        named = Checkpoint(source)
+        return named if named.exists or not named.path.is_dir() else Checkpoint(cls(named.path).best())
 
     def check_writable(self) -> None:
         """Make sure that the folder can be made or written to; nothing is touched.

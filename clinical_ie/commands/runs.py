@@ -70,6 +70,7 @@ _OPTIONS: dict[str, dict[str, str]] = {
         "--trainer.devices=N": _SHARED["--trainer.devices=N"],
         "--data.lenient=true": _SHARED["--data.lenient=true"],
         "--ckpt_path=RUN/checkpoints/last.ckpt": "go on with a run that was interrupted",
+        "--init_from=RUN": "begin a new run with the weights of another, new corpora and types with fresh heads",
     },
     "validate": _SHARED,
     "test": _SHARED | {"--data.mentions=DIR": "link the mentions that another model found instead of gold ones"},

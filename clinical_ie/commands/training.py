@@ -36,7 +36,7 @@ from clinical_ie.commands.export import write_adapter
 from clinical_ie.commands.parse_errors import explain
 from clinical_ie.commands.precision import default_precision
 from clinical_ie.commands.quiet import quieten
-from clinical_ie.commands.resuming import check_end, check_settings_kept, flat, taken_up
+from clinical_ie.commands.resuming import check_end, check_settings_kept, flat, identity, taken_up
 from clinical_ie.commands.run_cost import run_cost, versions
 from clinical_ie.commands.run_directory import RunDirectory, make_paths_absolute, run_of
 from clinical_ie.data.datamodule import ExtractionDataModule
@@ -61,6 +61,7 @@ class TrainingCLI(LightningCLI):
         parser.add_argument("--run_dir", type=str | None, default=None, help="Where all files of the run go.")
         parser.add_argument("--data.root", type=str | None, default=None, help="The folder of the corpus, where there is one corpus.")
         parser.add_argument("--data.roots", type=dict[str, str] | None, default=None, help="Corpus -> its folder.")
+        parser.add_argument("--init_from", type=str | None, default=None, help="A run or checkpoint whose weights a new run begins with.")
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Score the best checkpoint on the test split after fit.")
         parser.add_lightning_class_args(Evaluation, "evaluation")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
@@ -137,6 +138,10 @@ class TrainingCLI(LightningCLI):
         check_numbers(self.settings)
         check_extent(self.settings, str(self.subcommand))
         self.changes: list[str] = []
+        self.initial: Checkpoint | None = None
+        if self.subcommand == "fit" and config.init_from and not config.ckpt_path:
+            self.initial = RunDirectory.weights(config.init_from)
+            _ = self.initial.meta  # what is no checkpoint is refused before anything is loaded
         occupied = self.directory.holds_checkpoints()  # on every rank: none writes a checkpoint before all have come past here
         if config.ckpt_path:
             checkpoint = Checkpoint(config.ckpt_path).meta
@@ -173,6 +178,8 @@ class TrainingCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Seed what is random in the data too; refuse what could only fail late."""
         self.datamodule.follow_seed(int(self._get(self.config, "seed_everything")))
+        if self.initial is not None:
+            self.model.initial = self.initial
         precision = str(self.settings["trainer.precision"])
         check_settings(self.model, self.datamodule, training=self.subcommand == "fit", precision=precision)
         if self.subcommand == "fit":
@@ -194,7 +201,7 @@ class TrainingCLI(LightningCLI):
         kwargs["use_distributed_sampler"] = False  # the batch sampler shards by itself and is the same on every start
         callbacks = list(given.get("callbacks") or [])
         self.throughput = Throughput()
-        self.record = RunRecord(self.settings, versions(), self.changes, self._accept)
+        self.record = RunRecord(self.settings, versions(), self.changes, self._accept, identity(self.settings))
         splits = SplitRecord((self.directory if self.subcommand == "fit" else self.source).path)
         callbacks += [self.throughput, RandomState(), self.record, splits]
         if kwargs["logger"]:
@@ -243,6 +250,7 @@ class TrainingCLI(LightningCLI):
             self.trainer.test(
                 self.model, datamodule=self.datamodule, ckpt_path=str(self.directory.best()), weights_only=True, verbose=False
             )
+            self._note_scored("test", self.directory.best())
         self._write_adapter()
         self._show()
         if self.trainer.is_global_zero:
@@ -251,8 +259,17 @@ class TrainingCLI(LightningCLI):
             if self._get(self.config, "test_after_fit"):
                 print(f"Annotated notes: {self.directory.path / 'predictions' / 'test'}/", flush=True)
 
+    def _note_scored(self, part: str, path: str | Path) -> None:
+        """Write down which checkpoint was used: the run that wrote it, and the step."""
+        if self.trainer.is_global_zero and not self._dry:
+            results, checkpoint = Results.load(self.directory.results), Checkpoint(path)
+            used = {"fingerprint": checkpoint.fingerprint, "step": checkpoint.step}
+            results.run["checkpoints"] = dict(results.run.get("checkpoints", {})) | {part: used}
+            results.write(self.directory.results)
+
     def after_test(self) -> None:
         """Print the scores and where they and the annotated notes are."""
+        self._note_scored("test", self._get(self.config, "ckpt_path"))
         self._show()
         if self.trainer.is_global_zero:
             print(f"Scores:          {self.directory.results}")
@@ -260,12 +277,15 @@ class TrainingCLI(LightningCLI):
 
     def after_validate(self) -> None:
         """Print the scores and where they are."""
+        self._note_scored("dev", self._get(self.config, "ckpt_path"))
         self._show()
         if self.trainer.is_global_zero:
             print(f"Scores:          {self.directory.results}", flush=True)
 
     def after_predict(self) -> None:
         """Say what was found and where it went."""
+        if not self._get(self.config, "output"):
+            self._note_scored("predict", self._get(self.config, "ckpt_path"))
         for writer in self.trainer.callbacks:  # type: ignore[attr-defined]
             for found in writer.written if isinstance(writer, PredictionWriter) else ():
                 links = f", {found.links:,} links" if self.datamodule.task.finds == "relations" else ""

@@ -62,6 +62,7 @@ class EncoderModule(TunedModule):
             markers=self.markers(),
         )
         self.heads = self.make_heads(self.backbone.hidden)
+        self.begin()
 
     def markers(self) -> list[list[int]]:
         """For each marker token the sub-words that initialise its embedding."""

@@ -89,6 +89,7 @@ class InstructionGenerator(TunedModule):
         self._positions = most_positions(self.backbone.base.config)
         self.heads = torch.nn.Module()  # the vocabulary's scores are the backbone's own
         self.subwords = ChatTokenizer(self.backbone_name)
+        self.begin()
 
     def on_fit_start(self) -> None:
         """Refuse packed rows where the decoder cannot keep the examples of a row apart.

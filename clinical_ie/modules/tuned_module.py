@@ -16,7 +16,7 @@ from torch import Tensor
 from clinical_ie.data.collation import Batch
 from clinical_ie.data.tokenization import load_tokenizer
 from clinical_ie.errors import SettingError
-from clinical_ie.models.base_identity import check_config, check_tokenizer, config_identity, tokenizer_identity
+from clinical_ie.models.base_identity import BaseIdentity, check_config, check_tokenizer, config_identity, tokenizer_identity
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.learning_rates import parameter_groups
@@ -90,6 +90,8 @@ class TunedModule(pl.LightningModule):
         self.peft, self.frozen_base, self.gradient_checkpointing = peft, freeze, gradient_checkpointing
         self.quantized = quantized
         self.strict_loading = quantized is None  # what is packed is loaded with the base; `on_load_checkpoint` looks at all names
+        self.initial: Checkpoint | None = None
+        self.taken: Taken | None = None
         self.backbone: Encoder | Decoder
         self.heads: torch.nn.Module
 
@@ -174,6 +176,16 @@ class TunedModule(pl.LightningModule):
                 " run from its weights with --init_from"
             )
         checkpoint["state_dict"] = self._with_base(matched(own, theirs, self._trained_weights(), checkpoint["state_dict"])[0])
+
+    def begin(self) -> None:
+        """Take the weights that a run begins with, if they are another's; whole, before a strategy spreads them."""
+        if self.initial is not None:
+            self.taken = self.take_weights(self.initial)
+
+    def identity(self) -> dict[str, Any]:
+        """What the model is before it learns, beside its settings: the base's weights and configuration, and the tokenizer."""
+        base = BaseIdentity.of(self.backbone_name).sha256
+        return {"base": base, "backbone_config": config_identity(self.backbone.base), "tokenizer": self._tokenizer}
 
     def take_weights(self, checkpoint: Checkpoint) -> Taken:
         """Begin with the weights of a checkpoint where they mean the same: what was taken and what begins fresh.

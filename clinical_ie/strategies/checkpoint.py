@@ -88,6 +88,11 @@ class Checkpoint:
         return int(self.meta["global_step"])
 
     @property
+    def fingerprint(self) -> str:
+        """Of the run that wrote it: its model, task, data, split, seed and code, no paths."""
+        return str(self.meta["run"]["fingerprint"])
+
+    @property
     def model_bytes(self) -> int:
         """What of it are weights, each once, without optimizer and other state."""
         return int(self.meta["model_bytes"])

@@ -5,16 +5,27 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 
 from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.errors import SettingError
+from clinical_ie.modules.tuned_module import TunedModule
 
 MODULE: Any = None
 
 
 def checkpoint(*, ranks: int, at_end: bool, data: dict[str, Any] | None = None) -> dict[str, Any]:
-    run = {"settings": {}, "versions": {}, "data": data or {}, "ranks": ranks, "seconds": 5.0, "resumed": 0, "changes": []}
+    run = {
+        "settings": {},
+        "versions": {},
+        "data": data or {},
+        "ranks": ranks,
+        "seconds": 5.0,
+        "resumed": 0,
+        "changes": [],
+        "init_from": None,
+    }
     return {"run": run, "global_step": 7, "loops": {"fit_loop": {"epoch_loop.batch_progress": {"is_last_batch": at_end}}}}
 
 
@@ -46,3 +57,29 @@ def test_other_documents_are_refused() -> None:
     saved = checkpoint(ranks=1, at_end=True, data={"train documents of a": [3, "0123"]})
     with pytest.raises(SettingError, match=r"the train documents of a are not those that the run began with \(3, content 0123 -> none\)"):
         loaded(saved, 1)
+
+
+class Known(TunedModule):
+    """A model that says what it is."""
+
+    def __init__(self, base: str = "0123") -> None:
+        pl.LightningModule.__init__(self)
+        self.base, self.initial = base, None
+
+    def identity(self) -> dict[str, Any]:
+        return {"base": self.base}
+
+
+def fingerprint(settings: dict[str, Any] | None = None, *, base: str = "0123", code: str = "1", data: str = "4567", ranks: int = 1) -> str:
+    record = RunRecord({}, {"code": code, "python": "3.11"}, [], identity=settings or {"seed_everything": 0})
+    record._fingerprints = {"train documents of a": [3, data]}
+    trainer: Any = SimpleNamespace(world_size=ranks, is_global_zero=True)
+    record.on_fit_start(trainer, Known(base))
+    return record.fingerprint
+
+
+def test_a_run_is_known_by_what_it_learns_from_what() -> None:
+    """Model, settings (task, split and seed among them), data, code, and how many share a step."""
+    others = [{"settings": {"seed_everything": 1}}, {"base": "89ab"}, {"code": "2"}, {"data": "cdef"}, {"ranks": 2}]
+    assert fingerprint() == fingerprint()
+    assert len({fingerprint(), *(fingerprint(**other) for other in others)}) == 1 + len(others)

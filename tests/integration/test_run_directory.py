@@ -85,8 +85,10 @@ def test_the_configuration_replays_the_run_alone(
     assert not any(phrase in printed for split in ("train", "dev", "test") for phrase in phrases_of(small_corpus, split))
     one, two = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (finished_run, replay))
     assert all(torch.equal(one["state_dict"][name], value) for name, value in two["state_dict"].items())
-    results = [json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"]["test"] for folder in (finished_run, replay)]
-    assert results[0] == results[1]
+    results = [json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in (finished_run, replay)]
+    assert results[0]["splits"]["test"] == results[1]["splits"]["test"]
+    assert len({found["run"]["fingerprint"] for found in results}) == 1, "the same run, wherever it lies"
+    assert results[0]["run"]["checkpoints"]["test"]["fingerprint"] == results[0]["run"]["fingerprint"]
 
 
 def test_test_and_predict_from_the_run_directory(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

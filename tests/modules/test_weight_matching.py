@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from clinical_ie.errors import SettingError
 from clinical_ie.modules import EncoderReader, EncoderRelationClassifier, EncoderTagger
 from clinical_ie.modules.tuned_module import TunedModule
+from clinical_ie.strategies.checkpoint import Checkpoint
 
 WARD: dict[str, Any] = {"entities": ["Drug", "Dose"], "relations": [{"name": "Dose-Drug", "heads": ["Dose"], "tails": ["Drug"]}]}
 CLINIC: dict[str, Any] = {
@@ -91,3 +93,52 @@ def test_a_reader_fits_any_corpus(tiny_bert: str) -> None:
     state = loaded(made(EncoderReader, tiny_bert, {"study": STUDY}, seed=1), saved)
     assert state.keys() == whole.keys()
     assert all(torch.equal(state[name], value) for name, value in whole.items())
+
+
+def begun(kind: type[TunedModule], tiny_bert: str, source: dict[str, Any], schemas: dict[str, Any], folder: Path) -> tuple[Any, ...]:
+    """A model's fresh weights, those that it begins with, the checkpoint's, and what it says of them."""
+    saved = checkpoint_of(made(kind, tiny_bert, source)) | {"run": {}}
+    torch.save(saved, folder / "saved.ckpt")
+    model = made(kind, tiny_bert, schemas, seed=1)
+    fresh = {name: value.clone() for name, value in model.state_dict().items()}
+    taken = model.take_weights(Checkpoint(folder / "saved.ckpt"))
+    return fresh, model.state_dict(), saved["state_dict"], taken
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_run_takes_what_means_the_same(kind: type[TunedModule], tiny_bert: str, tmp_path: Path) -> None:
+    """The ward stays, the study is new, the clinic has one more type and goes without its head, its backbone serves all."""
+    clinic = {**CLINIC, "entities": [*CLINIC["entities"], "Finding"]}
+    clinic["relations"] = [*CLINIC["relations"], {"name": "Of", "heads": ["Finding"], "tails": ["Problem"]}]
+    schemas = {"study": STUDY, "clinic": clinic, "ward": WARD}
+    fresh, state, held, taken = begun(kind, tiny_bert, BOTH, schemas, tmp_path)
+    for name in state:
+        if name.startswith("backbone.model."):
+            assert torch.equal(state[name], held[name]), name
+    assert all(torch.equal(*pair) for pair in zip(heads_of(state, "ward"), heads_of(held, "ward"), strict=True))
+    for new in ("study", "clinic"):
+        assert all(torch.equal(*pair) for pair in zip(heads_of(state, new), heads_of(fresh, new), strict=True))
+    said = " ".join([*taken.taken, "|", *taken.fresh, "|", *taken.left])
+    assert [part.count("head of ward") for part in said.split("|")] == [1, 0, 0]
+    assert [part.count("head of study") for part in said.split("|")] == [0, 1, 0]
+    assert [part.count("head of clinic") for part in said.split("|")] == [0, 1, 1]
+    if kind is EncoderRelationClassifier:
+        for corpus, type_ in (("ward", "Dose"), ("clinic", "Test")):
+            assert torch.equal(markers_of(state, schemas, corpus, type_), markers_of(held, BOTH, corpus, type_))
+        for corpus, type_ in (("study", "Age"), ("clinic", "Finding")):
+            assert torch.equal(markers_of(state, schemas, corpus, type_), markers_of(fresh, schemas, corpus, type_))
+        assert "4 marker embeddings of clinic" in taken.fresh, "of the type that is new"
+
+
+def test_a_reader_takes_all(tiny_bert: str, tmp_path: Path) -> None:
+    _, state, held, taken = begun(EncoderReader, tiny_bert, BOTH, {"study": STUDY}, tmp_path)
+    assert all(torch.equal(state[name], value) for name, value in held.items())
+    assert (taken.taken, taken.fresh, taken.left) == (["all that serves any corpus"], [], [])
+
+
+def test_another_way_of_tuning_is_refused(tiny_bert: str, tmp_path: Path) -> None:
+    torch.save(checkpoint_of(made(EncoderTagger, tiny_bert, BOTH)) | {"run": {}}, tmp_path / "saved.ckpt")
+    model = EncoderTagger(tiny_bert, BOTH, freeze=True)
+    model.configure_model()
+    with pytest.raises(SettingError, match="freeze was False, now it is True; use the run's own"):
+        model.take_weights(Checkpoint(tmp_path / "saved.ckpt"))

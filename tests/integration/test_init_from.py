@@ -1,0 +1,110 @@
+"""A new run begins with another's weights: a new optimizer and schedule from step 0, heads by what they mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from clinical_ie.cli import main
+from clinical_ie.corpora import Demo
+from clinical_ie.strategies.checkpoint import Checkpoint
+from tests.modules.tiny_training import DOSES, DRUGS, write_notes
+
+Arguments = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A configuration of a second corpus, of drugs and doses."""
+    folder = tmp_path_factory.mktemp("ward")
+    write_notes(
+        folder / "notes", 30, 3, lambda rank, place: ("Started", DOSES[(rank + place) % 3], DRUGS[rank % 4]),
+        lambda said: ([(kind, at) for phrase in said for kind, at in (("Dose", phrase.dose_at), ("Drug", phrase.drug_at))], []),
+    )  # fmt: skip
+    corpus = {"root": str(folder / "notes"), "corpus_name": "ward", "schema": {"entities": ["Dose", "Drug"]}}
+    settings = {"data": {"corpora+": [{"class_path": "clinical_ie.corpora.BratFolder", "init_args": corpus}]}}
+    (folder / "ward.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return str(folder / "ward.yaml")
+
+
+def run_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))["run"]
+    return found
+
+
+def test_a_corpus_is_added(arguments: Arguments, trained_run: Path, ward: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = tmp_path / "run"
+    given = arguments("fit", run, "-c", ward, f"--init_from={trained_run}", "--trainer.max_epochs=1", "--data.batch_budget=2048")
+    assert main(given) == 0
+    best = Checkpoint(trained_run / "checkpoints" / "best.ckpt")
+    begun = run_of(run)["init_from"]
+    assert (begun["fingerprint"], begun["step"]) == (run_of(trained_run)["fingerprint"], best.step)
+    assert begun["taken"] == ["all that serves any corpus", *(f"head of demo/{layer}" for layer in Demo().schema.layers)]
+    assert (begun["fresh"], begun["left"]) == (["head of ward/entities"], [])
+    assert str(trained_run) not in (run / "results.json").read_text(encoding="utf-8")
+    assert f"init_from: run {begun['fingerprint']}, step {best.step}, begins fresh: head of ward/entities" in caplog.text
+    last = Checkpoint(run / "checkpoints" / "last.ckpt")
+    assert (run_of(run)["epochs"], run_of(run)["resumed"], last.meta["run"]["resumed"]) == (1, 0, 0)
+    assert last.step == run_of(run)["steps"] < best.step, "counted from 0"
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    rates = [event.value for name in events.Tags()["scalars"] if name.startswith("lr-") for event in events.Scalars(name)]
+    assert max(rates) > 1e-3
+    scores = json.loads((run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]
+    assert set(scores) == {"demo", "ward"}
+    # one of its corpora alone, and in another folder: what was scored is written down
+    out = tmp_path / "out"
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    config["data"]["corpora"] = config["data"]["corpora"][1:]
+    (tmp_path / "ward_only.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    tested = ["test", "-c", str(tmp_path / "ward_only.yaml"), f"--run_dir={out}", f"--ckpt_path={run}/checkpoints/best.ckpt"]
+    assert main(tested) == 0
+    alone = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert alone["splits"]["test"] == {"ward": scores["ward"]}
+    assert alone["run"]["checkpoints"] == {
+        "test": {"fingerprint": run_of(run)["fingerprint"], "step": Checkpoint(run / "checkpoints" / "best.ckpt").step}
+    }
+
+
+def test_going_on_with_other_corpora_is_refused(
+    arguments: Arguments, trained_run: Path, ward: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It used to train at a rate of 0."""
+    assert main(arguments("fit", tmp_path / "run", "-c", ward, f"--ckpt_path={trained_run}/checkpoints/last.ckpt")) == 2
+    said = capsys.readouterr().err
+    assert "data.corpora.1.init_args.corpus_name: none -> ward" in said
+    assert "--init_from instead of --ckpt_path" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--model.init_args.freeze=true"], "freeze was False, now it is True"),
+        (["--init_from=nowhere"], "nowhere: no such checkpoint"),
+        (["--init_from={folder}"], "no such checkpoint; has this run been trained?"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    more: list[str], said: str, arguments: Arguments, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [option.format(folder=tmp_path) for option in more]
+    assert main(arguments("fit", tmp_path / "run", f"--init_from={trained_run}", *given)) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_the_weights_are_the_others(arguments: Arguments, trained_run: Path, tmp_path: Path) -> None:
+    """Without learning, the first checkpoint holds what the run began with."""
+    still = ["--model.init_args.learning_rate=0", "--model.init_args.head_learning_rate=0", "--trainer.limit_train_batches=1"]
+    more = ["--trainer.max_epochs=1", "--test_after_fit=false", "--model.init_args.weight_decay=0"]
+    assert main(arguments("fit", tmp_path / "run", f"--init_from={trained_run}/checkpoints/last.ckpt", *still, *more)) == 0
+    one, two = (Checkpoint(folder / "checkpoints" / "last.ckpt").weights() for folder in (trained_run, tmp_path / "run"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
