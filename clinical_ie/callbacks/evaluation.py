@@ -91,8 +91,8 @@ class Evaluation(OutputCallback):
             metric = self.metrics.setdefault(corpus, TypeScore(data.task.finds, data.schema_of(corpus))).to(pl_module.device)
             metric.reset()
             rules = rule_set("strict-one-to-one")
-            for one, other in list(zip(gold, documents, strict=True))[trainer.global_rank :: trainer.world_size]:
-                metric.update(rules.count(one, other))
+            mine = list(zip(gold, documents, strict=True))[trainer.global_rank :: trainer.world_size]
+            metric.update(*(rules.count(one, other) for one, other in mine))
             values |= {f"dev/{corpus}/{scored}/{name}": value for name, value in metric.compute().items()}
             if data.task.finds == "entities":
                 self._figure(trainer, corpus, gold, documents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import torch
@@ -49,9 +50,9 @@ class TypeScore(Metric):
         for mode in MODES:
             self.add_state(mode, torch.zeros(len(self.types) + 1, len(_FIELDS), dtype=torch.long), dist_reduce_fx="sum")
 
-    def update(self, document: DocumentCounts) -> None:
-        """Add what the pure scoring functions counted in one document."""
-        for mode in MODES:
+    def update(self, *documents: DocumentCounts) -> None:
+        """Add what the pure scoring functions counted in documents; a corpus, or the share of a rank, may have none."""
+        for document, mode in product(documents, MODES):
             state = getattr(self, mode)
             for name, counts in getattr(document, self.kind)[mode].items():
                 state[self.types.index(name) if name in self.types else -1] += torch.tensor(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import yaml
 
@@ -59,6 +61,40 @@ def test_a_corpus_that_is_held_out_is_scored_and_nothing_else_and_files_are_read
     results = Results.load(run / "results.json")
     assert {name: entry["rules"] for name, entry in results.splits["test"].items()} == {"demo": "strict-one-to-one", "ward": "n2c2-2018"}
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["split"]["init_args"]["held_out"] == "ward"
+
+
+def test_only_corpora_with_something_to_find_choose_the_checkpoint(
+    arguments: Arguments, ward: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Review of the training: a perfect model had 0.5, for a corpus without development documents counted as F1 0."""
+    silent = tmp_path / "silent.yaml"
+    silent.write_text(WARD.format(root=tmp_path / "notes").replace("ward", "silent"))
+    brat.write([Document(f"n{number}", "Nothing is taken.") for number in range(8)], tmp_path / "notes")
+    logged: dict[str, list[float]] = {}
+    log = pl.LightningModule.log_dict
+
+    def noted(self: pl.LightningModule, dictionary: Any, *args: Any, **options: Any) -> None:
+        for name, value in dictionary.items():
+            logged.setdefault(name, []).append(float(value))
+        log(self, dictionary, *args, **options)
+
+    monkeypatch.setattr(pl.LightningModule, "log_dict", noted)
+    files = (
+        "-c",
+        ward,
+        "-c",
+        str(silent),
+        "--data.split.dev_share.ward=0.0",
+        "--data.split.dev_share.silent=0.5",
+        "--test_after_fit=false",
+    )
+    assert main(arguments("fit", tmp_path / "run", *files)) == 0
+    splits = json.loads((tmp_path / "run" / "splits.json").read_text())
+    assert not splits["ward"]["dev"]
+    assert splits["silent"]["dev"]
+    for name in ("strict_f1", "strict_recall", "lenient_f1"):
+        assert logged[f"dev/entities/{name}"] == logged[f"dev/demo/entities/{name}"]
+    assert logged["dev/entities/strict_f1"][-1] > 0
 
 
 def test_a_corpus_without_relations_is_left_out_of_a_run_that_links(arguments: Arguments, ward: str, tmp_path: Path) -> None:
