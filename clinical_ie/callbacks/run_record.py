@@ -13,6 +13,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
 
+from clinical_ie.callbacks.rank_change import share_out_anew
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.data.examples import Examples
 from clinical_ie.errors import SettingError
@@ -83,8 +84,8 @@ class RunRecord(pl.Callback):
         """Refuse other data; take up the cost of the parts before.
 
         Raises:
-            SettingError: The documents, or the examples made of them, are not those of the checkpoint; or an epoch would be shared out
-                over another number of processes.
+            SettingError: The documents, or the examples made of them, are not those of the checkpoint; or other processes cannot go on
+                exactly.
         """
         if trainer.state.fn != "fit":
             return
@@ -96,12 +97,8 @@ class RunRecord(pl.Callback):
                     f"the {name} are not those that the run began with ({_described(before)} -> {_described(after)}); give the same files,"
                     " or begin a new run in another --run_dir without --ckpt_path"
                 )
-        batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-        if saved["ranks"] != trainer.world_size and not batches["is_last_batch"]:
-            raise SettingError(
-                f"the checkpoint is of the middle of an epoch that {saved['ranks']} processes shared, now there are {trainer.world_size};"
-                " go on with as many devices as before"
-            )
+        if saved["ranks"] != trainer.world_size:
+            share_out_anew(checkpoint, checkpoint[ExtractionDataModule.__qualname__]["train"], trainer)
         self._seconds, self.resumed, self.init_from = saved["seconds"], saved["resumed"] + 1, saved["init_from"]
         changes = [*self._new_changes]
         changes += [

@@ -90,7 +90,13 @@ class PlanSampler(Sampler[PlannedBatch]):
 
     def state_dict(self) -> dict[str, Any]:
         """Where in the plan training is."""
-        return {"epoch": self.epoch, "batches_done": self.done, "seed": self.plan.seed, "plan": self.plan.fingerprint}
+        return {
+            "epoch": self.epoch,
+            "batches_done": self.done,
+            "batches": len(self.plan),
+            "seed": self.plan.seed,
+            "plan": self.plan.fingerprint,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on there.

@@ -26,27 +26,42 @@ def checkpoint(*, ranks: int, at_end: bool, data: dict[str, Any] | None = None) 
         "changes": [],
         "init_from": None,
     }
-    return {"run": run, "global_step": 7, "loops": {"fit_loop": {"epoch_loop.batch_progress": {"is_last_batch": at_end}}}}
+    progress = {"ready": 3, "started": 3, "processed": 3, "completed": 2}
+    loops = {"fit_loop": {"epoch_progress": {"current": {"processed": 1}}, "epoch_loop.batch_progress": {"current": progress}}}
+    plan = {"train": {"epoch": 1, "batches_done": 18 if at_end else 6, "batches": 18}}
+    return {"run": run, "global_step": 7, "loops": loops, "lr_schedulers": [{"last_epoch": 7}], "ExtractionDataModule": plan}
 
 
 def loaded(saved: dict[str, Any], ranks: int, command: str = "fit") -> RunRecord:
     record = RunRecord({}, {}, [])
-    trainer: Any = SimpleNamespace(state=SimpleNamespace(fn=command), world_size=ranks)
+    trainer: Any = SimpleNamespace(
+        state=SimpleNamespace(fn=command), world_size=ranks, max_steps=-1, limit_train_batches=1.0, accumulate_grad_batches=2
+    )
     record.on_load_checkpoint(trainer, MODULE, saved)
     return record
 
 
-def test_an_epoch_is_not_shared_out_anew_among_other_processes() -> None:
-    with pytest.raises(SettingError, match="the middle of an epoch that 2 processes shared, now there are 4; go on with as many devices"):
-        loaded(checkpoint(ranks=2, at_end=False), 4)
-    assert loaded(checkpoint(ranks=2, at_end=False), 2).changes == []
+def test_other_processes_share_out_what_is_left_of_an_epoch() -> None:
+    """18 batches, 6 done: four processes need 3 of 5 turns for the other 12, so 2 turns (1 step) count as done; 3 steps an epoch."""
+    saved = checkpoint(ranks=2, at_end=False)
+    assert loaded(saved, 4).changes == ["from step 7, processes: 2 -> 4"]
+    found = saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+    assert found == {"ready": 2, "started": 2, "processed": 2, "completed": 1}
+    assert saved["lr_schedulers"] == [{"last_epoch": 3 + 1}]
+    same = checkpoint(ranks=2, at_end=False)
+    assert loaded(same, 2).changes == []
+    assert same == checkpoint(ranks=2, at_end=False)
 
 
-def test_between_epochs_the_number_of_processes_may_change_and_is_noted() -> None:
-    record = loaded(checkpoint(ranks=2, at_end=True), 1)
+def test_between_epochs_a_whole_one_is_behind() -> None:
+    """18 turns of one process, 9 steps an epoch."""
+    saved = checkpoint(ranks=2, at_end=True)
+    record = loaded(saved, 1)
     assert record.changes == ["from step 7, processes: 2 -> 1"]
     assert record.resumed == 1
     assert record.seconds >= 5
+    assert saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"] == 18
+    assert saved["lr_schedulers"] == [{"last_epoch": 9 + 9}]
 
 
 def test_a_test_may_have_any_number_of_processes() -> None:

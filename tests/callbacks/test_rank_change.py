@@ -1,0 +1,84 @@
+"""A run that goes on with another number of processes teaches every example once an epoch, and its rate falls to 0 at the end."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from clinical_ie.callbacks.rank_change import share_out_anew
+from clinical_ie.errors import SettingError
+from tests.callbacks.rank_legs import train
+from tests.integration.processes import in_ranks
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The 'train_dataloader' does not have many workers",
+    "ignore:The number of training batches",
+    "ignore:Found .* module.s. in eval mode",
+    "ignore:You're resuming from a checkpoint that ended before the epoch ended",
+    "ignore:Checkpoint directory",
+    "ignore:The dirpath has changed",
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from clinical_ie.corpora import Demo
+    from clinical_ie.formats import jsonl
+
+    folder = tmp_path_factory.mktemp("corpus")
+    for split, count in (("train", 17), ("dev", 2), ("test", 2)):
+        jsonl.write(Demo().read(split)[:count], folder / f"{split}.jsonl")  # type: ignore[arg-type]
+    return str(folder)
+
+
+@pytest.mark.distributed
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+@pytest.mark.parametrize("where", ["in the middle", "at the end"])
+def test_every_example_once_an_epoch(where: str, before: int, after: int, corpus: str, tiny_bert: str, tmp_path: Path) -> None:
+    def leg(name: str, ranks: int, checkpoint: Path | None) -> list[dict[str, Any]]:
+        folder = tmp_path / name
+        folder.mkdir()
+        arguments = (str(folder), corpus, tiny_bert, ranks, None if checkpoint is None else str(checkpoint))
+        if ranks == 1:
+            train(*arguments)
+        else:
+            code, printed = in_ranks(train, *arguments, ranks=ranks)
+            assert code == 0, printed[-4000:]
+        return [row for rank in range(ranks) for row in json.loads((folder / f"taught{rank}.json").read_text(encoding="utf-8"))]
+
+    first = leg("first", before, None)
+    in_epoch = max(row["step"] for row in first if row["epoch"] == 0) + 1
+    total = max(row["step"] for row in first) + 1
+    assert (in_epoch > 3, total) == (True, 2 * in_epoch)
+    done = in_epoch if where == "at the end" else in_epoch // 2
+    second = leg("second", after, tmp_path / "first" / "steps" / f"step={done}.ckpt")
+
+    everything = {name for row in first for name in row["names"]}
+    for epoch in (0, 1):
+        taught = [row["names"] for row in first if row["epoch"] == epoch and row["step"] < done]
+        taught += [row["names"] for row in second if row["epoch"] == epoch]
+        assert Counter(name for names in taught for name in names) == Counter(everything), epoch
+
+    rates = {row["step"]: row["rate"] for row in second}
+    whole = {row["step"]: row["rate"] for row in first}
+    assert rates[done] == pytest.approx(whole[done]), "the rate goes on where it was"
+    falls = [rates[step] - rates[step + 1] for step in sorted(rates)[1:-1]]
+    assert falls == pytest.approx([rates[max(rates)]] * len(falls)), "in equal steps, of which one more ends at 0"
+
+
+def refused(**given: Any) -> str:
+    trainer: Any = SimpleNamespace(**{"world_size": 4, "limit_train_batches": 1.0, "max_steps": -1, **given})
+    with pytest.raises(SettingError) as stopped:
+        share_out_anew({"run": {"ranks": 2}}, {}, trainer)
+    return str(stopped.value)
+
+
+def test_what_cannot_go_on_exactly_is_refused_by_name() -> None:
+    assert "2 processes wrote the checkpoint, now there are 4, and trainer.limit_train_batches is 7" in refused(limit_train_batches=7)
+    assert "trainer.max_steps is 300" in refused(max_steps=300)
