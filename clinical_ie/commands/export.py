@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,8 @@ def write_whole(model: Any, folder: Path, dtype: str) -> None:
     import torch
     from peft import PeftModel
 
+    from clinical_ie.models.tied_weights import untie_adapted
+
     if model.quantized is not None:
         raise SettingError(
             f"the base of this run is held in {model.quantized}, which merging would round; export the adapter without --merge and"
@@ -150,7 +153,12 @@ def write_whole(model: Any, folder: Path, dtype: str) -> None:
     if isinstance(found, PeftModel):
         if model.backbone.num_virtual_tokens:
             raise SettingError("virtual tokens cannot be merged into weights; export the adapter without --merge")
-        found = found.merge_and_unload()
+        untied = untie_adapted(found)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*tie_word_embeddings.*")  # that merging needs what has been done
+            found = found.merge_and_unload()
+        if untied:
+            found.config.tie_word_embeddings = False
     found = found.to(getattr(torch, dtype))
     found.config.use_cache = True
     found.save_pretrained(str(folder))

@@ -7,7 +7,6 @@ between two steps of a pass, so that checkpoints, averages and losses never see 
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from clinical_ie.decoding.rank_synchronization import is_sharded
 from clinical_ie.decoding.varlen_attention import use_varlen_attention
 from clinical_ie.models.decoder import Decoder
+from clinical_ie.models.tied_weights import tied_weights
 
 
 class InferenceWeights:
@@ -69,11 +69,11 @@ class InferenceWeights:
         """The weights that differ from those that are trained; beside these there are copies of one layer in full precision only."""
         device_type = next(self._backbone.parameters()).device.type
         dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else torch.float32
-        uses = Counter(parameter for module in self._backbone.modules() for parameter in module.parameters(recurse=False))
+        tied = tied_weights(self._backbone)
         made: dict[nn.Parameter, Tensor] = {}
         with torch.no_grad(), torch.autocast(device_type, enabled=False):
             for layer in (module for module in self._backbone.modules() if isinstance(module, BaseTunerLayer)):
-                if own := _mergeable_weights(layer, uses):
+                if own := _mergeable_weights(layer, tied):
                     made |= self._merge(layer, own, dtype)
             if dtype != torch.float32:
                 left = (each for each in self._backbone.parameters() if each.dtype == torch.float32 and each not in made)
@@ -97,11 +97,11 @@ class InferenceWeights:
                 parameter.data = data
 
 
-def _mergeable_weights(layer: BaseTunerLayer, uses: Counter[nn.Parameter]) -> list[nn.Parameter]:
+def _mergeable_weights(layer: BaseTunerLayer, tied: set[nn.Parameter]) -> list[nn.Parameter]:
     """The weights that a layer adapts, where they are unsharded and in full precision, so that merging rounds nothing away; or none."""
     if layer.merged or layer.disable_adapters:
         return []
     own: list[nn.Parameter] = list(layer.get_base_layer().parameters())
     # tied weights serve another layer that is not adapted; of sharded ones only a part is here
-    mergeable = all(type(each) is nn.Parameter and each.dtype == torch.float32 and uses[each] == 1 and each.numel() for each in own)
+    mergeable = all(type(each) is nn.Parameter and each.dtype == torch.float32 and each not in tied and each.numel() for each in own)
     return own if mergeable else []

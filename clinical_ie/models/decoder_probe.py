@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 
 import torch
 from peft import PeftModel, PromptLearningConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, PreTrainedConfig, PreTrainedModel
 
@@ -240,7 +241,8 @@ def _reached(output: Tensor) -> set[int]:
 
 def _tokens(model: PreTrainedModel) -> tuple[Tensor, Tensor]:
     """Ids of a prefix, ``(1, L)``, and of two examples behind it, ``(2, L)``: all different and none padding."""
-    words = cast("nn.Embedding", model.get_input_embeddings())
+    words: Any = model.get_input_embeddings()
+    words = words.get_base_layer() if isinstance(words, BaseTunerLayer) else words  # embeddings can be adapted too
     count = int(words.num_embeddings)
     taken = [place * count // (_PREFIX + 2 * _REST + 2) for place in range(1, _PREFIX + 2 * _REST + 2)]
     ids = torch.tensor([place for place in taken if place != words.padding_idx][: _PREFIX + 2 * _REST], device=words.weight.device)
