@@ -21,6 +21,8 @@ NAME = "splits.json"
 
 Splits = dict[str, dict[str, list[str]]]
 """Corpus -> role -> ids of its documents, sorted."""
+LEARNED_BEFORE = "learned before"
+"""The role of documents that the weights which a run began with had learned from, and which are neither tested nor validated on."""
 
 
 class SplitRecord(pl.Callback):
@@ -30,17 +32,19 @@ class SplitRecord(pl.Callback):
 
     Args:
         run_dir: The run's folder.
+        begun_with: The folder of the run whose weights a new run begins with; what that one learned from is never scored either.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, begun_with: Path | None = None) -> None:
         self.path = run_dir / NAME
+        self._begun_with = begun_with / NAME if begun_with is not None else None
         self._splits: Splits = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Compare the corpora with what the run has recorded.
 
         Raises:
-            SettingError: A training document of the run is now one of another split.
+            SettingError: A training document of the run, or of one whose weights it began with, is now one of another split.
             FileFormatError: The record is damaged.
         """
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
@@ -51,6 +55,10 @@ class SplitRecord(pl.Callback):
                 _show_sources(data.corpora[name], data.split)
                 for held in ("dev", "test"):
                     self._refuse_trained(name, held, splits[held], recorded)
+            for name, ids in self._learned_before(recorded).items():
+                self._splits.setdefault(name, {})[LEARNED_BEFORE] = sorted(ids)
+                for held in ("dev", "test"):
+                    self._refuse_trained(name, held, self._splits[name].get(held, []), self._splits)
         elif stage in ("test", "validate"):
             part: Literal["dev", "test"] = "test" if stage == "test" else "dev"
             for name, corpus in data.corpora_of(part).items():
@@ -64,8 +72,25 @@ class SplitRecord(pl.Callback):
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             write_text(self.path, json.dumps(self._splits, indent=1, ensure_ascii=True) + "\n")
 
+    def _learned_before(self, recorded: Splits | None) -> dict[str, set[str]]:
+        """Corpus -> what the weights that the run began with had learned from, by the record of their run or, going on, by our own."""
+        found = {name: set(splits[LEARNED_BEFORE]) for name, splits in (recorded or {}).items() if LEARNED_BEFORE in splits}
+        if self._begun_with is not None and not self._begun_with.exists():
+            _warn(f"there is no {self._begun_with}: documents that these weights learned from may be among those that are scored now")
+        elif self._begun_with is not None:
+            for name, splits in read_splits(self._begun_with).items():
+                own = set(splits.get("train", ())) - set(splits.get("dev", ())) - set(splits.get("test", ()))
+                found[name] = found.get(name, set()) | own | set(splits.get(LEARNED_BEFORE, ()))
+        return {name: ids for name, ids in found.items() if ids}
+
     def _refuse_trained(self, corpus: str, part: str, ids: list[str], recorded: Splits | None) -> None:
         known = (recorded or {}).get(corpus, {})
+        if before := set(ids) & set(known.get(LEARNED_BEFORE, ())):
+            source = f" ({self._begun_with})" if self._begun_with is not None else ""
+            raise SettingError(
+                f"{corpus}: the weights that this run begins with{source} have learned from {len(before)} of {len(ids)} {part} documents;"
+                " give the split settings and folders of that run"
+            )
         trained = set(ids) & set(known.get("train", ())) - set(known.get(part, ()))
         if trained:
             raise SettingError(
@@ -78,6 +103,11 @@ class SplitRecord(pl.Callback):
 def _show_sources(corpus: Corpus, split: HashSplit) -> None:
     sources = ", ".join(f"{part} from {source}" for part, source in split.sources(corpus).items())
     _LOG.info(f"{corpus.name}: {sources}")
+
+
+@rank_zero_only
+def _warn(message: str) -> None:
+    _LOG.warning(message)
 
 
 @rank_zero_only

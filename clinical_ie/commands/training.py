@@ -202,7 +202,8 @@ class TrainingCLI(LightningCLI):
         callbacks = list(given.get("callbacks") or [])
         self.throughput = Throughput()
         self.record = RunRecord(self.settings, versions(), self.changes, self._accept, identity(self.settings))
-        splits = SplitRecord((self.directory if self.subcommand == "fit" else self.source).path)
+        begun_with = None if self.initial is None else self.initial.path.absolute().parents[1]
+        splits = SplitRecord((self.directory if self.subcommand == "fit" else self.source).path, begun_with)
         callbacks += [self.throughput, RandomState(), self.record, splits]
         if kwargs["logger"]:
             callbacks.append(LearningRateMonitor(logging_interval="step"))

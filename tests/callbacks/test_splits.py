@@ -37,8 +37,8 @@ def trainer(*corpora: Any, rank: int = 0, split: HashSplit | None = None) -> Any
     return SimpleNamespace(datamodule=data, is_global_zero=rank == 0, fast_dev_run=False)
 
 
-def fit(run: Path, *corpora: Any, rank: int = 0, split: HashSplit | None = None) -> None:
-    callback = SplitRecord(run)
+def fit(run: Path, *corpora: Any, rank: int = 0, split: HashSplit | None = None, begun_with: Path | None = None) -> None:
+    callback = SplitRecord(run, begun_with)
     callback.setup(trainer(*corpora, split=split), None, "fit")  # type: ignore[arg-type]
     callback.on_train_start(trainer(*corpora, rank=rank), None)  # type: ignore[arg-type]
 
@@ -80,6 +80,30 @@ def test_training_documents_are_never_scored(tmp_path: Path, change: dict[str, A
     before = read_splits(tmp_path / "run" / NAME)
     scored(tmp_path / "run", ward, stage="predict", split=other)
     assert read_splits(tmp_path / "run" / NAME) == before
+
+
+def test_what_the_first_weights_learned_from_is_never_scored_either(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A chain of runs: each begins with the weights of the one before it."""
+    notes(tmp_path / "notes", *(f"n{number:02d}" for number in range(40)))
+    ward, held_out, other = corpus(tmp_path / "notes"), HashSplit(held_out="ward", shots=4), HashSplit(seed=4)
+    fit(tmp_path / "first", ward)
+    fit(tmp_path / "second", Demo(), begun_with=tmp_path / "first")
+    fit(tmp_path / "third", ward, split=held_out, begun_with=tmp_path / "second")
+    learned = read_splits(tmp_path / "first" / NAME)["ward"]["train"]
+    for run in ("second", "third"):
+        assert read_splits(tmp_path / run / NAME)["ward"]["learned before"] == learned
+    assert set(read_splits(tmp_path / "third" / NAME)["demo"]) == {"learned before"}
+    for run in ("first", "second", "third"):
+        with pytest.raises(
+            SettingError, match=r"ward: the weights that this run begins with \(.*\) have learned from \d+ of \d+ dev documents"
+        ):
+            fit(tmp_path / "fourth", ward, split=other, begun_with=tmp_path / run)
+    with pytest.raises(SettingError, match="ward: the weights that this run begins with have learned from"):
+        scored(tmp_path / "third", ward, split=other)
+    fit(tmp_path / "third", ward, split=held_out)
+    assert read_splits(tmp_path / "third" / NAME)["ward"]["learned before"] == learned, "a run that goes on names no weights to begin with"
+    fit(tmp_path / "fifth", ward, split=other, begun_with=tmp_path / "nowhere")
+    assert "documents that these weights learned from may be among those that are scored now" in caplog.text
 
 
 def test_a_corpus_that_repeats_a_document_in_two_splits_is_not_refused(tmp_path: Path) -> None:
