@@ -17,26 +17,37 @@ from clinical_ie.corpora import Demo
 from clinical_ie.strategies.checkpoint import Checkpoint
 from tests.modules.tiny_training import DOSES, DRUGS, write_notes
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 Arguments = Callable[..., list[str]]
+
+
+def corpus(folder: Path, name: str, verb: str, types: tuple[str, str]) -> str:
+    """A configuration of a corpus of doses and drugs, whatever these are called there."""
+    write_notes(
+        folder / name, 30, 3, lambda rank, place: (verb, DOSES[(rank + place) % 3], DRUGS[rank % 4]),
+        lambda said: ([(kind, at) for phrase in said for kind, at in zip(types, (phrase.dose_at, phrase.drug_at), strict=True)], []),
+    )  # fmt: skip
+    given = {"root": str(folder / name), "corpus_name": name, "schema": {"entities": list(types)}}
+    settings = {"data": {"corpora+": [{"class_path": "clinical_ie.corpora.BratFolder", "init_args": given}]}}
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return str(folder / f"{name}.yaml")
 
 
 @pytest.fixture(scope="module")
 def ward(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A configuration of a second corpus, of drugs and doses."""
-    folder = tmp_path_factory.mktemp("ward")
-    write_notes(
-        folder / "notes", 30, 3, lambda rank, place: ("Started", DOSES[(rank + place) % 3], DRUGS[rank % 4]),
-        lambda said: ([(kind, at) for phrase in said for kind, at in (("Dose", phrase.dose_at), ("Drug", phrase.drug_at))], []),
-    )  # fmt: skip
-    corpus = {"root": str(folder / "notes"), "corpus_name": "ward", "schema": {"entities": ["Dose", "Drug"]}}
-    settings = {"data": {"corpora+": [{"class_path": "clinical_ie.corpora.BratFolder", "init_args": corpus}]}}
-    (folder / "ward.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return str(folder / "ward.yaml")
+    return corpus(tmp_path_factory.mktemp("ward"), "ward", "Started", ("Dose", "Drug"))
 
 
 def run_of(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))["run"]
     return found
+
+
+def logged(folder: Path, name: str) -> list[float]:
+    """All values of the scalars whose names begin so."""
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return [event.value for scalar in events.Tags()["scalars"] if scalar.startswith(name) for event in events.Scalars(scalar)]
 
 
 def test_a_corpus_is_added(arguments: Arguments, trained_run: Path, ward: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -53,10 +64,7 @@ def test_a_corpus_is_added(arguments: Arguments, trained_run: Path, ward: str, t
     last = Checkpoint(run / "checkpoints" / "last.ckpt")
     assert (run_of(run)["epochs"], run_of(run)["resumed"], last.meta["run"]["resumed"]) == (1, 0, 0)
     assert last.step == run_of(run)["steps"] < best.step, "counted from 0"
-    events = EventAccumulator(str(run / "tensorboard"))
-    events.Reload()
-    rates = [event.value for name in events.Tags()["scalars"] if name.startswith("lr-") for event in events.Scalars(name)]
-    assert max(rates) > 1e-3
+    assert max(logged(run, "lr-")) > 1e-3
     scores = json.loads((run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]
     assert set(scores) == {"demo", "ward"}
     # one of its corpora alone, and in another folder: what was scored is written down
@@ -108,3 +116,32 @@ def test_the_weights_are_the_others(arguments: Arguments, trained_run: Path, tmp
     one, two = (Checkpoint(folder / "checkpoints" / "last.ckpt").weights() for folder in (trained_run, tmp_path / "run"))
     assert one.keys() == two.keys()
     assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["entity_tagging", "entity_reading", "entity_instruction"])
+def test_few_notes_behind_many_tasks(task: str, ward: str, tiny_bert: str, tiny_llama: str, tmp_path: Path) -> None:
+    """From two corpora onto a third with types of its own: it learns at the rate that is set, and is ahead of a run from nothing."""
+    clinic = corpus(tmp_path, "clinic", "Began", ("Dose", "Drug"))
+    new = corpus(tmp_path, "new", "Given", ("Frequency", "Medication"))
+    generates = task == "entity_instruction"
+    names = ("base", f"task/{task}", *(["peft/lora"] if generates else []), "strategy/single")
+    chain = [part for name in names for part in ("-c", str(CONFIGS / f"{name}.yaml"))]
+    chain += [f"--model.init_args.backbone={tiny_llama if generates else tiny_bert}", "--model.init_args.learning_rate=5e-3"]
+    chain += ["--trainer.precision=32-true", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--data.batch_budget=1024"]
+    chain += ["--trainer.log_every_n_steps=1", "--test_after_fit=false", "--data.task.init_args.window=512"]
+    if generates:
+        chain += ["--model.init_args.max_new_tokens_ratio=0", "--model.init_args.max_new_tokens_base=8", "--data.dev_documents=1"]
+    many, few, fresh = (tmp_path / name for name in ("many", "few", "fresh"))
+    assert main(["fit", *chain, "-c", ward, "-c", clinic, f"--run_dir={many}", "--trainer.max_epochs=4"]) == 0
+    shots = ["fit", *chain, "-c", new, "--trainer.max_epochs=1"]
+    assert main([*shots, f"--run_dir={few}", f"--init_from={many}"]) == 0
+    assert main([*shots, f"--run_dir={fresh}"]) == 0
+    assert max(logged(few, "lr-")) == pytest.approx(max(logged(fresh, "lr-")))
+    assert max(logged(few, "lr-")) > 1e-4
+    begun = run_of(few)["init_from"]
+    assert begun["fresh"] == (["head of new/entities"] if task == "entity_tagging" else [])
+    losses = {folder.name: logged(folder, "train/loss") for folder in (few, fresh)}
+    assert losses["few"][-1] < losses["fresh"][-1], losses
+    one, two = (Checkpoint(folder / "checkpoints" / "last.ckpt").weights() for folder in (many, few))
+    assert any(not torch.equal(value, two[name]) for name, value in one.items() if name in two), "it has learned"
