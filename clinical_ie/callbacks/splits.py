@@ -18,6 +18,7 @@ from clinical_ie.files import read_text, write_text
 
 _LOG = logging.getLogger(__name__)
 NAME = "splits.json"
+_HELD: tuple[Literal["dev"], Literal["test"]] = ("dev", "test")
 
 Splits = dict[str, dict[str, list[str]]]
 """Corpus -> role -> ids of its documents, sorted."""
@@ -53,11 +54,16 @@ class SplitRecord(pl.Callback):
             self._splits = {name: {str(role): ids for role, ids in data.reader.ids(name).items()} for name in data.corpora}
             for name, splits in self._splits.items():
                 _show_sources(data.corpora[name], data.split)
-                for held in ("dev", "test"):
+                for held in _HELD:
                     self._refuse_trained(name, held, splits[held], recorded)
+                    for other, count in data.reader.shared_texts(name, held).items():
+                        _warn(
+                            f"{name}: {count} of {len(splits[held])} {held} documents have the text of a training document of {other};"
+                            " their scores say little of new notes"
+                        )
             for name, ids in self._learned_before(recorded).items():
                 self._splits.setdefault(name, {})[LEARNED_BEFORE] = sorted(ids)
-                for held in ("dev", "test"):
+                for held in _HELD:
                     self._refuse_trained(name, held, self._splits[name].get(held, []), self._splits)
         elif stage in ("test", "validate"):
             part: Literal["dev", "test"] = "test" if stage == "test" else "dev"

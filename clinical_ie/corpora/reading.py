@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.hash_split import ROLES, HashSplit, Role
 from clinical_ie.corpora.splits import SPLITS, Split
@@ -26,6 +28,7 @@ class CorpusReader:
         self.split = HashSplit() if split is None else split
         self._findings = Findings() if findings is None else findings
         self._ids: dict[Split, dict[Role, list[str]]] = {}
+        self._texts: dict[Split, dict[Role, list[bytes]]] = {}
         self._waiting: dict[tuple[Split, Role], list[Document]] = {}
 
     def read(self, role: Split) -> list[Document]:
@@ -50,6 +53,11 @@ class CorpusReader:
         found = {role: sorted(name for part in self._ids.values() for name in part[role]) for role in ROLES}
         return {role: names for role, names in found.items() if names or role != "held-out"}
 
+    def texts(self, role: Role) -> list[bytes]:
+        """Digests of the texts of a role's documents: what is equal here is the same note under whatever name."""
+        self.ids()
+        return [digest for part in self._texts.values() for digest in part[role]]
+
     def _taken(self, part: Split, role: Split) -> list[Document]:
         if (part, role) not in self._waiting:
             self._load(part)
@@ -60,4 +68,9 @@ class CorpusReader:
             self.corpus.remark(self._findings)
         roles = self.split.roles(self.corpus, part, self.corpus.load_part(part, self._findings), self._findings)
         self._ids[part] = {role: [document.id for document in documents] for role, documents in roles.items()}
+        self._texts[part] = {role: [_digest(document.text) for document in documents] for role, documents in roles.items()}
         self._waiting |= {(part, role): documents for role, documents in roles.items() if role != "held-out"}
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]

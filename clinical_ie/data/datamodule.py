@@ -95,7 +95,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.coverage: dict[Part, dict[str, Coverage]] = {}
         self.findings = Findings(strict=not lenient)
         self.split = HashSplit() if split is None else split
-        self.reader = DocumentReader(corpora, self.split, task, self.findings, texts=texts, mentions=mentions)
+        self.reader = DocumentReader(self.corpora.values(), self.split, task, self.findings, texts=texts, mentions=mentions)
         self._encoder: Subwords | None = None
         self._reported: Counter[str] = Counter()
         self._sampler: PlanSampler | None = None

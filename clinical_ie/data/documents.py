@@ -58,6 +58,13 @@ class DocumentReader:
         """What each document of a corpus is for: role -> ids, sorted."""
         return self._readers[corpus].ids()
 
+    def shared_texts(self, corpus: str, part: Literal["dev", "test"]) -> dict[str, int]:
+        """Other corpora -> how many documents of a part of this one have the text of one of their training documents."""
+        own = self._readers[corpus].texts(part)
+        trained = {name: set(reader.texts("train")) for name, reader in self._readers.items() if name != corpus}
+        found = {name: sum(text in texts for text in own) for name, texts in trained.items()}
+        return {name: count for name, count in found.items() if count}
+
     def _of_part(self, corpus: Corpus, part: Part, most: int | None) -> list[Document]:
         reader = self._readers[corpus.name]
         if part != "predict":
