@@ -298,7 +298,11 @@ class TrainingCLI(LightningCLI):
         """The best adapter of a generator as PEFT reads it, beside its checkpoint; none where the base was trained too."""
         model = self.model
         if self.trainer.is_global_zero and isinstance(model, InstructionGenerator) and model.peft is not None and model.backbone.freeze:
-            model.load_state_dict(Checkpoint(self.directory.best()).weights(), strict=False)  # a checkpoint holds what was trained
+            best = Checkpoint(self.directory.best())
+            if not best.is_consolidated:  # and so are the weights of this model, which no adapter can be written from
+                print(f"Adapter:         `clinical-ie export {self.directory.path}` writes it from the shards of {best.path.name}")
+                return
+            model.load_state_dict(best.weights(), strict=False)  # a checkpoint holds what was trained
             with writing_folder(self.directory.checkpoints / "adapter") as folder:
                 write_adapter(model, folder)
 

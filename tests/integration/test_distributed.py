@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from tests.integration.processes import command, results, scored_by_ranks
@@ -21,10 +22,20 @@ def test_two_ranks_score_what_one_scores(finished_run: Path, tmp_path: Path) -> 
 @pytest.mark.distributed
 @pytest.mark.timeout(240)
 def test_two_ranks_train(finished_run: Path, tmp_path: Path) -> None:
+    """With averaged weights: what two ranks scored by their average, one process scores by the checkpoint."""
     run = tmp_path / "run"
-    command("fit", "-c", str(finished_run / "config.yaml"), f"--run_dir={run}", "--trainer.max_epochs=2", ranks=2)
+    averaging = ("--trainer.callbacks+=clinical_ie.callbacks.averaging.MovingAverage", "--trainer.callbacks.init_args.decay=0.5")
+    command("fit", "-c", str(finished_run / "config.yaml"), f"--run_dir={run}", "--trainer.max_epochs=2", *averaging, ranks=2)
     assert results(run)["run"]["devices"] == 2
     assert results(run)["splits"]["test"]["demo"]["documents"] == 6
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    average, raw = (best[key]["heads.heads.demo/concepts.linear.weight"] for key in ("state_dict", "current_model_state"))
+    assert not torch.equal(average, raw)
+    command("validate", "-c", str(run / "config.yaml"))
+    (monitored,) = (state["best_model_score"] for name, state in best["callbacks"].items() if name.startswith("Checkpoints"))
+    found = results(run)["splits"]["dev"]["demo"]["entities"]["strict"]["micro"]["f1"]
+    assert found == pytest.approx(float(monitored), abs=1e-6)
+    assert results(run)["run"]["checkpoints"]["dev"] == results(run)["run"]["checkpoints"]["test"]
 
 
 @pytest.mark.distributed
