@@ -37,3 +37,29 @@ def deepspeed(file: Path, folder: Path) -> Path:
 
 
 LAYOUTS = {"distributed": distributed, "deepspeed": deepspeed}
+
+
+def _save_rank(rank: int, ranks: int, file: Path, folder: Path) -> None:
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder.with_suffix('.meeting')}", rank=rank, world_size=ranks)
+    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (ranks,))
+    weights = torch.load(file, weights_only=True)["state_dict"]
+    spread = {name: distribute_tensor(value, mesh, [Shard(0)]) if value.dim() else value for name, value in weights.items()}
+    sharded.save({"state_dict": spread}, checkpoint_id=folder)
+    torch.distributed.destroy_process_group()
+
+
+def distributed_by_ranks(file: Path, folder: Path, ranks: int = 2) -> Path:
+    """The same, each weight spread over ranks that write their shards, as FSDP2's."""
+    folder.mkdir(parents=True)
+    context = torch.multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_save_rank, args=(rank, ranks, file, folder)) for rank in range(ranks)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(100)
+        assert process.exitcode == 0
+    checkpoint: dict[str, Any] = torch.load(file, weights_only=True)
+    torch.save({name: value for name, value in checkpoint.items() if name not in ("state_dict", "optimizer_states")}, folder / "meta.pt")
+    return folder

@@ -15,7 +15,7 @@ from clinical_ie.errors import SettingError
 from clinical_ie.modules import EncoderTagger
 from clinical_ie.schema import Schema
 from clinical_ie.strategies.checkpoint import Checkpoint
-from tests.integration.shards import LAYOUTS, distributed
+from tests.integration.shards import LAYOUTS, distributed, distributed_by_ranks
 
 Arguments = Callable[..., list[str]]
 
@@ -85,6 +85,17 @@ def test_what_cannot_be_read_here_says_what_to_do(trained_run: Path, tmp_path: P
     folder = LAYOUTS["deepspeed"](trained_run / "checkpoints" / "best.ckpt", tmp_path / "best.ckpt")
     assert main(["test", "-c", str(trained_run / "config.yaml"), f"--ckpt_path={folder}", f"--run_dir={tmp_path / 'out'}"]) == 2
     assert "consolidate it into one file" in capsys.readouterr().err
+
+
+@pytest.mark.distributed
+@pytest.mark.timeout(240)
+def test_weights_that_two_ranks_hold_halves_of_are_put_together(trained_run: Path, tmp_path: Path) -> None:
+    file = Checkpoint(trained_run / "checkpoints" / "best.ckpt")
+    folder = Checkpoint(distributed_by_ranks(file.path, tmp_path / "best.ckpt"))
+    assert {path.name for path in folder.path.iterdir()} == {".metadata", "meta.pt", "__0_0.distcp", "__1_0.distcp"}
+    one, two = file.weights(), folder.weights()
+    assert one.keys() == two.keys()
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
 @pytest.mark.parametrize("lost", [".metadata", "meta.pt", "__0_0.distcp"])
