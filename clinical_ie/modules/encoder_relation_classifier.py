@@ -87,6 +87,10 @@ class EncoderRelationClassifier(EncoderModule):
             heads[_key(corpus)] = PairHead(hidden, labels.names, legal, self.pooling, self.width, self.dropout)
         return nn.ModuleDict(heads)
 
+    def head_settings(self) -> dict[str, str]:
+        """What the same scores are read as."""
+        return {"decision": self.decision}
+
     def corpus_weights(self, schemas: dict[str, Schema]) -> CorpusWeights:
         """A head for each corpus, with its labels in their order, and the markers of its types."""
         heads = {f"heads.{_key(corpus)}.": Head(corpus, corpus, tuple(LinkLabels(schema).names)) for corpus, schema in schemas.items()}

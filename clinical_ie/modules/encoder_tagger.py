@@ -42,6 +42,10 @@ class EncoderTagger(EncoderModule):
         labels = {corpus: {layer: bio.labels(types) for layer, types in schema.layers.items()} for corpus, schema in self.schemas.items()}
         return TaggingHeads(hidden, labels, bio.legal, self.decoder, self.dropout)
 
+    def head_settings(self) -> dict[str, str]:
+        """Transitions between tags are learned, or left at 0."""
+        return {"decoder": self.decoder}
+
     def corpus_weights(self, schemas: dict[str, Schema]) -> CorpusWeights:
         """A head for each layer of each corpus, with its types in their order."""
         return CorpusWeights(

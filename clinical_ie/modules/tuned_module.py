@@ -107,14 +107,19 @@ class TunedModule(pl.LightningModule):
         """Outputs of a pass over data that no step has returned; to be asked for on all ranks at the pass's end."""
         return {}
 
+    def head_settings(self) -> dict[str, str]:
+        """What heads compute with beside their weights, where shapes do not tell; by default nothing."""
+        return {}
+
     def _tuning_settings(self) -> dict[str, str]:
-        """What adapters compute with beside their weights, and whether the base is trained."""
+        """What adapters and heads compute with beside their weights, and whether the base is trained."""
         values = {} if self.peft is None else asdict(self.peft)
         kept = {name: value for name, value in values.items() if name not in _IRRELEVANT_PEFT_SETTINGS and "dropout" not in name}
         bits = {} if self.quantized is None else {"quantized": self.quantized}
         return {
             "freeze": str(self.backbone.freeze),
             **bits,
+            **self.head_settings(),
             **{name: str(sorted(v) if isinstance(v, set) else v) for name, v in kept.items()},
         }
 

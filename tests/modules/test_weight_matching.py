@@ -136,9 +136,22 @@ def test_a_reader_takes_all(tiny_bert: str, tmp_path: Path) -> None:
     assert (taken.taken, taken.fresh, taken.left) == (["all that serves any corpus"], [], [])
 
 
-def test_another_way_of_tuning_is_refused(tiny_bert: str, tmp_path: Path) -> None:
-    torch.save(checkpoint_of(made(EncoderTagger, tiny_bert, BOTH)) | {"run": {}}, tmp_path / "saved.ckpt")
-    model = EncoderTagger(tiny_bert, BOTH, freeze=True)
+@pytest.mark.parametrize(
+    ("kind", "other", "said"),
+    [
+        (EncoderTagger, {"freeze": True}, "freeze was False, now it is True"),
+        (EncoderTagger, {"decoder": "softmax"}, "decoder was crf, now it is softmax"),
+        (EncoderRelationClassifier, {"decision": "binary"}, "decision was multi_class, now it is binary"),
+    ],
+)
+def test_another_way_of_training_is_refused(
+    kind: type[TunedModule], other: dict[str, Any], said: str, tiny_bert: str, tmp_path: Path
+) -> None:
+    """Shapes do not tell."""
+    torch.save(checkpoint_of(made(kind, tiny_bert, BOTH)) | {"run": {}}, tmp_path / "saved.ckpt")
+    saved, model = Checkpoint(tmp_path / "saved.ckpt"), kind(tiny_bert, BOTH, **other)
     model.configure_model()
-    with pytest.raises(SettingError, match="freeze was False, now it is True; use the run's own"):
-        model.take_weights(Checkpoint(tmp_path / "saved.ckpt"))
+    with pytest.raises(SettingError, match=f"{said}; use the run's own"):
+        model.take_weights(saved)
+    with pytest.raises(SettingError, match=said):
+        model.on_load_checkpoint(saved.whole())
