@@ -168,10 +168,12 @@ class EncoderProbe:
         return there
 
     def _is_true(self, of: Callable[[Encoder], bool]) -> bool:
-        encoder = self._encoder(Tuning()).eval()
         try:
+            encoder = self._encoder(Tuning()).eval()
             with torch.no_grad():
                 return of(encoder)
+        except ClinicalIEError:
+            raise
         except Exception:  # an architecture that cannot take such positions or masks at all
             return False
 
