@@ -31,25 +31,28 @@ class AttentionMasks:
         }
         """Kind of layer -> the largest distance at which tokens see each other; None for any. Empty where all layers are of one kind."""
 
-    def __call__(self, visible: Tensor, positions: Tensor | None, last: int | None = None) -> Tensor | dict[str, Tensor]:
+    def __call__(
+        self, visible: Tensor, positions: Tensor | None, dtype: torch.dtype, last: int | None = None
+    ) -> Tensor | dict[str, Tensor]:
         """Masks for a pass.
 
         Args:
             visible: True or 1 where a place is attended to, by all or by each.
             positions: Of all places; None where they are those of the columns.
+            dtype: Of the backbone's weights, and so of what is added to attention scores.
             last: How many of the places attend, from the right; all when None.
 
         Shape:
             - visible: ``(B, L)`` or ``(B, Q, L)``; positions: ``(B, L)``; result: as `visible`, or ``(B, 1, 1 or Q, L)`` for each kind.
         """
         if not self.windows or (positions is None and visible.dim() == 2):
-            return _additive(visible)
+            return _additive(visible, dtype)
         if positions is None:
             positions = torch.arange(visible.shape[-1], device=visible.device).unsqueeze(0)
         attended = visible.bool() if visible.dim() == 3 else visible.bool().unsqueeze(1)
         own = positions if last is None else positions[:, -last:]
         distance = (own.int().unsqueeze(2) - positions.int().unsqueeze(1)).abs()  # half of what 64 bits would take of a long row
-        return {kind: _additive(attended if most is None else attended & (distance <= most)) for kind, most in self.windows.items()}
+        return {kind: _additive(attended if most is None else attended & (distance <= most), dtype) for kind, most in self.windows.items()}
 
 
 def unattended_mask(attention_mask: Tensor, unattended: Tensor) -> Tensor:
@@ -62,9 +65,9 @@ def unattended_mask(attention_mask: Tensor, unattended: Tensor) -> Tensor:
     return attended | torch.eye(unattended.shape[1], dtype=torch.bool, device=unattended.device)
 
 
-def _additive(visible: Tensor) -> Tensor:
+def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
     """A mask as every architecture takes it: 2-D for whole rows, additive (4-D) where tokens attend to different keys."""
     if visible.dim() == 2:
         return visible
-    scores = torch.zeros(visible.shape, device=visible.device)
-    return scores.masked_fill(~visible, torch.finfo(scores.dtype).min).unsqueeze(1)
+    scores = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return scores.masked_fill(~visible, torch.finfo(dtype).min).unsqueeze(1)

@@ -130,7 +130,7 @@ class Encoder(nn.Module):
         visible = attention_mask if unattended is None else unattended_mask(attention_mask, unattended)
         prompt = self.model.active_peft_config if isinstance(self.model, PeftModel) else None
         if not isinstance(prompt, PromptLearningConfig):
-            mask = self._masks(visible, position_ids)
+            mask = self._masks(visible, position_ids, self.base.dtype)
             if self.markers is None and added_embeddings is None:
                 return cast("Tensor", self.model(input_ids=input_ids, **self._beside(mask, position_ids))[0])
             embeds = self._embeds(input_ids, added_embeddings)
@@ -165,14 +165,18 @@ class Encoder(nn.Module):
         if prompt.peft_type == "PREFIX_TUNING":
             return cast(
                 "Tensor",
-                self.base(inputs_embeds=embeds, past_key_values=found, **self._beside(self._masks(mask, positions, width), position_ids))[
-                    0
-                ],
+                self.base(
+                    inputs_embeds=embeds,
+                    past_key_values=found,
+                    **self._beside(self._masks(mask, positions, self.base.dtype, width), position_ids),
+                )[0],
             )
         if mask.dim() == 3:
             mask = torch.cat([mask[:, :1].expand(rows, count, -1), mask], 1)
         both = torch.cat([found.to(embeds.dtype), embeds], 1)
-        return cast("Tensor", self.base(inputs_embeds=both, **self._beside(self._masks(mask, positions), positions))[0])[:, count:]
+        return cast("Tensor", self.base(inputs_embeds=both, **self._beside(self._masks(mask, positions, self.base.dtype), positions))[0])[
+            :, count:
+        ]
 
     def _beside(self, mask: Tensor | dict[str, Tensor], positions: Tensor | None) -> dict[str, Any]:
         """What goes beside the words: without the positions where an architecture counts columns alone, which tasks ask for beforehand."""

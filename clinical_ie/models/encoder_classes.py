@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForTextEncoding, PreTrainedConfig, PreTrainedModel
 
 from clinical_ie.errors import SettingError
+from clinical_ie.models.megatron_attention import use_fused_attention
 
 WORDS, POSITIONS, WINDOW = 64, 32, 2
 """Of a small copy: its vocabulary, the length of its table of positions, and the one-sided width of its sliding windows."""
@@ -84,6 +85,7 @@ def _random(kind: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrained
         torch.manual_seed(0)
         made: Any = kind(config, **loading_options(kind))
         model: PreTrainedModel = made.float()
+        use_fused_attention(model)
         for module in model.modules():
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.5)

@@ -89,12 +89,12 @@ class EncoderProbe:
         if training and tuning.dropout is not None:
             self._check_dropout(tuning.dropout)
 
-    def computes_in(self, precision: str) -> bool:
-        """Whether the encoder can be trained in a precision; any but bfloat16 is taken for granted."""
+    def computes_in(self, precision: str, *, positions: bool = False, directed: bool = False) -> bool:
+        """Whether the encoder can be trained in a precision on inputs as in `check`; any but bfloat16 is taken for granted."""
         if precision not in HALF:
             return True
         try:
-            self._pass(self._encoder(self.tuning), False, False, precision)
+            self._pass(self._encoder(self.tuning), positions, directed, precision)
         except ClinicalIEError:
             raise
         except Exception:  # whatever the architecture does with numbers of this kind

@@ -37,12 +37,13 @@ class EncoderModule(TunedModule):
         for need, remedy in task.needs.items():
             if not abilities[need]():
                 raise SettingError(f"{kind} has not what {type(task).__name__} needs ({need}); {remedy}")
-        probe.check(training=training, positions=SHARED_POSITIONS in task.needs, directed=DIRECTED_ATTENTION in task.needs)
+        inputs = {"positions": SHARED_POSITIONS in task.needs, "directed": DIRECTED_ATTENTION in task.needs}
+        probe.check(training=training, **inputs)
         if training and self.layer_decay != 1 and not tells_layers_apart(small_copy(probe.config)):
             raise SettingError(
                 f"model.init_args.layer_decay is {self.layer_decay}, but {kind} has no layers with weights of their own; leave it out"
             )
-        if not probe.computes_in(precision):
+        if not probe.computes_in(precision, **inputs):
             raise SettingError(f"{self.backbone_name} cannot be trained in {precision}; give --trainer.precision=32-true")
         self._checked = type(task), tuple(task.needs)
 

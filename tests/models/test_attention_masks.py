@@ -115,14 +115,15 @@ def test_a_marker_sees_as_far_as_the_window(distance: int, tmp_path: Path) -> No
 def test_layers_of_one_kind_have_one_mask() -> None:
     _, mask = text()
     config = ModernBertConfig(**SIZES | {"layer_types": ["full_attention"] * 4})
-    assert AttentionMasks(config)(mask, torch.arange(WORDS).expand(2, -1)) is mask
+    assert AttentionMasks(config)(mask, torch.arange(WORDS).expand(2, -1), torch.float32) is mask
 
 
 def test_masks_by_hand() -> None:
     """Three words and a marker on the first, which nobody attends to; a window of one."""
     masks = AttentionMasks(ModernBertConfig(**SIZES | {"local_attention": 2}))
     visible = unattended_mask(torch.ones(1, 4, dtype=torch.long), torch.tensor([[False, False, False, True]]))
-    found = masks(visible, torch.tensor([[0, 1, 2, 0]]))
+    found = masks(visible, torch.tensor([[0, 1, 2, 0]]), torch.bfloat16)
     assert isinstance(found, dict)
+    assert {of.dtype for of in found.values()} == {torch.bfloat16}
     assert (found["full_attention"] == 0).int().tolist() == [[[[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1]]]]
     assert (found["sliding_attention"] == 0).int().tolist() == [[[[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 0], [1, 1, 0, 1]]]]
