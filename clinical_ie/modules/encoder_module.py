@@ -31,15 +31,16 @@ class EncoderModule(TunedModule):
         if self.quantized is not None:
             raise SettingError("weights in few bits are for decoders; an encoder is small beside what trains it (quantized: null)")
         tuning = Tuning(self.peft, self.frozen_base, self.backbone_dropout, self.gradient_checkpointing)
-        kind = f"{self.backbone_name}, a {known_config(self.backbone_name).model_type},"
-        probe = EncoderProbe(self.backbone_name, known_config(self.backbone_name), tuning)
+        config = known_config(self.backbone_name)
+        kind = f"{self.backbone_name}, a {config.model_type},"
+        probe = EncoderProbe(self.backbone_name, config, tuning)
         abilities = {SHARED_POSITIONS: probe.shares_positions, DIRECTED_ATTENTION: probe.directs_attention}
         for need, remedy in task.needs.items():
             if not abilities[need]():
                 raise SettingError(f"{kind} has not what {type(task).__name__} needs ({need}); {remedy}")
         inputs = {"positions": SHARED_POSITIONS in task.needs, "directed": DIRECTED_ATTENTION in task.needs}
         probe.check(training=training, **inputs)
-        if training and self.layer_decay != 1 and not tells_layers_apart(small_copy(probe.config)):
+        if training and self.layer_decay != 1 and not tells_layers_apart(small_copy(config)):
             raise SettingError(
                 f"model.init_args.layer_decay is {self.layer_decay}, but {kind} has no layers with weights of their own; leave it out"
             )
