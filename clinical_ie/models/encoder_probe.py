@@ -61,6 +61,8 @@ class EncoderProbe:
             peft.num_virtual_tokens = min(int(peft.num_virtual_tokens), POSITIONS // 4)
             tuning = replace(tuning, peft=peft)
         self.name, self.config, self.tuning = name, config, tuning
+        if tuning.peft is not None and not isinstance(tuning.peft, PromptLearningConfig) and not self._is_adapted():
+            self.tuning = replace(tuning, peft=None)
 
     def check(self, *, training: bool, positions: bool = False, directed: bool = False) -> None:
         """Refuse a way of tuning under which the encoder cannot compute, or which does nothing.
@@ -120,6 +122,14 @@ class EncoderProbe:
             raise SettingError(
                 f"model.init_args.backbone_dropout is {dropout}, but in {self.name}, a {self.config.model_type}, {effect}; leave it out"
             )
+
+    def _is_adapted(self) -> bool:
+        """Whether a small copy has what adapters are for; they may name layers that it lacks, and then loading tells what is wrong."""
+        try:
+            self._encoder(self.tuning)
+        except SettingError:
+            return False
+        return True
 
     def _failure(self, tuning: Tuning, positions: bool, directed: bool) -> str | None:
         """Why the encoder cannot be trained so; None where it can."""

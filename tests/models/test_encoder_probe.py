@@ -106,6 +106,13 @@ def test_any_number_of_virtual_tokens_is_tried() -> None:
     EncoderProbe("x", config_of("bert"), Tuning(peft=PromptTuningConfig(**many))).check(training=True)
 
 
+def test_adapters_of_layers_that_a_small_copy_lacks() -> None:
+    config = config_of("bert", num_hidden_layers=4)
+    lora = LoraConfig(task_type="FEATURE_EXTRACTION", r=2, target_modules=["query"], layers_to_transform=[3])
+    EncoderProbe("x", config, Tuning(peft=lora)).check(training=True)
+    Encoder("x", base=encoder_class(config)(config), peft=lora)
+
+
 @pytest.mark.parametrize("kind", ["bert", "modernbert", "eurobert", "distilbert", "xlnet", "t5", "funnel", "nomic_bert", "deberta-v2"])
 def test_dropout_has_the_rate_that_is_set(kind: str, tmp_path: Path) -> None:
     """Two passes in training mode: equal without dropout, different with it; with a rate of almost 1 hardly anything is left."""
