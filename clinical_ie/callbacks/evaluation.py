@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from clinical_ie.callbacks.metrics import SCORED, TypeScore, monitored
-from clinical_ie.callbacks.outputs import OutputCallback, Stage
+from clinical_ie.callbacks.outputs import OutputCallback, Stage, gathered
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.data.streaming import Key
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError, did_you_mean
-from clinical_ie.reports.confusion import confusion_figure
+from clinical_ie.reports.confusion import confusion_counts, confusion_figure
 from clinical_ie.reports.results import Results
 from clinical_ie.scoring.counts import Kind
 from clinical_ie.scoring.rule_set import RuleSet
 from clinical_ie.scoring.rules import rule_set
-from clinical_ie.scoring.score import score
+from clinical_ie.scoring.score import Compared, compare, summed
 from clinical_ie.scoring.significance import check_samples
 from clinical_ie.scoring.strict_one_to_one import StrictOneToOne
 
@@ -49,6 +51,8 @@ class Evaluation(OutputCallback):
         self._rules = {name: rule_set(rules[name]) for name in rules} if isinstance(rules, dict) else {}
         self._others = rule_set(StrictOneToOne.name if isinstance(rules, dict) else rules)
         self.metrics: dict[str, TypeScore] = {}
+        self._compared: dict[str, list[tuple[int, Compared]]] = {}
+        self._confused: dict[str, Counter[tuple[str, str]]] = {}
 
     def rules(self, corpus: str) -> RuleSet:
         """The rule set of a corpus' test result."""
@@ -69,64 +73,69 @@ class Evaluation(OutputCallback):
                 remedy = f"give {StrictOneToOne.name}, or score the predictions under other rules with clinical-ie score"
                 raise SettingError(f"evaluation.rules is {rules.name}, which counts nothing in corpus {name}: {reason}; {remedy}")
 
-    def on_validation_batch_end(  # noqa: D102 (Lightning's hook)
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self.keep(outputs)
+    def begin(self, trainer: pl.Trainer, stage: Stage) -> None:
+        """Take earlier scores away, so that they are not taken for those of a test that failed."""
+        data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
+        self._compared = {corpus: [] for corpus in data.documents.get(stage, {})}
+        self._confused = {corpus: Counter() for corpus in self._compared}
+        if stage == "dev":
+            for corpus in self._compared:
+                metric = self.metrics.setdefault(corpus, TypeScore(data.task.finds, data.schema_of(corpus)))
+                metric.to(trainer.lightning_module.device).reset()
+                metric.update()  # a rank may have no documents
+        if self._is_written(trainer, stage):
+            self._forget(trainer, stage)
 
-    def on_test_batch_end(  # noqa: D102 (Lightning's hook)
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self.keep(outputs)
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        predicted = self.predicted(trainer, "dev")
-        if not predicted:
+    def take(self, trainer: pl.Trainer, stage: Stage, key: Key, predicted: Document) -> None:
+        """Count what is right in a document."""
+        if stage == "predict":
             return
+        data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
+        corpus, place = key
+        gold = data.documents[stage][corpus][place]
+        if stage == "dev":
+            self.metrics[corpus].update(rule_set("strict-one-to-one").count(gold, predicted))
+            if data.task.finds == "entities" and isinstance(trainer.logger, TensorBoardLogger):
+                self._confused[corpus].update(confusion_counts([gold], [predicted]))
+        if self._is_written(trainer, stage):
+            self._compared[corpus].append((place, compare(gold, predicted, self.rules(corpus))))
+
+    def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, outcomes: Mapping[str, Counter[str]]) -> None:
+        """Log and write the scores over all ranks."""
+        if stage == "dev":
+            self._log(trainer, pl_module)
+        if self._is_written(trainer, stage):
+            self._write(trainer, stage, outcomes)
+        self._compared, self._confused = {}, {}
+
+    def _is_written(self, trainer: pl.Trainer, stage: Stage) -> bool:
+        return self.run_dir is not None and (stage == "test" or (stage == "dev" and trainer.state.fn == "validate"))
+
+    def _log(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         values: dict[str, float] = {}
         scored = SCORED[data.task.finds]
-        for corpus, documents in predicted.items():
-            gold = data.documents["dev"][corpus]
-            metric = self.metrics.setdefault(corpus, TypeScore(data.task.finds, data.schema_of(corpus))).to(pl_module.device)
-            metric.reset()
-            rules = rule_set("strict-one-to-one")
-            mine = list(zip(gold, documents, strict=True))[trainer.global_rank :: trainer.world_size]
-            metric.update(*(rules.count(one, other) for one, other in mine))
-            values |= {f"dev/{corpus}/{scored}/{name}": value for name, value in metric.compute().items()}
+        confused = gathered(trainer, self._confused)
+        for corpus in self._compared:
+            values |= {f"dev/{corpus}/{scored}/{name}": value for name, value in self.metrics[corpus].compute().items()}
             if data.task.finds == "entities":
-                self._figure(trainer, corpus, gold, documents)
-        averaged = [corpus for corpus in predicted if _has_some(data.documents["dev"][corpus], data.task.finds)] or list(predicted)
+                self._figure(trainer, corpus, sum((theirs[corpus] for theirs in confused), Counter()))
+        averaged = [corpus for corpus in self._compared if _has_some(data.documents["dev"][corpus], data.task.finds)] or list(
+            self._compared
+        )
         for name in ("strict_f1", "strict_precision", "strict_recall", "lenient_f1"):
             values[f"dev/{scored}/{name}"] = sum(values[f"dev/{corpus}/{scored}/{name}"] for corpus in averaged) / len(averaged)
         shown = {monitored(data.task.finds)}
         tensors = {name: torch.tensor(value, device=pl_module.device) for name, value in values.items()}
         pl_module.log_dict({name: value for name, value in tensors.items() if name not in shown}, rank_zero_only=False)
         pl_module.log_dict({name: tensors[name] for name in shown}, prog_bar=True)
-        if trainer.state.fn == "validate":
-            self._write(trainer, "dev", predicted)
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._write(trainer, "test", self.predicted(trainer, "test"))
-
-    def without_batches(self, trainer: pl.Trainer, stage: Stage) -> None:
-        """Score documents without examples: all their gold annotations are false negatives."""
-        if stage != "predict":
-            self._write(trainer, stage, self.predicted(trainer, stage))
-
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._forget(trainer, "test")
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        if trainer.state.fn == "validate":
-            self._forget(trainer, "dev")
 
     def _forget(self, trainer: pl.Trainer, stage: Stage) -> None:
-        """Take the earlier scores of these corpora away, so that they are not taken for those of a test that failed."""
-        if not trainer.is_global_zero or self.run_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        """Take the earlier scores of these corpora away."""
+        if not trainer.is_global_zero:
             return
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
-        path = Path(self.run_dir) / "results.json"
+        path = Path(str(self.run_dir)) / "results.json"
         results = Results.load(path)
         scored = results.splits.get(stage, {})
         left = {corpus: entry for corpus, entry in scored.items() if corpus not in data.corpora}
@@ -134,20 +143,22 @@ class Evaluation(OutputCallback):
             results.splits = {name: entry for name, entry in (results.splits | {stage: left}).items() if entry}
             results.write(path)
 
-    def _figure(self, trainer: pl.Trainer, corpus: str, gold: Sequence[Document], predicted: list[Document]) -> None:
+    def _figure(self, trainer: pl.Trainer, corpus: str, confused: Counter[tuple[str, str]]) -> None:
         logger = trainer.logger
         if trainer.is_global_zero and isinstance(logger, TensorBoardLogger):
-            figure = confusion_figure(gold, predicted, title=f"{corpus}, epoch {trainer.current_epoch}")
+            figure = confusion_figure(confused, title=f"{corpus}, epoch {trainer.current_epoch}")
             logger.experiment.add_figure(f"dev/{corpus}/confusion", figure, trainer.global_step)
 
-    def _write(self, trainer: pl.Trainer, stage: Stage, predicted: dict[str, list[Document]]) -> None:
+    def _write(self, trainer: pl.Trainer, stage: Stage, outcomes: Mapping[str, Counter[str]]) -> None:
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
-        if not trainer.is_global_zero or self.run_dir is None or not predicted:
+        all_compared = gathered(trainer, self._compared)
+        if not trainer.is_global_zero:
             return
-        path = Path(self.run_dir) / "results.json"
+        path = Path(str(self.run_dir)) / "results.json"
         results = Results.load(path)
-        for corpus, documents in predicted.items():
-            result = score(data.documents[stage][corpus], documents, self.rules(corpus))
+        for corpus in self._compared:
+            compared = sorted((pair for theirs in all_compared for pair in theirs[corpus]), key=lambda pair: pair[0])
+            result = summed([one for _, one in compared], self.rules(corpus))
             on_gold = data.mentions is None
             coverage = data.coverage[stage][corpus].to_dict(self.rules(corpus).name) if on_gold else None
             left_out = data.left_out[stage, corpus]
@@ -158,7 +169,7 @@ class Evaluation(OutputCallback):
                 finds=data.task.finds,
                 coverage=coverage,
                 left_out=left_out,
-                outcomes=self.outcomes[corpus],
+                outcomes=outcomes[corpus],
                 samples=self.interval_samples,
             )
         if data.corpora_left_out:

@@ -1,87 +1,210 @@
-"""Collects a model's output for each example and assembles documents from them."""
+"""Documents from a model's outputs: each is decoded once, on its rank, when the output of its last example arrives."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
-from typing import Any, Literal, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, cast
 
 import lightning.pytorch as pl
 import torch
 
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.data.documents import Part
+from clinical_ie.data.streaming import Key, Stretch
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.modules.tuned_module import TunedModule
+from clinical_ie.tasks.coverage import Coverage
+from clinical_ie.tasks.task import Example
 
 Stage = Literal["dev", "test", "predict"]
-_STAGES: dict[str, Stage] = {"validate": "dev", "test": "test", "predict": "predict"}
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A document some of whose outputs are not there yet."""
+
+    examples: Sequence[Example]
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+class Assembly:
+    """Predicted documents of one rank from outputs in any order; what is known twice counts once.
+
+    Args:
+        data: Documents and task.
+        stage: Which of them.
+    """
+
+    def __init__(self, data: ExtractionDataModule, stage: Stage) -> None:
+        self._data, self._stage = data, stage
+        self._waiting: dict[Key, _Waiting] = {}
+        self._owners: dict[str, Key] = {}
+        self._seen = {corpus: bytearray(len(documents)) for corpus, documents in data.inputs[stage].items()}
+        self.outcomes: dict[str, Counter[str]] = {corpus: Counter() for corpus in data.inputs[stage]}
+        self.coverage = {corpus: Coverage(of=data.counted) for corpus in data.inputs[stage]}
+        self.decoded: list[tuple[Key, Document]] = []
+
+    def add(self, stretch: Stretch) -> None:
+        """Expect outputs of these documents; those without examples are complete."""
+        for corpus, coverage in stretch.coverage.items():
+            self.coverage[corpus].add(coverage)
+        for key, examples in stretch.documents:
+            self._seen[key[0]][key[1]] = True
+            if examples:
+                self._waiting[key] = _Waiting(examples)
+                self._owners |= dict.fromkeys((example.id for example in examples), key)
+            else:
+                self._decode(key, [], {})
+
+    def take(self, outputs: Mapping[str, Any]) -> None:
+        """Take in outputs: example id -> output."""
+        for name, output in outputs.items():
+            key = self._owners.pop(name, None)
+            if key is None:
+                continue
+            waiting = self._waiting[key]
+            waiting.outputs[name] = output
+            if len(waiting.outputs) == len(waiting.examples):
+                del self._waiting[key]
+                self._decode(key, waiting.examples, waiting.outputs)
+
+    def finish(self, mine: Sequence[Key]) -> None:
+        """Decode the documents without examples that came with no batch.
+
+        Raises:
+            SettingError: Some windows were left out, so that documents would be half annotated.
+        """
+        missing = [next(name for name in self._owners if self._owners[name] == key) for key in self._waiting]
+        for key in mine:
+            if not self._seen[key[0]][key[1]]:
+                examples = self._data.examples_of(self._stage, key, self.coverage[key[0]])
+                if examples:
+                    missing.append(examples[0].id)
+                    break
+                self._decode(key, [], {})
+        if missing:
+            raise SettingError(f"{self._stage}: no output for {missing[0]}; limit_*_batches would leave documents half annotated")
+
+    def _decode(self, key: Key, examples: Sequence[Example], outputs: Mapping[str, Any]) -> None:
+        corpus, place = key
+        document, schema = self._data.inputs[self._stage][corpus][place], self._data.schema_of(corpus)
+        self.decoded.append((key, self._data.task.annotations(document, examples, outputs, schema, self.outcomes[corpus])))
 
 
 class OutputCallback(pl.Callback):
     """Base of callbacks that need predicted documents.
 
-    Outputs are gathered over ranks keyed by example id, so an example that a sampler gave to two ranks
-    counts once.
+    The first of them that a trainer has puts the documents together and gives each to all of them, once, on the rank that it belongs to.
     """
 
     def __init__(self) -> None:
-        self._outputs: dict[str, Any] = {}
-        self.outcomes: dict[str, Counter[str]] = {}
+        self._assembly: Assembly | None = None
 
-    def keep(self, outputs: Any) -> None:
-        """Take in one batch's outputs."""
-        self._outputs.update(outputs)
+    def begin(self, trainer: pl.Trainer, stage: Stage) -> None:
+        """Get ready for the documents of a stage."""
 
-    def without_batches(self, trainer: pl.Trainer, stage: Stage) -> None:
-        """What is to be done at the end of a stage whose documents have no examples."""
+    @abstractmethod
+    def take(self, trainer: pl.Trainer, stage: Stage, key: Key, predicted: Document) -> None:
+        """Take in a document of this rank, in any order."""
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Documents without examples have predictions too: nothing was found in them.
+    @abstractmethod
+    def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, outcomes: Mapping[str, Counter[str]]) -> None:
+        """All documents have come on every rank; `outcomes` counts by corpus, over all ranks, what became of the model's output."""
 
-        Lightning calls no hook of a loop that has no batch, only this one. Examples are the same on all ranks, so all come here or none.
-        """
-        part = _STAGES.get(stage)
-        if part is not None and not _data(trainer).examples.get(part):
-            self.without_batches(trainer, part)
+    def _leads(self, trainer: pl.Trainer) -> bool:
+        return next(_consumers(trainer)) is self
 
-    def gathered(self, trainer: pl.Trainer) -> dict[str, Any]:
-        """Outputs of all ranks; empties the store."""
-        mine, self._outputs = self._outputs, {}
-        if trainer.world_size == 1:
-            return mine
-        parts: list[dict[str, Any] | None] = [None] * trainer.world_size
-        torch.distributed.all_gather_object(parts, mine)
-        return {name: output for part in parts for name, output in (part or {}).items()}
+    def _start(self, trainer: pl.Trainer, stage: Stage) -> None:
+        """Documents are put together but where Lightning only tries a batch or two."""
+        self._assembly = None
+        if self._leads(trainer) and not (trainer.sanity_checking or trainer.fast_dev_run):  # type: ignore[attr-defined]
+            self._assembly = Assembly(_data(trainer), stage)
+            for consumer in _consumers(trainer):
+                consumer.begin(trainer, stage)
 
-    def predicted(self, trainer: pl.Trainer, part: Part) -> dict[str, list[Document]]:
-        """Corpus -> predicted documents, in the order of the gold ones; empty while Lightning only tries a batch or two.
+    def _batch(self, trainer: pl.Trainer, stage: Stage, outputs: Any, batch: Any) -> None:
+        if self._assembly is not None:
+            self._assembly.add(batch["stretch"])
+            self._assembly.take(outputs)
+            self._give(trainer, stage)
 
-        Counts of outcomes (kept, discarded, ungrounded) are in `outcomes` afterwards.
+    def _give(self, trainer: pl.Trainer, stage: Stage) -> None:
+        assert self._assembly is not None
+        decoded, self._assembly.decoded = self._assembly.decoded, []
+        for key, document in decoded:
+            for consumer in _consumers(trainer):
+                consumer.take(trainer, stage, key, document)
 
-        Raises:
-            SettingError: Some windows were left out, so that documents would be half annotated.
-        """
-        self.keep(cast("TunedModule", trainer.lightning_module).remaining_outputs())
-        outputs = self.gathered(trainer)
-        if trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return {}
+    def _end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage) -> None:
+        if not self._leads(trainer):
+            return
+        remaining = cast("TunedModule", pl_module).remaining_outputs()
+        if self._assembly is None:
+            return
         data = _data(trainer)
-        examples: dict[tuple[str, str], list[Any]] = {}
-        for example in data.examples[part]:
-            if example.id not in outputs:
-                raise SettingError(f"{part}: no output for {example.id}; limit_*_batches would leave documents half annotated")
-            examples.setdefault((example.corpus, example.document_id), []).append(example)
-        self.outcomes = {corpus: Counter() for corpus in data.inputs[part]}
-        return {
-            corpus: [
-                data.task.annotations(
-                    document, examples.get((corpus, document.id), []), outputs, data.schema_of(corpus), self.outcomes[corpus]
-                )
-                for document in documents
-            ]
-            for corpus, documents in data.inputs[part].items()
-        }
+        self._assembly.take(remaining)
+        self._assembly.finish(data.stream(stage).mine)
+        self._give(trainer, stage)
+        assembly, self._assembly = self._assembly, None
+        outcomes: dict[str, Counter[str]] = {corpus: Counter() for corpus in assembly.outcomes}
+        coverage = {corpus: Coverage(of=data.counted) for corpus in assembly.coverage}
+        for their_outcomes, their_coverage in gathered(trainer, (assembly.outcomes, assembly.coverage)):
+            for corpus in outcomes:
+                outcomes[corpus].update(their_outcomes[corpus])
+                coverage[corpus].add(their_coverage[corpus])
+        data.came(stage, coverage)
+        for consumer in _consumers(trainer):
+            consumer.end(trainer, pl_module, stage, outcomes)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._start(trainer, "dev")
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._start(trainer, "test")
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._start(trainer, "predict")
+
+    def on_validation_batch_end(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._batch(trainer, "dev", outputs, batch)
+
+    def on_test_batch_end(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._batch(trainer, "test", outputs, batch)
+
+    def on_predict_batch_end(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._batch(trainer, "predict", outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._end(trainer, pl_module, "dev")
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._end(trainer, pl_module, "test")
+
+    def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        self._end(trainer, pl_module, "predict")
+
+
+def _consumers(trainer: pl.Trainer) -> Any:
+    return (callback for callback in trainer.callbacks if isinstance(callback, OutputCallback))  # type: ignore[attr-defined]
+
+
+def gathered(trainer: pl.Trainer, mine: T) -> list[T]:
+    """What each rank gives, by rank; every rank must give something."""
+    if trainer.world_size == 1:
+        return [mine]
+    parts: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(parts, mine)
+    return parts
 
 
 def _data(trainer: pl.Trainer) -> ExtractionDataModule:

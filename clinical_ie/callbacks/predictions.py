@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import lightning.pytorch as pl
 
-from clinical_ie.callbacks.outputs import OutputCallback, Stage
+from clinical_ie.callbacks.outputs import OutputCallback, Stage, gathered
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.data.streaming import Key
+from clinical_ie.document import Document
 from clinical_ie.errors import InputError, SettingError
-from clinical_ie.reports.prediction_folder import EARLIER, PredictionFolder, Written
+from clinical_ie.reports.prediction_folder import EARLIER, PredictionFolder, PredictionPart, Written
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,6 +33,7 @@ class PredictionWriter(OutputCallback):
         self.run_dir, self.output = run_dir, output
         self.written: list[Written] = []
         self._begun: PredictionFolder | None = None
+        self._part: PredictionPart | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Make sure, before a model begins, that no annotations of other texts would be deleted.
@@ -54,36 +59,37 @@ class PredictionWriter(OutputCallback):
         if problem is not None:
             raise SettingError(problem)
 
-    def on_test_batch_end(  # noqa: D102 (Lightning's hook)
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self.keep(outputs)
+    def begin(self, trainer: pl.Trainer, stage: Stage) -> None:
+        """Move an earlier answer out of the way; every rank writes its documents beside it."""
+        if self.run_dir is None or stage == "dev":
+            return
+        target = self._folder(trainer, stage)
+        if trainer.is_global_zero:
+            target.set_aside()
+        trainer.strategy.barrier()
+        self._begun, self._part = target, target.part(trainer.global_rank)
 
-    def on_predict_batch_end(  # noqa: D102 (Lightning's hook)
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self.keep(outputs)
+    def take(self, trainer: pl.Trainer, stage: Stage, key: Key, predicted: Document) -> None:
+        """Write a document."""
+        if self._part is not None:
+            self._part.add(*key, predicted)
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._begin(trainer, "test")
-
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._begin(trainer, "predict")
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._write(trainer, "test")
-
-    def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._write(trainer, "predict")
-
-    def without_batches(self, trainer: pl.Trainer, stage: Stage) -> None:
-        """Write documents without examples, unannotated."""
-        if stage != "dev":
-            self._write(trainer, stage)
+    def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, outcomes: Mapping[str, Counter[str]]) -> None:
+        """Make an answer of what all ranks have written."""
+        if self._begun is None or self._part is None:
+            return
+        parts = gathered(trainer, self._part.close())
+        if trainer.is_global_zero:
+            data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
+            self.written = self._begun.finish(parts, data.documents[stage] if stage != "predict" else None, title=stage)
+        self._begun = self._part = None
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Say that nothing was written, and where an earlier answer is."""
-        if self._begun is not None:
+        if self._part is not None:
+            self._part.close()
+        if self._begun is not None and trainer.is_global_zero:
+            self._begun.give_up()
             earlier = self._begun.folder / EARLIER
             kept = f"; what was there lies in {earlier}" if earlier.exists() else ""
             _LOG.info(f"stopped: nothing was written to {self._begun.folder}{kept}")
@@ -92,17 +98,3 @@ class PredictionWriter(OutputCallback):
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         own = self.output if stage == "predict" else None
         return PredictionFolder(own or Path(str(self.run_dir)) / "predictions" / stage, list(data.corpora))
-
-    def _begin(self, trainer: pl.Trainer, stage: Stage) -> None:
-        if trainer.is_global_zero and self.run_dir is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._begun = self._folder(trainer, stage)
-            self._begun.set_aside()
-
-    def _write(self, trainer: pl.Trainer, stage: Stage) -> None:
-        predicted = self.predicted(trainer, stage)
-        if not trainer.is_global_zero or self.run_dir is None or not predicted:
-            return
-        data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
-        gold = data.documents[stage] if stage != "predict" else None
-        self.written = self._folder(trainer, stage).write(predicted, gold, title=stage)
-        self._begun = None

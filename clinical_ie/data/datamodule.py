@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+from array import array
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -21,17 +23,41 @@ from clinical_ie.data.examples import Examples
 from clinical_ie.data.packed import Packed
 from clinical_ie.data.plan import Plan, SharedPrefixes
 from clinical_ie.data.sampler import PlanSampler, TrainingLoader
+from clinical_ie.data.streaming import (
+    DocumentStream,
+    InStep,
+    Key,
+    MadeExamples,
+    MakeExamples,
+    StoredExamples,
+    Stretch,
+    StretchCollator,
+    examples_of,
+)
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
+from clinical_ie.files import distinct
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import Schema
-from clinical_ie.tasks.coverage import Coverage, count_words
+from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import Instruction
 from clinical_ie.tasks.links import LinkLabels
-from clinical_ie.tasks.task import Source, Task
+from clinical_ie.tasks.task import Example, Source, Task
 
 _LOG = logging.getLogger(__name__)
+
+
+class _MadeWhenWanted(dict[Part, Examples]):
+    """Examples of parts; those of a part that is not there are made when somebody asks for all of them."""
+
+    def __init__(self, make: Callable[[Part], Examples]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, part: Part) -> Examples:
+        self[part] = self._make(part)
+        return self[part]
 
 
 class ExtractionDataModule(pl.LightningDataModule):
@@ -91,7 +117,8 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.packing, self.dev_documents = packing, dev_documents
         self.documents: dict[Part, dict[str, Packed[Document]]] = {}
         self.inputs: dict[Part, dict[str, Packed[Document]]] = {}
-        self.examples: dict[Part, Examples] = {}
+        self.examples: dict[Part, Examples] = _MadeWhenWanted(self._made)
+        self._ends: dict[Part, dict[str, Sequence[int]]] = {}
         self.coverage: dict[Part, dict[str, Coverage]] = {}
         self.findings = Findings(strict=not lenient)
         self.split = HashSplit() if split is None else split
@@ -125,35 +152,34 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.task.seed = seed if self.task.seed is None else self.task.seed
 
     def setup(self, stage: str) -> None:
-        """Read and tokenise what a stage needs, once."""
+        """Read what a stage needs, once; examples of training and development are made, those of others when they are wanted."""
         needed: dict[str, tuple[Part, ...]] = {"fit": ("train", "dev"), "validate": ("dev",), "test": ("test",), "predict": ("predict",)}
-        if not self.examples:
+        if not self.documents:
             self._tell_left_out()
         for part in needed[stage]:
-            if part not in self.examples:
+            if part not in self.documents:
                 self._prepare(part)
 
     def _prepare(self, part: Part) -> None:
         self.documents[part], self.inputs[part], self.coverage[part] = {}, {}, {}
-        self.examples[part] = examples = Examples()
         most = self.dev_documents if part == "dev" and self._fitting else None
         for name, corpus in self.corpora_of(part).items():
             before = Counter(corpus.view.left_out)
-            documents = self.reader.read(corpus, part, most)
+            documents = Packed(self.reader.read(corpus, part, most))
+            distinct((document.id for document in documents), name)
             self.left_out[part, name] = dict(Counter(corpus.view.left_out) - before)
-            source = Source(name, corpus.schema, self.encoder)
-            coverage = Coverage(of="links" if self.task.finds == "relations" else "mentions")
-            inputs = self.reader.inputs(corpus, part, documents)
-            self.documents[part][name] = self.inputs[part][name] = Packed(documents)
-            if inputs is not documents:
-                self.inputs[part][name] = Packed(inputs)
-            self.coverage[part][name] = coverage
-            for document in inputs:
-                if self.encoder.unknown_id is not None:
-                    count_words(coverage, document, *self.encoder.encode(document.text), self.encoder.unknown_id)
-                examples.extend(self.task.examples(document, source, coverage, training=part == "train"))
-        self._tell(part)
-        needed = part != "dev" or (self.trainer is not None and self.trainer.state.fn == "validate")
+            inputs: Sequence[Document] = self.reader.inputs(corpus, part, documents)
+            self.documents[part][name] = documents
+            self.inputs[part][name] = documents if inputs is documents else Packed(inputs)
+            self.coverage[part][name] = Coverage(of=self.counted)
+        if part in ("train", "dev"):
+            self.examples[part] = self._made(part)
+            self._tell(part)
+        else:
+            self._tell_documents(part)
+            for name, texts in self.inputs[part].items():  # what no example can be made with is said before a model begins
+                next((text for text in texts if self.task.examples(text, self._source(name))), None)
+        needed = part != "dev" or self._validating
         number = sum(len(documents) for documents in self.documents[part].values())
         if needed and not number:
             split = "test" if part == "predict" else part
@@ -164,6 +190,39 @@ class ExtractionDataModule(pl.LightningDataModule):
                 f"train: {number} documents of {', '.join(self.corpora)}, but {kind} can learn from none of them;"
                 f" do they hold {'mentions that the schema lets be joined' if self.task.finds == 'relations' else 'any text'}?"
             )
+
+    def _source(self, corpus: str) -> Source:
+        return Source(corpus, self.corpora[corpus].schema, self.encoder)
+
+    def _made(self, part: Part) -> Examples:
+        """All examples of a part; what they can express is counted."""
+        examples = Examples()
+        self._ends[part] = {}
+        for name, documents in self.inputs[part].items():
+            source, coverage = self._source(name), Coverage(of=self.counted)
+            self._ends[part][name] = ends = array("q", [len(examples)])
+            for document in documents:
+                examples.extend(examples_of(self.task, document, source, coverage, training=part == "train"))
+                ends.append(len(examples))
+            self.coverage[part][name] = coverage
+        return examples
+
+    @property
+    def counted(self) -> str:
+        """What `coverage` is of."""
+        return "links" if self.task.finds == "relations" else "mentions"
+
+    def came(self, part: Part, coverage: dict[str, Coverage]) -> None:
+        """Take in what examples that were made when they were wanted could express, over all ranks."""
+        if part in ("test", "predict"):
+            self.coverage[part] = coverage
+            self._tell(part)
+
+    @rank_zero_only
+    def _tell_documents(self, part: Part) -> None:
+        for name, documents in self.documents[part].items():
+            _LOG.info(f"{part}: {name}, {len(documents)} documents")
+        self._tell_findings(part)
 
     @rank_zero_only
     def _tell_left_out(self) -> None:
@@ -180,6 +239,9 @@ class ExtractionDataModule(pl.LightningDataModule):
                 continue
             what = f"{part}: {name}, {len(self.documents[part][name])} documents, {coverage.gold} {coverage.of}"
             _LOG.info(what + (", " + "; ".join(coverage.remarks) if coverage.remarks else ""))
+        self._tell_findings(part)
+
+    def _tell_findings(self, part: Part) -> None:
         counts = self.findings.counts()
         for code, count in sorted((counts - self._reported).items()):
             _LOG.info(f"{part}: {count} x {code} while reading")
@@ -191,55 +253,80 @@ class ExtractionDataModule(pl.LightningDataModule):
         Raises:
             SettingError: No epoch would have enough batches to come to a validation, or the batches are not those of the checkpoint.
         """
-        loader = self._loader("train", shuffle=True)
-        self._sampler = cast("PlanSampler", loader.sampler)
-        if self._resumed is not None:
-            self._sampler.load_state_dict(self._resumed)
-            self._resumed = None
-        if self.trainer is not None:
-            _check_interval(self.trainer, len(loader))
-        return loader
-
-    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """Development batches; none where a corpus is split without a development part, or where its documents have no examples."""
-        return self._loader("dev", shuffle=False) if self.examples["dev"] else []
-
-    def test_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """Test batches; none where the documents have no examples."""
-        return self._loader("test", shuffle=False) if self.examples["test"] else []
-
-    def predict_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """Batches without gold; none where the documents have no examples."""
-        return self._loader("predict", shuffle=False) if self.examples["predict"] else []
-
-    def _loader(self, part: Part, *, shuffle: bool) -> DataLoader[Batch]:
-        trainer, examples = self.trainer, self.examples[part]
-        lengths, prefixes = examples.lengths, None
-        if isinstance(self.task, Instruction):
-            if not shuffle:
-                lengths = examples.input_lengths  # prefixes are shared
-            elif self.packing:
-                prefixes = SharedPrefixes(*examples.prefixes())
-        budget = self.batch_budget if shuffle else self.eval_batch_budget
-        plan = Plan(lengths, examples.targets, examples.corpora, budget, shuffle=shuffle, seed=self.seed or 0, prefixes=prefixes)
-        sampler = PlanSampler(
+        trainer, examples, packed = self.trainer, self.examples["train"], isinstance(self.task, Instruction) and self.packing
+        prefixes = SharedPrefixes(*examples.prefixes()) if packed else None
+        plan = Plan(
+            examples.lengths, examples.targets, examples.corpora, self.batch_budget, shuffle=True, seed=self.seed or 0, prefixes=prefixes
+        )
+        self._sampler = PlanSampler(
             plan,
             rank=trainer.global_rank if trainer else 0,
             ranks=trainer.world_size if trainer else 1,
-            accumulated=lambda: trainer.accumulate_grad_batches if trainer and shuffle else 1,
-            limit=lambda: trainer.num_training_batches if trainer and shuffle else float("inf"),
+            accumulated=lambda: trainer.accumulate_grad_batches if trainer else 1,
+            limit=lambda: trainer.num_training_batches if trainer else float("inf"),
         )
+        loader = TrainingLoader(
+            examples, sampler=self._sampler, collate_fn=PlannedCollator(self._collator(training=True)), **self._loader_options
+        )
+        if self._resumed is not None:
+            self._sampler.load_state_dict(self._resumed)
+            self._resumed = None
+        if trainer is not None:
+            _check_interval(trainer, len(loader))
+        return loader
+
+    def val_dataloader(self) -> InStep | list[Any]:
+        """Development batches; none where a corpus is split without a development part, or where its documents have no examples."""
+        return self._evaluation_loader("dev") if self.examples["dev"] or self._validating else []
+
+    def test_dataloader(self) -> InStep:
+        """Test batches."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> InStep:
+        """Batches without gold."""
+        return self._evaluation_loader("predict")
+
+    def stream(self, part: Part) -> DocumentStream:
+        """Documents of this rank in batches."""
+        made: MakeExamples
+        if part == "dev":
+            made = StoredExamples(self.examples[part], self._ends[part])
+        else:
+            made = MadeExamples(self.task, {name: self._source(name) for name in self.inputs[part]}, self.inputs[part])
+        return DocumentStream(
+            {name: len(documents) for name, documents in self.inputs[part].items()},
+            made,
+            self.eval_batch_budget,
+            shared_prefixes=isinstance(self.task, Instruction),
+            rank=self.trainer.global_rank if self.trainer else 0,
+            ranks=self.trainer.world_size if self.trainer else 1,
+        )
+
+    def examples_of(self, part: Part, key: Key, coverage: Coverage) -> Sequence[Example]:
+        """The examples of a document."""
+        return self.stream(part).examples(key, coverage)
+
+    def _evaluation_loader(self, part: Part) -> InStep:
+        stream, trainer, collate = self.stream(part), self.trainer, StretchCollator(self._collator())
+        return InStep(
+            DataLoader(stream, collate_fn=cast("Callable[[Any], Batch]", collate), **self._loader_options),
+            lambda: collate(cast("tuple[list[Example], Stretch]", stream.filler())),
+            lambda wish: trainer.strategy.reduce_boolean_decision(wish, all=False) if trainer else wish,
+        )
+
+    def _collator(self, *, training: bool = False) -> Callable[[Sequence[Any]], Batch]:
         schemas = {name: corpus.schema for name, corpus in self.corpora.items()}
-        collate = collator_for(self.task, self.encoder.pad_id, schemas, training=shuffle, packed=self.packing)
-        return (TrainingLoader if shuffle else DataLoader)(
-            examples,
-            batch_size=None,  # the sampler gives whole batches
-            sampler=sampler,
-            collate_fn=PlannedCollator(collate),
-            num_workers=min(self.workers, os.cpu_count() or 1),
+        return collator_for(self.task, self.encoder.pad_id, schemas, training=training, packed=self.packing)
+
+    @property
+    def _loader_options(self) -> dict[str, Any]:
+        return {
+            "batch_size": None,  # what is iterated over gives whole batches
+            "num_workers": min(self.workers, os.cpu_count() or 1),
             # a generator of its own, or every pass would draw from the global one and a resumed run would differ
-            generator=torch.Generator().manual_seed(self.seed or 0),
-        )
+            "generator": torch.Generator().manual_seed(self.seed or 0),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Where in the plan of its batches training is."""
@@ -253,6 +340,10 @@ class ExtractionDataModule(pl.LightningDataModule):
     @property
     def _fitting(self) -> bool:
         return self.trainer is not None and self.trainer.state.fn == "fit"
+
+    @property
+    def _validating(self) -> bool:
+        return self.trainer is not None and self.trainer.state.fn == "validate"
 
     def schema_of(self, corpus: str) -> Schema:
         """The schema of a corpus by name."""

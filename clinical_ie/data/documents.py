@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -50,8 +50,8 @@ class DocumentReader:
         self._task, self._findings, self._texts, self._mentions = task, findings, texts, mentions
         self._split, self._readers = split, {corpus.name: CorpusReader(corpus, split, findings) for corpus in corpora}
 
-    def read(self, corpus: Corpus, part: Part, most: int | None = None) -> list[Document]:
-        """Documents of a part, with types of the schema only; at most so many, by hash of their ids, so that a new one replaces one."""
+    def read(self, corpus: Corpus, part: Part, most: int | None = None) -> Iterator[Document]:
+        """Documents of a part one by one, with types of the schema only; at most so many, by hash of ids: a new one replaces one."""
         return self._declared(corpus, self._of_part(corpus, part, most))
 
     def ids(self, corpus: str) -> dict[Role, list[str]]:
@@ -65,7 +65,7 @@ class DocumentReader:
         found = {name: sum(text in texts for text in own) for name, texts in trained.items()}
         return {name: count for name, count in found.items() if count}
 
-    def _of_part(self, corpus: Corpus, part: Part, most: int | None) -> list[Document]:
+    def _of_part(self, corpus: Corpus, part: Part, most: int | None) -> Iterable[Document]:
         reader = self._readers[corpus.name]
         if part != "predict":
             documents = reader.read(part)
@@ -74,9 +74,9 @@ class DocumentReader:
             return [Document(document.id, document.text) for document in reader.read("test")]
         self._findings.begin()
         texts = ((name, text_of(path, self._findings)) for name, path in find_texts(self._texts, self._findings))
-        return [Document(name, text) for name, text in texts if text is not None]
+        return (Document(name, text) for name, text in texts if text is not None)
 
-    def inputs(self, corpus: Corpus, part: Part, documents: list[Document]) -> list[Document]:
+    def inputs(self, corpus: Corpus, part: Part, documents: Sequence[Document]) -> Sequence[Document]:
         """What the task starts from: the documents, or the same texts with the mentions that another model found.
 
         Raises:
@@ -103,9 +103,9 @@ class DocumentReader:
         inputs = [Document(document.id, document.text, found.pop(document.id).entities) for document in documents]
         if found:
             _LOG.info(f"{part}: {corpus.name}, mentions of {len(found)} other documents are not used")
-        return self._declared(corpus, inputs)
+        return list(self._declared(corpus, inputs))
 
-    def _found(self, folder: Path, corpus: Corpus, documents: list[Document]) -> dict[str, Document]:
+    def _found(self, folder: Path, corpus: Corpus, documents: Iterable[Document]) -> dict[str, Document]:
         """What another model found in documents of a corpus, by their ids.
 
         Raises:
@@ -121,14 +121,13 @@ class DocumentReader:
         texts = {document.id: document.text for document in documents}
         return {document.id: document for document in on_texts(read, texts, str(folder), self._findings)}
 
-    def _declared(self, corpus: Corpus, documents: list[Document]) -> list[Document]:
+    def _declared(self, corpus: Corpus, documents: Iterable[Document]) -> Iterator[Document]:
         """The documents without types that the schema does not declare; no model could ever find those.
 
         Raises:
             SettingError: There are such types, and the reader is strict.
         """
         declared = set(corpus.schema.entity_names)
-        found = []
         for document in documents:
             strange = [entity for entity in document.entities if entity.type not in declared]
             if strange and self._findings.strict:
@@ -139,5 +138,4 @@ class DocumentReader:
             for entity in strange:
                 where = corpus.source(document.id, entity.id)
                 self._findings.error(*where, "undeclared-type", f"{entity.id} has type {entity.type}, which the schema does not declare")
-            found.append(keep(document, [e for e in document.entities if e.type in declared]) if strange else document)
-        return found
+            yield keep(document, [e for e in document.entities if e.type in declared]) if strange else document

@@ -67,8 +67,12 @@ def stream(path: Path | str, findings: Findings | None = None) -> Iterator[Docum
 def write(documents: Iterable[Document], path: Path | str) -> None:
     """All documents into one file."""
     with writing(path) as file:
-        for document in documents:
-            file.write(json.dumps(to_dict(document), ensure_ascii=False) + "\n")
+        file.writelines(map(line, documents))
+
+
+def line(document: Document) -> str:
+    """A document as a line of a file."""
+    return json.dumps(to_dict(document), ensure_ascii=False) + "\n"
 
 
 def to_dict(document: Document) -> dict[str, Any]:

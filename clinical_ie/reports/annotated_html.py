@@ -30,12 +30,31 @@ def _escaped(text: str) -> str:
     return html.escape(text.translate(_VISIBLE))
 
 
+MOST_DOCUMENTS = 50
+"""On a page."""
+
+
 def write_page(
-    path: Path | str, title: str, predicted: Sequence[Document], gold: Sequence[Document] | None = None, *, max_documents: int = 50
+    path: Path | str,
+    title: str,
+    predicted: Sequence[Document],
+    gold: Sequence[Document] | None = None,
+    *,
+    count: int | None = None,
+    types: Iterable[str] = (),
 ) -> None:
-    """A page with the first documents; wrong mentions have a red frame, missed ones a dashed one."""
+    """A page with the first documents; wrong mentions have a red frame, missed ones a dashed one.
+
+    Args:
+        path: Where to.
+        title: Of the page.
+        predicted: The first documents, or all of them.
+        gold: The same as they should be, where that is known.
+        count: How many documents there are in all.
+        types: Types of mentions in the others.
+    """
     truth = {document.id: document for document in gold or ()}
-    types = sorted({entity.type for document in predicted for entity in document.entities})
+    types = sorted({*types, *(entity.type for document in predicted for entity in document.entities)})
     colours = {name: f"hsl({360 * rank // max(1, len(types))} 75% 85%)" for rank, name in enumerate(types)}
     with writing(path) as file:
         file.write(
@@ -45,8 +64,9 @@ def write_page(
         file.writelines(f'<mark style="background:{colours[name]}">{_escaped(name)}</mark>' for name in types)
         if gold is not None:
             file.write('<br><mark class="wrong">predicted, not gold</mark><mark class="missed">gold, not predicted</mark>')
-        file.write(f"<p>{min(max_documents, len(predicted))} of {len(predicted)} documents")
-        for document in predicted[:max_documents]:
+        shown = predicted[:MOST_DOCUMENTS]
+        file.write(f"<p>{len(shown)} of {len(predicted) if count is None else count} documents")
+        for document in shown:
             file.write(f"<h2>{_escaped(document.id)}</h2><pre>")
             file.writelines(_marked(document, truth.get(document.id) if gold is not None else None, colours))
             file.write("</pre>")

@@ -38,12 +38,11 @@ def confusion_counts(gold: Sequence[Document], predicted: Sequence[Document]) ->
     return found
 
 
-def confusion_figure(gold: Sequence[Document], predicted: Sequence[Document], *, title: str = "", max_types: int = 24) -> Figure:
+def confusion_figure(counts: Counter[tuple[str, str]], *, title: str = "", max_types: int = 24) -> Figure:
     """The counts as a picture, rows scaled to shares; the most frequent types only."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    counts = confusion_counts(gold, predicted)
     totals: Counter[str] = Counter()
     for (one, other), count in counts.items():
         totals[one] += count

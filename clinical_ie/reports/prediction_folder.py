@@ -1,22 +1,27 @@
 """Predicted documents as files: a BRAT folder and a page for people, JSON lines for programs.
 
-An earlier answer is moved aside before a model begins and deleted when the new one is whole, so that what stands under the names of
-an answer is never that of a run that failed, and no answer is lost to one.
+Documents are written as they come, by one process or several, in a folder that is not that of the answer. An earlier answer is moved
+aside before a model begins and deleted when the new one is whole, so that what stands under the names of an answer is never that of a
+run that failed, and no answer is lost to one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from clinical_ie.document import Document
 from clinical_ie.errors import InputError, SettingError
 from clinical_ie.files import place_of
 from clinical_ie.formats import brat, jsonl
-from clinical_ie.reports.annotated_html import write_page
+from clinical_ie.reports.annotated_html import MOST_DOCUMENTS, write_page
 
 _ENDINGS = ("", ".jsonl", ".html")
 EARLIER, _PARTIAL = ".earlier", ".partial"
@@ -71,33 +76,50 @@ class PredictionFolder:
                 shutil.rmtree(self.folder / EARLIER, ignore_errors=True)
                 self._move(self.folder, self.folder / EARLIER)
 
-    def write(
-        self, predicted: Mapping[str, Sequence[Document]], gold: Mapping[str, Sequence[Document]] | None = None, *, title: str
+    def part(self, rank: int = 0) -> PredictionPart:
+        """Where a process writes its documents, beside the place of the answer."""
+        return PredictionPart(self.folder / _PARTIAL, self.corpora, rank)
+
+    def give_up(self) -> None:
+        """Delete what was written, and is not whole."""
+        shutil.rmtree(self.folder / _PARTIAL, ignore_errors=True)
+
+    def finish(
+        self, parts: Sequence[Mapping[str, Lines]], gold: Mapping[str, Sequence[Document]] | None = None, *, title: str
     ) -> list[Written]:
-        """Write all files and delete those that were set aside; nothing appears before everything is written.
+        """Make an answer of what all processes wrote, and delete what was set aside; nothing appears before everything is there.
 
         Args:
-            predicted: Corpus -> documents.
+            parts: What each part gave when it was closed, in the order of their ranks.
             gold: Corpus -> the same documents as they should be, where that is known.
             title: Of the pages, behind the name of the corpus.
+
+        Raises:
+            InputError: The files of another process cannot be seen here, or nothing can be written.
         """
         partial = self.folder / _PARTIAL
-        self.set_aside()
         found = []
         try:
             with _explained(self.folder):
                 for corpus in self.corpora:
-                    documents = predicted[corpus]
-                    place_of(partial, corpus).mkdir(parents=True)  # also where there are no documents
-                    brat.write(documents, place_of(partial, corpus))
-                    jsonl.write(documents, place_of(partial, corpus, ".jsonl"))
-                    write_page(place_of(partial, corpus, ".html"), f"{corpus}, {title}", documents, gold[corpus] if gold else None)
-                    mentions = sum(len(document.entities) for document in documents)
-                    links = sum(1 for document in documents for _ in document.links())
-                    found.append(Written(corpus, place_of(self.folder, corpus), len(documents), mentions, links))
+                    lines = [part[corpus] for part in parts]
+                    place_of(partial, corpus).mkdir(parents=True, exist_ok=True)  # also where there are no documents
+                    whole = place_of(partial, corpus, ".jsonl")
+                    _join(lines, [_lines_file(partial, corpus, rank) for rank in range(len(parts))], whole)
+                    first = list(islice(jsonl.stream(whole), MOST_DOCUMENTS))
+                    write_page(
+                        place_of(partial, corpus, ".html"),
+                        f"{corpus}, {title}",
+                        first,
+                        gold[corpus][: len(first)] if gold else None,
+                        count=sum(len(one.places) for one in lines),
+                        types=set().union(*(one.types for one in lines)),
+                    )
+                    documents, mentions, links = (sum(getattr(one, name) for one in lines) for name in ("documents", "mentions", "links"))
+                    found.append(Written(corpus, place_of(self.folder, corpus), documents, mentions, links))
                 self._move(partial, self.folder)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            self.give_up()
         shutil.rmtree(self.folder / EARLIER, ignore_errors=True)
         return found
 
@@ -106,6 +128,96 @@ class PredictionFolder:
             if (source / name).exists():
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 (source / name).rename(target / name)
+
+
+@dataclass(slots=True)
+class Lines:
+    """What a process wrote of a corpus: the place of each document in it, where its line ends, and what all of them hold."""
+
+    places: array[int] = field(default_factory=lambda: array("q"))
+    ends: array[int] = field(default_factory=lambda: array("q"))
+    mentions: int = 0
+    links: int = 0
+    types: set[str] = field(default_factory=set)
+
+    @property
+    def documents(self) -> int:
+        """How many."""
+        return len(self.places)
+
+
+class PredictionPart:
+    """Documents of one process, written as they come: BRAT files, and lines whose order is that in which they came.
+
+    Args:
+        folder: Where to, which is not yet that of the answer.
+        corpora: Their corpora.
+        rank: The number of the process.
+
+    Raises:
+        InputError: Nothing can be written there.
+    """
+
+    def __init__(self, folder: Path, corpora: Sequence[str], rank: int) -> None:
+        self._folder = folder
+        self._lines = {corpus: Lines() for corpus in corpora}
+        with contextlib.ExitStack() as stack, _explained(folder.parent):
+            self._files = {}
+            for corpus in corpora:
+                path = _lines_file(folder, corpus, rank)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._files[corpus] = stack.enter_context(path.open("wb"))
+            self._open = stack.pop_all()
+
+    def add(self, corpus: str, place: int, document: Document) -> None:
+        """Write a document.
+
+        Args:
+            corpus: Whose.
+            place: Its place among the documents of the corpus.
+            document: With annotations.
+
+        Raises:
+            InputError: BRAT cannot hold it, or nothing can be written.
+        """
+        lines, file = self._lines[corpus], self._files[corpus]
+        with _explained(self._folder.parent):
+            brat.write([document], place_of(self._folder, corpus))
+            file.write(jsonl.line(document).encode())
+            lines.ends.append(file.tell())
+        lines.places.append(place)
+        lines.mentions += len(document.entities)
+        lines.links += sum(1 for _ in document.links())
+        lines.types.update(entity.type for entity in document.entities)
+
+    def close(self) -> dict[str, Lines]:
+        """Corpus -> what was written of it."""
+        with _explained(self._folder.parent):
+            self._open.close()
+        return self._lines
+
+
+def _lines_file(folder: Path, corpus: str, rank: int) -> Path:
+    return place_of(folder, corpus, f".{rank}.lines")
+
+
+def _join(parts: Sequence[Lines], paths: Sequence[Path], whole: Path) -> None:
+    """The lines of all parts in the order of their documents, in one file; the parts are deleted."""
+    order = sorted((place, rank, number) for rank, part in enumerate(parts) for number, place in enumerate(part.places))
+    with contextlib.ExitStack() as stack:
+        for path in paths:
+            if not path.is_file():
+                raise InputError(f"{path}: what another process wrote is not there; give a folder that all processes see")
+        files = [stack.enter_context(path.open("rb")) for path in paths]
+        joined = stack.enter_context(whole.open("wb"))
+        for _, rank, number in order:
+            start = parts[rank].ends[number - 1] if number else 0
+            files[rank].seek(start)
+            joined.write(files[rank].read(parts[rank].ends[number] - start))
+        joined.flush()
+        os.fsync(joined.fileno())
+    for path in paths:
+        path.unlink()
 
 
 def set_all_aside(folder: Path) -> None:
@@ -122,29 +234,35 @@ def _problem(place: Path, corpus: str, documents: Sequence[Document]) -> str | N
     if not lines.is_file() or not (notes.is_dir() or not notes.exists()):
         return f"{there[0].name} is there, which no prediction wrote"
     try:
-        held = jsonl.read(lines)
+        held = {document.id: _digest(document.text) for document in jsonl.stream(lines)}
     except InputError:
         return f"{lines.name} is there, which no prediction wrote"
-    if {document.id: document.text for document in held} != {document.id: document.text for document in documents}:
+    if held != {document.id: _digest(document.text) for document in documents}:
         return "annotations of other texts are there"
     with _explained(place):
-        if notes.exists() and _files(notes) != _as_written(held, place / _PARTIAL):
+        if notes.exists() and _files(notes) != _as_written(jsonl.stream(lines), place / _PARTIAL):
             return "annotations are there that were changed since they were written"
     return None
 
 
-def _as_written(documents: Sequence[Document], partial: Path) -> dict[str, bytes]:
+def _as_written(documents: Iterable[Document], partial: Path) -> dict[str, bytes]:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        brat.write(documents, partial)
+        for document in documents:
+            brat.write([document], partial)
         return _files(partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Path -> digest of what is there."""
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).digest() for path in folder.rglob("*") if path.is_file()}
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 @contextlib.contextmanager

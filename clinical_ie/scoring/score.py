@@ -14,7 +14,7 @@ from clinical_ie.scoring.counts import KINDS, MODES, Counts, DocumentCounts, Kin
 from clinical_ie.scoring.n2c2 import N2c22018
 from clinical_ie.scoring.rule_set import RuleSet
 
-N = TypeVar("N", Document, LiteralNote)
+N = TypeVar("N", Document, LiteralNote, DocumentCounts)
 
 
 @dataclass(slots=True)
@@ -106,6 +106,32 @@ class Score:
         return {**head, **body, "relation_setting": self.setting, **documents}
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a predicted document contributes to a score: its counts, and whether its mentions are the gold ones."""
+
+    counts: DocumentCounts
+    on_gold: bool
+
+
+def compare(gold: Document, predicted: Document, rules: RuleSet) -> Compared:
+    """A predicted document held against the gold one."""
+    same = gold.entities == predicted.entities or _mentions(gold) == _mentions(predicted)
+    return Compared(rules.count(gold, predicted), same)
+
+
+def summed(compared: Sequence[Compared], rules: RuleSet) -> Score:
+    """The score of documents that have a prediction each.
+
+    Raises:
+        InputError: Two have the same id.
+    """
+    documents = [one.counts for one in compared]
+    _by_id(documents, "gold")
+    names = [document.id for document in documents]
+    return Score(rules.name, rules.macro, documents, setting=_setting(all(one.on_gold for one in compared), names), files=rules.files)
+
+
 def score(
     gold: Iterable[Document], predicted: Iterable[Document], rules: RuleSet, *, written: Mapping[str, LiteralNote] | None = None
 ) -> Score:
@@ -128,10 +154,11 @@ def score(
     for name in names:
         one = ours.get(name) or Document(name, theirs[name].text)
         other = theirs.get(name) or Document(name, one.text)
-        counted.append(rules.count(one, other))
+        compared = compare(one, other, rules)
+        counted.append(compared.counts)
         if written and name in written:
             _add_unreadable(counted[-1], other, written[name])
-        on_gold = on_gold and (one.entities == other.entities or _mentions(one) == _mentions(other))
+        on_gold = on_gold and compared.on_gold
     return Score(rules.name, rules.macro, counted, missing, extra, _setting(on_gold, names), rules.files)
 
 

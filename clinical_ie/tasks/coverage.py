@@ -43,6 +43,20 @@ class Coverage:
     unknown_words: int = 0
     obscured: int = 0
 
+    def add(self, other: Coverage) -> None:
+        """Take in what was counted elsewhere of other documents."""
+        self.gold += other.gold
+        self.candidates += other.candidates
+        for mine, theirs in (
+            (self.unrepresentable, other.unrepresentable),
+            (self.reachable, other.reachable),
+            (self.countable, other.countable),
+        ):
+            mine.update(theirs)
+        self.words += other.words
+        self.unknown_words += other.unknown_words
+        self.obscured += other.obscured
+
     @property
     def recall_ceiling(self) -> float:
         """The ceiling under our own rules."""

@@ -109,7 +109,7 @@ def test_mentions_of_a_copy_with_other_line_ends_are_moved(tiny_bert: str, tmp_p
     assert {document.entities[0].span for document in data.inputs["predict"]["ward"]} == {Span.of(16, 23)}
     assert data.findings.counts()["other-line-ends"] == 5
     assert not data.examples["predict"], "one mention makes no pair, and that is no error"
-    assert data.predict_dataloader() == []
+    assert list(data.predict_dataloader()) == []
 
 
 def test_mentions_of_more_documents_are_counted(tiny_bert: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -32,7 +32,7 @@ def test_confusion_by_hand() -> None:
     assert confusion_counts([gold], [predicted]) == {
         ("Drug", "Drug"): 1, ("Dose", "Drug"): 1, ("Problem", NOTHING): 1, (NOTHING, "Route"): 1,
     }  # fmt: skip
-    figure = confusion_figure([gold], [predicted], title="t")
+    figure = confusion_figure(confusion_counts([gold], [predicted]), title="t")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["Dose", "Drug", "Problem", "Route", NOTHING]
 
 
@@ -116,7 +116,7 @@ def test_nothing_at_all_is_reported(documents: list[Document], rules: str, finds
     results.write(tmp_path / "results.json")
     show_run(Results.load(tmp_path / "results.json"), Console(file=io.StringIO()))
     write_page(tmp_path / "page.html", "c", documents, documents)
-    confusion_figure(documents, documents, title="c")
+    confusion_figure(confusion_counts(documents, documents), title="c")
 
 
 @pytest.mark.parametrize("splits", [{}, {"train": []}, {"train": [document(("Drug", 0, 7))], "test": []}])

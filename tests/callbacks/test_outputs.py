@@ -1,0 +1,91 @@
+"""Documents are put together from outputs in any order, each once."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from clinical_ie.callbacks.outputs import Assembly
+from clinical_ie.data.streaming import DocumentStream, Key, MadeExamples
+from clinical_ie.document import Document
+from clinical_ie.errors import SettingError
+from clinical_ie.schema import EntityType, Schema
+from clinical_ie.tasks import EntityTagging
+from clinical_ie.tasks.coverage import Coverage
+from clinical_ie.tasks.task import Source
+from tests.tasks.test_links import Pieces
+
+SCHEMA = Schema((EntityType("Thing"),))
+TEXTS = ["", *(f"word{number} " * (10 * number) for number in range(6)), " \n"]
+DOCUMENTS = [Document(f"n{place}", text) for place, text in enumerate(TEXTS)]
+TASK = EntityTagging(window=24, overlap=4)
+Encoder = type("Encoder", (Pieces,), {"unknown_id": None})
+
+
+def data() -> Any:
+    made = MadeExamples(TASK, {"ward": Source("ward", SCHEMA, Encoder())}, {"ward": DOCUMENTS})
+    return SimpleNamespace(
+        task=TASK, inputs={"test": {"ward": DOCUMENTS}}, schema_of=lambda _: SCHEMA, counted="mentions",
+        examples_of=lambda _, key, coverage: made(key, coverage), made=made,
+    )  # fmt: skip
+
+
+def tagged(examples: Any) -> dict[str, Any]:
+    """The first word of each window is a thing."""
+    return {e.id: {"Thing": ["B-Thing", *["O"] * (len(e.positions) - 1)], "default": ["O"] * len(e.positions)} for e in examples}
+
+
+def expected() -> dict[Key, Document]:
+    found = {}
+    for place, document in enumerate(DOCUMENTS):
+        examples = data().made(("ward", place), Coverage())
+        found["ward", place] = TASK.annotations(document, examples, tagged(examples), SCHEMA, Counter())
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_outputs_in_any_order_and_some_of_them_twice(seed: int) -> None:
+    dice = random.Random(seed)
+    source = data()
+    assembly = Assembly(source, "test")
+    stream = DocumentStream({"ward": len(DOCUMENTS)}, source.made, 60)
+    waiting: dict[str, Any] = {}
+    for batch, stretch in stream:
+        assembly.add(stretch)
+        waiting |= tagged(batch)
+        for name in dice.sample(sorted(waiting), dice.randrange(len(waiting) + 1)):
+            assembly.take({name: waiting[name], "": None})
+            if dice.random() < 0.7:
+                del waiting[name]  # what stays comes again
+    assembly.take(waiting)
+    assembly.finish(stream.mine)
+    assert len(assembly.decoded) == len(DOCUMENTS)
+    assert dict(assembly.decoded) == expected()
+    assert any(document.entities for document in expected().values())
+
+
+def test_no_document_is_left_half_annotated() -> None:
+    source = data()
+    stream = DocumentStream({"ward": len(DOCUMENTS)}, source.made, 60)
+    for taken in (0, 1, 3):
+        assembly = Assembly(source, "test")
+        for _, (batch, stretch) in zip(range(taken), stream, strict=False):
+            assembly.add(stretch)
+            assembly.take(tagged(batch))
+        with pytest.raises(SettingError, match=r"no output for ward/n\d#\d; limit_\*_batches would leave documents half annotated"):
+            assembly.finish(stream.mine)
+
+
+def test_documents_without_examples_come_out_unannotated() -> None:
+    source = data()
+    source.inputs["test"]["ward"] = [Document("a", ""), Document("b", " \n")]
+    source.made.inputs["ward"] = source.inputs["test"]["ward"]
+    assembly = Assembly(source, "test")
+    stream = DocumentStream({"ward": 2}, source.made, 60)
+    assert list(stream) == []
+    assembly.finish(stream.mine)
+    assert [document for _, document in assembly.decoded] == [Document("a", ""), Document("b", " \n")]
