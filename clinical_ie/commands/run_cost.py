@@ -28,6 +28,7 @@ def run_cost(
     trainer: pl.Trainer, model: pl.LightningModule, throughput: Throughput, record: RunRecord, run: RunDirectory
 ) -> dict[str, Any]:
     """Steps, seconds, sub-words, parameters, machine, versions and fingerprints of a run that has ended."""
+    best = Checkpoint(run.best())
     data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
     return {
         "epochs": trainer.current_epoch,
@@ -40,7 +41,8 @@ def run_cost(
         "subwords_per_second": round(throughput.all_ranks_real / throughput.total_seconds, 1) if throughput.total_seconds else None,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "trainable_parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
-        "checkpoint_model_bytes": Checkpoint(run.best()).model_bytes,
+        "checkpoint_model_bytes": best.model_bytes,
+        "checkpoint_bytes": best.size,
         "peak_memory_bytes": _peak_memory(),
         "precision": str(trainer.precision),
         "devices": trainer.world_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,14 +109,20 @@ def test_what_does_not_fit_is_refused(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_the_weights_are_the_others(arguments: Arguments, trained_run: Path, tmp_path: Path) -> None:
-    """Without learning, the first checkpoint holds what the run began with."""
+def test_the_weights_are_the_others(arguments: Arguments, finished_run: Path, tmp_path: Path) -> None:
+    """Without learning, the first checkpoint holds what the run began with; from there on it is a run of its own."""
+    run = tmp_path / "run"
     still = ["--model.init_args.learning_rate=0", "--model.init_args.head_learning_rate=0", "--trainer.limit_train_batches=1"]
     more = ["--trainer.max_epochs=1", "--test_after_fit=false", "--model.init_args.weight_decay=0"]
-    assert main(arguments("fit", tmp_path / "run", f"--init_from={trained_run}/checkpoints/last.ckpt", *still, *more)) == 0
-    one, two = (Checkpoint(folder / "checkpoints" / "last.ckpt").weights() for folder in (trained_run, tmp_path / "run"))
+    assert main(arguments("fit", run, f"--init_from={finished_run}/checkpoints/last.ckpt", *still, *more)) == 0
+    one, two = (Checkpoint(folder / "checkpoints" / "last.ckpt").weights() for folder in (finished_run, run))
     assert one.keys() == two.keys()
     assert all(torch.equal(value, two[name]) for name, value in one.items())
+    begun = run_of(run)["init_from"]
+    shutil.rmtree(finished_run)
+    assert main(["fit", "-c", str(run / "config.yaml"), f"--ckpt_path={run}/checkpoints/last.ckpt", "--trainer.max_epochs=2"]) == 0
+    assert (run_of(run)["resumed"], run_of(run)["init_from"]) == (1, begun)
+    assert run_of(run)["checkpoint_bytes"] == (run / "checkpoints" / "best.ckpt").stat().st_size
 
 
 @pytest.mark.slow
