@@ -25,7 +25,9 @@ _EQUAL, _DIFFERENT = 1e-4, 1e-3
 _TEXT = 3 * POSITIONS // 4
 """Sub-words of the text of a pass: more than windows are wide; what stands behind it goes beyond the table of positions."""
 
-HALF = ("bf16-mixed", "bf16-true")
+_AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+_TRIED = (*_AUTOCAST, "bf16-true")
+"""Precisions that are not taken for granted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,8 @@ class EncoderProbe:
             self._check_dropout(tuning.dropout)
 
     def computes_in(self, precision: str, *, positions: bool = False, directed: bool = False) -> bool:
-        """Whether the encoder can be trained in a precision on inputs as in `check`; any but bfloat16 is taken for granted."""
-        if precision not in HALF:
+        """Whether the encoder can be trained in a precision on inputs as in `check`; 32 bits are taken for granted."""
+        if precision not in _TRIED:
             return True
         try:
             self._pass(self._encoder(self.tuning), positions, directed, precision)
@@ -167,7 +169,8 @@ class EncoderProbe:
             unattended = ids < 0 if directed else None
         if precision == "bf16-true":
             encoder = encoder.to(torch.bfloat16)
-        with torch.random.fork_rng(devices=[]), torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, precision == "bf16-mixed"):
+        autocast = torch.autocast("cpu", _AUTOCAST.get(precision, torch.bfloat16), precision in _AUTOCAST)
+        with torch.random.fork_rng(devices=[]), torch.enable_grad(), autocast:
             torch.manual_seed(0)
             hidden = encoder(ids, mask, positions, None, unattended)
         if hidden.shape[:2] != ids.shape or not bool(hidden[mask.bool()].isfinite().all()):

@@ -35,7 +35,8 @@ def test_what_architectures_can_do(kind: str) -> None:
     probe = EncoderProbe(kind, config_of(kind))
     able = kind in ABSOLUTE | ROTARY
     assert (probe.shares_positions(), probe.directs_attention()) == (able, able)
-    assert probe.computes_in("bf16-mixed") == (kind != "deberta"), "its mask is the least number of 32 bits, which is none of 16"
+    for precision in ("bf16-mixed", "16-mixed"):
+        assert probe.computes_in(precision) == (kind != "deberta"), "its mask is the least number of 32 bits, which is none of 16"
     assert probe.computes_in("32-true")
 
 
