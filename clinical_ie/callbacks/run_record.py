@@ -95,7 +95,7 @@ class RunRecord(pl.Callback):
             if before != after:
                 raise SettingError(
                     f"the {name} are not those that the run began with ({_described(before)} -> {_described(after)}); give the same files,"
-                    " or begin a new run in another --run_dir without --ckpt_path"
+                    " or begin a new run in another --run_dir, with --init_from instead of --ckpt_path if its weights are wanted"
                 )
         if saved["ranks"] != trainer.world_size:
             share_out_anew(checkpoint, checkpoint[ExtractionDataModule.__qualname__]["train"], trainer)
