@@ -17,6 +17,7 @@ from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.encoder_classes import encoder_class, small_copy
 from clinical_ie.models.encoder_probe import EncoderProbe, Tuning
 from clinical_ie.models.learning_rates import parameter_groups, tells_layers_apart
+from clinical_ie.models.positions import most_positions
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny_encoders import KINDS, config_of
@@ -154,3 +155,17 @@ def test_layers_that_can_have_rates_of_their_own(kind: str, tmp_path: Path) -> N
     assert {rate for name, rate in found.items() if re.search(r"(layer|layers|block)\.0\.", name) and ".1.layer.0." not in name} == {0.25}
     assert {rate for name, rate in found.items() if re.search(r"(layer|layers|block)\.1\.", name) and ".0.layer.1." not in name} == {0.5}
     assert set(found.values()) <= {0.125, 0.25, 0.5, 1.0}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_positions_are_there_and_markers_come_on_top(kind: str) -> None:
+    """A text of as many sub-words as are said to fit; behind it, where positions are shared, markers that need none of their own."""
+    config = config_of(kind)
+    most = most_positions(config)
+    assert most == (None if kind in ("xlnet", "funnel", "t5", "mt5") else 512 if kind == "distilbert" else 256)
+    length, behind = most or 300, 20 if kind in ABSOLUTE | ROTARY else 0
+    encoder = Encoder(kind, base=encoder_class(config)(config), markers=[[5]]).eval()
+    ids = torch.cat([torch.arange(length) % 250 + 9, torch.full((behind,), -1)]).unsqueeze(0)
+    positions = torch.cat([torch.arange(length), torch.arange(behind)]).unsqueeze(0)
+    with torch.no_grad():
+        assert bool(encoder(ids, torch.ones_like(ids), positions).isfinite().all())
