@@ -1,6 +1,6 @@
 """Steps and seconds of generating the answers of MACCROBAT's test notes: a queue for each batch of the data, and one over all of them.
 
-    python benchmarks/generation_queue.py CORPORA_FOLDER [--notes N]
+    python benchmarks/generation_queue.py CORPORA_FOLDER [--notes N] [--layers N]
 
 SmolLM2-135M says the gold answers (as in `response_formats.py`: it computes all that it would, and is never wrong), `inline` and
 constrained, with the batches, rows, draft tokens and precision of a run. Both ways say the same tokens; beside that stands the number of
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from response_formats import BACKBONE, ROWS, saying
+from response_formats import BACKBONE, ROWS, sayable, saying
 
 from clinical_ie.commands.precision import computes_in_bfloat16
 from clinical_ie.commands.quiet import quieten
@@ -52,7 +52,8 @@ def run(backbone: Decoder, encoder: ChatTokenizer, batches: Sequence[Sequence[An
             if not queues or not one_queue:
                 queues.append(GenerationQueue(backbone, encoder, batch_size=ROWS, num_draft_tokens=None, backtrack_threshold=0.3))
             for e in batch:
-                queues[-1].add(e.id, GenerationRequest(e.prefix_ids, e.input_ids, 4 * len(e.response), e.grammar))
+                grammar = e.grammar if sayable(e, encoder) else None  # mentions that begin inside of words
+                queues[-1].add(e.id, GenerationRequest(e.prefix_ids, e.input_ids, 4 * len(e.response), grammar))
             said = queues[-1].run(to_the_end=not one_queue or number == len(batches))
             assert all((*sequence.ids, encoder.end_id) == gold[name] for name, sequence in said.items())
     seconds, steps = time.perf_counter() - begun, sum(queue.steps for queue in queues)
@@ -63,9 +64,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpora", type=Path)
     parser.add_argument("--notes", type=int, help="so many notes only")
+    parser.add_argument("--layers", type=int, help="so many of the decoder's layers only: the steps are the same, the seconds are not")
     options = parser.parse_args()
     quieten()
     encoder, backbone = ChatTokenizer(BACKBONE), Decoder(BACKBONE)
+    body: Any = backbone.base.get_decoder()
+    body.layers = body.layers[: options.layers]
+    body.config.num_hidden_layers = len(body.layers)
     corpus = Maccrobat(str(options.corpora / "maccrobat2020"))
     source, task = Source(corpus.name, corpus.schema, encoder), EntityInstruction("inline", window=8192)
     examples = [example for note in corpus.read("test")[: options.notes] for example in task.examples(note, source)]

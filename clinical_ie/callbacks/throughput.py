@@ -69,7 +69,7 @@ class Throughput(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._tick(going_on=True)
-        real, slots = int(batch["attention_mask"].sum()), batch["attention_mask"].numel()
+        real, slots = batch["subwords"], batch["attention_mask"].numel()
         self._real, self._slots, self.total_real = self._real + real, self._slots + slots, self.total_real + real
         if trainer.global_step % max(1, trainer.log_every_n_steps) == 0 and self._seconds > 0:  # type: ignore[attr-defined]
             pl_module.log("train/tokens_per_second", trainer.world_size * self._real / self._seconds)

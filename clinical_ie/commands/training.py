@@ -32,7 +32,7 @@ from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.chain import Chain
 from clinical_ie.commands.corpus_settings import check_different, name_of, place_roots
 from clinical_ie.commands.early_checks import check_extent, check_monitors, check_numbers, check_settings
-from clinical_ie.commands.export import write_adapter
+from clinical_ie.commands.export import load_run, write_adapter
 from clinical_ie.commands.parse_errors import explain
 from clinical_ie.commands.precision import default_precision
 from clinical_ie.commands.quiet import quieten
@@ -40,6 +40,7 @@ from clinical_ie.commands.resuming import check_end, check_settings_kept, flat, 
 from clinical_ie.commands.run_cost import run_cost, versions
 from clinical_ie.commands.run_directory import RunDirectory, make_paths_absolute, run_of
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.decoding.rank_synchronization import is_sharded
 from clinical_ie.errors import SettingError
 from clinical_ie.files import write_text, writing_folder
 from clinical_ie.modules import InstructionGenerator
@@ -211,7 +212,7 @@ class TrainingCLI(LightningCLI):
         callbacks.append(ProgressBar() if kwargs["enable_progress_bar"] else ProgressLines())
         try:
             trainer: pl.Trainer = super().instantiate_trainer(**{**kwargs, "callbacks": callbacks})
-        except (TypeError, ValueError, ImportError) as error:  # wrong names and numbers of devices, what is not installed, and so on
+        except (TypeError, ValueError, ImportError, RuntimeError) as error:  # wrong names or devices, what is not installed ...
             raise SettingError(f"trainer: {' '.join(str(error).split())}") from error
         return trainer
 
@@ -302,7 +303,10 @@ class TrainingCLI(LightningCLI):
             if not best.is_consolidated:  # and so are the weights of this model, which no adapter can be written from
                 print(f"Adapter:         `clinical-ie export {self.directory.path}` writes it from the shards of {best.path.name}")
                 return
-            model.load_state_dict(best.weights(), strict=False)  # a checkpoint holds what was trained
+            if is_sharded(model):  # no rank has it whole
+                model = load_run(self.directory.path)
+            else:
+                model.load_state_dict(best.weights(), strict=False)  # a checkpoint holds what was trained
             with writing_folder(self.directory.checkpoints / "adapter") as folder:
                 write_adapter(model, folder)
 

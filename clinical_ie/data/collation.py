@@ -209,7 +209,10 @@ class ReadingCollator:
 
 
 class PlannedCollator:
-    """Batches that know what they have to teach (``batch_targets``) and what their optimizer step has (``step_targets``)."""
+    """Batches that know what they have to teach (``batch_targets``), what their optimizer step has (``step_targets``), and their sub-words.
+
+    `subwords` are those that mean something, counted before the batch goes to a device, which would have to be waited for.
+    """
 
     def __init__(self, collate: Callable[[Sequence[Any]], Batch]) -> None:
         self.collate = collate
@@ -219,7 +222,10 @@ class PlannedCollator:
         examples: Sequence[Any]
         batch: PlannedBatch
         examples, batch = planned
-        return {**self.collate(examples), "batch_targets": batch.targets, "step_targets": batch.step_targets}
+        found = self.collate(examples)
+        if "attention_mask" in found:
+            found["subwords"] = int(found["attention_mask"].sum())
+        return {**found, "batch_targets": batch.targets, "step_targets": batch.step_targets}
 
 
 class HostExamples:

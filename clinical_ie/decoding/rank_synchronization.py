@@ -36,6 +36,15 @@ class RankSynchronizer:
         return bool(counts[0]), bool(counts[1])
 
 
+def most_of_ranks(number: int, model: nn.Module) -> int:
+    """The highest of all ranks' numbers where weights are sharded, so that all make as many passes; elsewhere a rank's own."""
+    if not is_sharded(model):
+        return number
+    highest = torch.tensor(number, device=next(model.parameters()).device)
+    torch.distributed.all_reduce(highest, torch.distributed.ReduceOp.MAX)
+    return int(highest)
+
+
 def is_sharded(model: nn.Module) -> bool:
     """Whether a model's weights are sharded over ranks, as FSDP2 and ZeRO-3 do."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1):

@@ -14,14 +14,20 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
-def chunked_cross_entropy(hidden: Tensor, targets: Tensor, logits: Callable[[Tensor], Tensor], chunk: int = 256) -> Tensor:
+def chunks_of(number: int, size: int) -> int:
+    """Into how many chunks so many tokens are cut; `size` 0 is one for all."""
+    return max(1, -(-number // size)) if size else 1
+
+
+def chunked_cross_entropy(hidden: Tensor, targets: Tensor, logits: Callable[[Tensor], Tensor], chunks: int = 1) -> Tensor:
     """The sum over tokens of their negative log-likelihood; logits are computed chunk by chunk, and again in the backward pass.
 
     Args:
         hidden: Hidden states of the positions that predict.
         targets: The tokens to predict.
-        logits: Maps hidden states to logits of the vocabulary.
-        chunk: Tokens whose logits are held at once; 0 for all.
+        logits: Maps hidden states to logits of the vocabulary. It is called for every chunk, also for an empty one: where weights are
+            sharded, all ranks must call it equally often.
+        chunks: How many.
 
     Shape:
         - hidden: ``(N, H)``; targets: ``(N,)``
@@ -30,10 +36,8 @@ def chunked_cross_entropy(hidden: Tensor, targets: Tensor, logits: Callable[[Ten
     def chunk_loss(states: Tensor, chunk_targets: Tensor) -> Tensor:
         return torch.nn.functional.cross_entropy(logits(states).float(), chunk_targets, reduction="sum")
 
-    if not chunk or len(targets) <= chunk:
+    if chunks == 1:
         return chunk_loss(hidden, targets)
-    sums = [
-        checkpoint(chunk_loss, hidden[start : start + chunk], targets[start : start + chunk], use_reentrant=False)
-        for start in range(0, len(targets), chunk)
-    ]
+    parts = zip(hidden.tensor_split(chunks), targets.tensor_split(chunks), strict=True)
+    sums = [checkpoint(chunk_loss, states, chunk_targets, use_reentrant=False) for states, chunk_targets in parts]
     return torch.stack([item for item in sums if item is not None]).sum()

@@ -7,7 +7,7 @@ Shape legend: ``B`` rows, ``W`` units, ``H`` hidden.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, cast
 
 import torch
@@ -76,22 +76,19 @@ class TaggingHeads(nn.Module):
         """
         units = self.dropout(units)
         total = units.new_zeros((), dtype=torch.float32)
-        for corpus, rows in _by_corpus(corpora, units.device).items():
+        for corpus, rows in _by_corpus(self.layers, corpora, units.device).items():
             for layer in self.layers[corpus]:
-                head = self.head(corpus, layer)
-                loss = head.crf(head.linear(units[rows]), tags[tag_key(corpus, layer)][rows], mask[rows])
+                head, width = self.head(corpus, layer), mask.shape[1] if len(rows) else 1
+                gold = tags[tag_key(corpus, layer)][rows] if len(rows) else mask[rows].long()
+                loss = head.crf(head.linear(units[rows, :width]), gold[:, :width], mask[rows, :width])
                 total = total + loss / len(self.layers[corpus])
-        for corpus in self.layers.keys() - set(corpora):
-            for layer in self.layers[corpus]:
-                # Every parameter needs a gradient on every rank, or distributed training stops.
-                total = total + 0.0 * torch.stack([p.sum() for p in self.head(corpus, layer).parameters() if p.requires_grad]).sum()
         return total
 
     def decode(self, units: Tensor, mask: Tensor, corpora: Sequence[str]) -> list[dict[str, list[str]]]:
         """Layer -> tags, for every row."""
         lengths = mask.sum(1).tolist()
         found: list[dict[str, list[str]]] = [{} for _ in corpora]
-        for corpus, rows in _by_corpus(corpora, units.device).items():
+        for corpus, rows in _by_corpus(self.layers, corpora, units.device).items():
             for layer in self.layers[corpus]:
                 head = self.head(corpus, layer)
                 best = head.crf.decode(head.linear(units[rows]), mask[rows]).tolist()
@@ -105,8 +102,13 @@ def tag_key(corpus: str, layer: str) -> str:
     return f"{corpus}/{layer}".replace(".", "_")
 
 
-def _by_corpus(corpora: Sequence[str], device: torch.device) -> dict[str, Tensor]:
-    rows: dict[str, list[int]] = {}
+def _by_corpus(known: Iterable[str], corpora: Sequence[str], device: torch.device) -> dict[str, Tensor]:
+    """The rows of each known corpus, none where the batch has none of it.
+
+    The heads of such a corpus are called all the same: every parameter needs a gradient on every rank, and where weights are sharded
+    (ZeRO-3) a head that one rank calls is called by all, in the same order.
+    """
+    rows: dict[str, list[int]] = {corpus: [] for corpus in known}
     for row, corpus in enumerate(corpora):
-        rows.setdefault(corpus, []).append(row)
-    return {corpus: torch.tensor(places, device=device) for corpus, places in rows.items()}
+        rows[corpus].append(row)
+    return {corpus: torch.tensor(places, dtype=torch.long, device=device) for corpus, places in rows.items()}

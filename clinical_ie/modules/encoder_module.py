@@ -65,6 +65,7 @@ class EncoderModule(TunedModule):
         )
         self.heads = self.make_heads(self.backbone.hidden)
         self.begin()
+        self.shard()
 
     def markers(self) -> list[list[int]]:
         """For each marker token the sub-words that initialise its embedding."""

@@ -100,13 +100,25 @@ class EncoderRelationClassifier(EncoderModule):
         )
 
     def scores(self, batch: Batch) -> Iterator[Scored]:
-        """Corpus, places of its pairs in the batch, their scores, and what their types allow."""
+        """Corpus, places of its pairs in the batch, their scores, and what their types allow; of every corpus, in the same order.
+
+        The head of a corpus that the batch has nothing of is called with nothing: every parameter needs a gradient on every rank, and where
+        weights are sharded (ZeRO-3) a head that one rank calls is called by all.
+        """
         hidden = self.backbone(batch["input_ids"], batch["attention_mask"], batch["position_ids"])
-        for corpus, places in batch["pairs_by_corpus"].items():
+        types, nothing = batch["types"], torch.zeros(0, dtype=torch.long, device=hidden.device)
+        for corpus in self.labels:
             head = cast("PairHead", cast("nn.ModuleDict", self.heads)[_key(corpus)])
-            pairs = batch["pairs"][places]
-            types = batch["types"]
-            scores = head(hidden, batch["marker_positions"], batch["mention_rows"], types, pairs, batch["distances"][places])
+            places = batch["pairs_by_corpus"].get(corpus, nothing)
+            pairs, mentions = batch["pairs"][places], slice(None if len(places) else 0)
+            scores = head(
+                hidden,
+                batch["marker_positions"][mentions],
+                batch["mention_rows"][mentions],
+                types,
+                pairs,
+                batch["distances"][places],
+            )
             yield corpus, places, scores, head.legal[types[pairs[:, 0]], types[pairs[:, 1]]]
 
     def _loss(self, batch: Batch, scored: Sequence[Scored]) -> Tensor:
@@ -115,12 +127,9 @@ class EncoderRelationClassifier(EncoderModule):
         for corpus, _, scores, legal in scored:
             columns = ["none", *self.labels[corpus].names]
             weights = scores.new_tensor([self.class_weights.get(name, 1.0) for name in columns]) if self.class_weights else None
-            loss = pair_loss(scores, batch["labels"][corpus], legal, self.decision, weights=weights, focal_gamma=self.focal_gamma)
+            gold = batch["labels"][corpus] if len(scores) else legal[:, 1:]
+            loss = pair_loss(scores, gold, legal, self.decision, weights=weights, focal_gamma=self.focal_gamma)
             total = total + loss.sum()
-        present = {_key(corpus) for corpus in batch["pairs_by_corpus"]}
-        for corpus, head in cast("nn.ModuleDict", self.heads).items():
-            if corpus not in present:  # every parameter needs a gradient on every rank, or distributed training stops
-                total = total + 0.0 * torch.stack([parameter.sum() for parameter in head.parameters()]).sum()
         return total
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -5,21 +5,28 @@ Shape legend: ``B`` rows, ``L`` tokens, ``N`` tokens to be predicted.
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch
+from clinical_ie.data.response_rows import dummy_row, rows_of_responses
 from clinical_ie.decoding.generation import GeneratedSequence, GenerationQueue, GenerationRequest
+from clinical_ie.decoding.rank_synchronization import most_of_ranks
 from clinical_ie.errors import SettingError
 from clinical_ie.models.block_mask import block_mask
-from clinical_ie.models.cross_entropy import chunked_cross_entropy
+from clinical_ie.models.cross_entropy import chunked_cross_entropy, chunks_of
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.positions import most_positions
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.tasks.instruction import Completion, Instruction, InstructionExample
+
+_DEV_ROW = 2048
+"""Tokens of a row of the development loss."""
 
 
 class InstructionGenerator(TunedModule):
@@ -90,6 +97,7 @@ class InstructionGenerator(TunedModule):
         self.heads = torch.nn.Module()  # the vocabulary's scores are the backbone's own
         self.subwords = ChatTokenizer(self.backbone_name)
         self.begin()
+        self.shard()
 
     def on_fit_start(self) -> None:
         """Refuse packed rows where the decoder cannot keep the examples of a row apart.
@@ -109,7 +117,26 @@ class InstructionGenerator(TunedModule):
         attention_mask = block_mask(batch["segment_ids"], batch["prefix_segment_ids"])
         hidden = self.backbone(batch["input_ids"], batch["position_ids"], attention_mask)
         states = hidden.flatten(0, 1)[batch["loss_positions"]]
-        return chunked_cross_entropy(states, batch["targets"], self.backbone.logits, self.chunk)
+        chunks = most_of_ranks(chunks_of(len(states), self.chunk), self.backbone)
+        return chunked_cross_entropy(states, batch["targets"], self.backbone.logits, chunks)
+
+    def _log_dev_loss(self, batch: Batch) -> None:
+        """Log the loss per response token (teacher forcing), which costs one pass over each example.
+
+        Examples that are longer than the decoder has positions are left out of it: their completions are cut off, and counted there.
+        """
+        # the last token of a response is not read
+        readable = [example for example in batch["examples"].examples if len(example.response) <= self._room(example) + 1]
+        rows = rows_of_responses(readable, _DEV_ROW, self.subwords.pad_id, packed=self.backbone.abilities.packs)
+        number = sum(len(example.response) for example in readable)
+        total = torch.zeros((), device=self.device)
+        for row in range(most_of_ranks(len(rows), self.backbone)):
+            if row < len(rows):
+                total = total + self._loss(move_data_to_device(rows[row], self.device))
+            else:  # other ranks have more, and need this one's shards
+                self._loss(move_data_to_device(dummy_row(self.subwords.end_id), self.device))
+        taught = number if batch["batch_targets"] else 0  # what only fills up a turn is another rank's
+        self.log("dev/loss", total / max(1, number), batch_size=taught, sync_dist=True)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss, as its share of the mean over all response tokens of the optimizer step."""
@@ -128,7 +155,8 @@ class InstructionGenerator(TunedModule):
         self._queue = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Example id -> completion."""
+        """Example id -> completion; and the loss."""
+        self._log_dev_loss(batch)
         return self._outputs(batch, "dev")
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
@@ -149,10 +177,13 @@ class InstructionGenerator(TunedModule):
         0 where the prompt takes all positions.
         """
         wanted = self.max_new_tokens_base + int(self.max_new_tokens_ratio * len(example.input_ids))
+        return int(max(0, min(wanted, self._room(example))))
+
+    def _room(self, example: InstructionExample) -> float:
+        """Positions of the decoder behind the prompt; below 0 where the prompt itself has not enough."""
         if self._positions is None:
-            return wanted
-        left = self._positions - self.backbone.num_virtual_tokens - len(example.prefix_ids) - len(example.input_ids)
-        return max(0, min(wanted, left))
+            return math.inf
+        return self._positions - self.backbone.num_virtual_tokens - len(example.prefix_ids) - len(example.input_ids)
 
     def _outputs(self, batch: Batch, logged: str | None = None) -> dict[str, Any]:
         outputs: dict[str, Any] = {}

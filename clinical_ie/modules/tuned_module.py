@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from peft import PeftConfig
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from clinical_ie.modules.schedules import Schedule, warmup_schedule
 from clinical_ie.modules.weight_matching import CorpusWeights, Taken, check_known, check_same, check_shapes, matched
 from clinical_ie.schema import Schema
 from clinical_ie.strategies.checkpoint import Checkpoint
+from clinical_ie.strategies.sharding import FullySharded, shard
 from clinical_ie.tasks.task import Task
 
 _IRRELEVANT_PEFT_SETTINGS = {"peft_version", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping"}
@@ -102,6 +104,21 @@ class TunedModule(pl.LightningModule):
     def corpus_weights(self, schemas: dict[str, Schema]) -> CorpusWeights:
         """The weights that belong to corpora, by their schemas; by default none, so that weights fit any corpus."""
         return CorpusWeights()
+
+    def shard(self) -> None:
+        """Share out the weights where the strategy wants that (FSDP2); the last that `configure_model` does.
+
+        Raises:
+            SettingError: Weights in few bits, or a strategy that shards weights in a way that is not prepared here.
+        """
+        strategy = None if self._trainer is None else self.trainer.strategy
+        if isinstance(strategy, FSDPStrategy | ModelParallelStrategy) and not isinstance(strategy, FullySharded):
+            raise SettingError(f"{type(strategy).__name__} would not share out these models; give -c strategy/fully_sharded (FSDP2)")
+        if self.device_mesh is None:
+            return
+        if self.quantized is not None:
+            raise SettingError("weights in few bits are not sharded here; give -c strategy/ddp, or quantized: null")
+        shard(self, self.backbone.base, self.device_mesh)
 
     def remaining_outputs(self) -> dict[str, Any]:
         """Outputs of a pass over data that no step has returned; to be asked for on all ranks at the pass's end."""

@@ -1,1 +1,1 @@
-"""Checkpoint files: how they are written, and their names."""
+"""Checkpoint files: how they are written, and their names; sharded weights."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from clinical_ie.corpora import BratFolder
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
-from clinical_ie.modules import InstructionGenerator
+from clinical_ie.modules import InstructionGenerator, instruction_generator
 from clinical_ie.tasks.instruction import Completion, EntityInstruction, Instruction, JointInstruction, RelationInstruction
 from tests.models.tiny_decoders import save_decoder, save_tokenizer, tiny_generator
 from tests.modules.tiny_training import DOSES, DRUGS, WARNINGS_OF_TRAINING, Marks, Phrase, micro_f1, write_notes
@@ -299,6 +300,33 @@ def test_validations_leave_training_alone_even_where_they_are_stopped(notes: str
     again = Steps()
     trainer_of(tmp_path, 1, callbacks=[again], limit_val_batches=1.0).validate(model, data, verbose=False)
     assert again.returned == whole.returned, "nothing of the stopped pass is left"
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_dev_loss_is_the_mean_over_all_response_tokens(
+    packed: bool, notes: str, generator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oracle is the model's own forward pass over each example alone, prompt and response."""
+    monkeypatch.setattr(instruction_generator, "_DEV_ROW", 150)
+    data, model = in_small_batches(notes, generator)
+    model.constrained = False
+    data.setup("validate")
+    model.configure_model()
+    model.backbone.abilities = replace(model.backbone.abilities, packs=packed)
+    model.eval()
+    total, number = 0.0, 0
+    for example in data.examples["dev"]:
+        ids = torch.tensor([[*example.prefix_ids, *example.input_ids, *example.response]])  # type: ignore[attr-defined]
+        labels = ids.clone()
+        labels[:, : -len(example.response)] = -100  # type: ignore[attr-defined]
+        with torch.no_grad():
+            loss = model.backbone.model(input_ids=ids, labels=labels).loss
+        total += float(loss) * len(example.response)  # type: ignore[attr-defined]
+        number += len(example.response)  # type: ignore[attr-defined]
+    trainer = trainer_of(tmp_path, 1, limit_val_batches=1.0)
+    (logged,) = trainer.validate(model, data, verbose=False)
+    assert sum(1 for _ in data.val_dataloader()) > 3
+    assert logged["dev/loss"] == pytest.approx(total / number, rel=1e-5)
 
 
 @pytest.mark.parametrize("virtual", [0, 5])

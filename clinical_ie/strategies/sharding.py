@@ -1,0 +1,82 @@
+"""Weights, gradients and optimizer states that are sharded over ranks (FSDP2); a layer is gathered while it computes.
+
+Reference: Zhao et al., PyTorch FSDP: experiences on scaling fully sharded data parallel (VLDB 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
+from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict, set_optimizer_state_dict
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FullyShardedDataParallel, OptimStateKeyType, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
+
+_STEPS = ("training_step", "validation_step", "test_step", "predict_step", "remaining_outputs")
+
+
+class FullySharded(ModelParallelStrategy):
+    """Fully sharded data parallel training (FSDP2) over all ranks, with checkpoints in one file that any strategy reads.
+
+    A checkpoint holds what was trained, as under every strategy, and is read as such: what it lacks of a frozen base stays as it is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(save_distributed_checkpoint=False)
+
+    @property
+    def lightning_restore_optimizer(self) -> bool:
+        """Lightning hands over the state of the optimizer, as it does for strategies without shards."""
+        return True
+
+    def setup_environment(self) -> None:
+        """All ranks shard the same weights."""
+        self._data_parallel_size, self._tensor_parallel_size = self.num_nodes * self.num_processes, 1
+        super().setup_environment()
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        """The whole checkpoint, on every rank; its weights are put in by `load_model_state_dict`."""
+        found: dict[str, Any] = self.checkpoint_io.load_checkpoint(checkpoint_path, weights_only=weights_only)
+        return found
+
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        """Give each rank its shards of whole weights; those that are shards already are the model's own."""
+        whole = {name: value for name, value in checkpoint["state_dict"].items() if not isinstance(value, DTensor)}
+        assert self.model is not None
+        set_model_state_dict(self.model, whole, options=StateDictOptions(full_state_dict=True, strict=False))
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Give each rank its shards of the optimizer's state."""
+        assert self.model is not None
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            named = FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_NAME, self.model)
+            set_optimizer_state_dict(self.model, optimizer, named, options=StateDictOptions(full_state_dict=True))
+
+
+StrategyRegistry.register("fully_sharded", FullySharded, description="FSDP2 over all ranks")
+
+
+def shard(module: nn.Module, backbone: nn.Module, mesh: DeviceMesh) -> None:
+    """Shard the layers of a backbone one by one, and all else of its module as one unit, which is whole during a step.
+
+    Args:
+        module: What Lightning trains. Its weights are the same on all ranks.
+        backbone: The pretrained model in it.
+        mesh: Lightning's, of ``data_parallel`` and ``tensor_parallel`` ranks.
+    """
+    ranks = mesh["data_parallel"]
+    for layer in _layers(backbone):
+        fully_shard(layer, mesh=ranks)
+    fully_shard(module, mesh=ranks)
+    for name in _STEPS:
+        register_fsdp_forward_method(module, name)  # Lightning calls these and never `forward`
+
+
+def _layers(backbone: nn.Module) -> list[nn.Module]:
+    """The layers of a transformer: the list of modules with the most weights."""
+    lists = [part for part in backbone.modules() if isinstance(part, nn.ModuleList)]
+    sizes = [sum(weight.numel() for weight in part.parameters()) for part in lists]
+    return list(lists[sizes.index(max(sizes))]) if lists else []

@@ -1,0 +1,86 @@
+"""Weights that are sharded over two ranks (FSDP2) train to what whole ones train to (DDP), and are tested, resumed and exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from tests.integration.processes import forked, results
+
+pytestmark = [pytest.mark.distributed, pytest.mark.timeout(400)]
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def fit(run: Path, strategy: str, *arguments: str) -> dict[str, Any]:
+    """The last state of a run on two ranks."""
+    line = ("fit", *arguments, f"--run_dir={run}", "--trainer.accelerator=cpu", "--trainer.devices=2", f"--trainer.strategy={strategy}")
+    code, printed = forked(*line, ranks=2)
+    assert code == 0, printed[-4000:]
+    found: dict[str, Any] = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    return found
+
+
+def assert_close(one: dict[str, Any], other: dict[str, Any], atol: float = 1e-6) -> None:
+    assert one["state_dict"].keys() == other["state_dict"].keys()
+    for name, value in one["state_dict"].items():
+        torch.testing.assert_close(other["state_dict"][name], value, atol=atol, rtol=0)
+
+
+def test_sharded_taggers_of_two_corpora_train_as_whole_ones(trained_run: Path, small_corpus: str, tmp_path: Path) -> None:
+    """Batches of a rank may hold one corpus only, and Adam's state is sharded too. A run goes on from its own checkpoint and from DDP's."""
+    from clinical_ie.formats import brat, jsonl
+
+    brat.write(jsonl.read(Path(small_corpus) / "train.jsonl")[:8], tmp_path / "notes")
+    corpus = {"root": str(tmp_path / "notes"), "corpus_name": "other", "schema": {"entities": ["Drug"]}, "entity_types": ["Drug"]}
+    entry = {"class_path": "clinical_ie.corpora.BratFolder", "init_args": corpus}
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({"data": {"corpora+": [entry], "batch_budget": 256}}), encoding="utf-8")
+    given = ("-c", str(trained_run / "config.yaml"), "-c", str(other), "--trainer.max_epochs=1", "--test_after_fit=false")
+    whole = fit(tmp_path / "whole", "ddp", *given)
+    sharded = fit(tmp_path / "sharded", "fully_sharded", *given)
+    noise = 1e-4  # Adam makes steps of up to the rate, 5e-3, of gradients that are rounding alone: those of words that hardly matter
+    assert_close(whole, sharded, noise)
+    more = (*given, "--trainer.max_epochs=2")
+    one, two = (
+        fit(tmp_path / run, "fully_sharded", *more, f"--ckpt_path={tmp_path / run / 'checkpoints' / 'last.ckpt'}")
+        for run in ("whole", "sharded")
+    )
+    assert one["global_step"] == two["global_step"] > sharded["global_step"]
+    assert_close(one, two, noise)
+
+
+def test_a_sharded_generator_is_trained_tested_and_exported(tiny_llama: str, small_corpus: str, tmp_path: Path) -> None:
+    """Ranks whose responses differ in length and number call the decoder and its head equally often."""
+    files = ("base", "task/joint_instruction", "model/smollm2_135m", "peft/lora", "data/demo", "strategy/single")
+    given = [part for name in files for part in ("-c", str(CONFIGS / f"{name}.yaml"))]
+    given += [f"--data.corpora.init_args.root={small_corpus}", f"--model.init_args.backbone={tiny_llama}", "--trainer.max_epochs=1"]
+    given += ["--trainer.precision=32-true", "--data.batch_budget=4096", "--data.task.init_args.window=4096"]
+    given += ["--data.task.init_args.segment=128", "--data.dev_documents=3", "--model.init_args.max_new_tokens_ratio=1"]
+    given += ["--model.init_args.chunk=50", "--data.eval_batch_budget=300"]
+    whole = fit(tmp_path / "whole", "ddp", *given, "--test_after_fit=false")
+    sharded = fit(tmp_path / "sharded", "fully_sharded", *given)
+    assert_close(whole, sharded)
+    adapters = [load_file(tmp_path / run / "checkpoints" / "adapter" / "adapter_model.safetensors") for run in ("whole", "sharded")]
+    assert adapters[0].keys() == adapters[1].keys()
+    for name, value in adapters[0].items():
+        torch.testing.assert_close(adapters[1][name], value, atol=1e-6, rtol=0)
+    entry = results(tmp_path / "sharded")["splits"]["test"]["demo"]
+    assert entry["documents"] == 6
+    assert entry["outcomes"]["completions"] >= 6
+
+
+def test_strategies_that_are_not_prepared_are_refused_on_all_ranks(trained_run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "strategy.yaml"
+    strategy = {"class_path": "lightning.pytorch.strategies.ModelParallelStrategy", "init_args": {"data_parallel_size": 2}}
+    strategy["init_args"] |= {"tensor_parallel_size": 1}  # type: ignore[operator]
+    file.write_text(yaml.safe_dump({"trainer": {"strategy": strategy}}), encoding="utf-8")
+    given = ("-c", str(trained_run / "config.yaml"), "-c", str(file), f"--run_dir={tmp_path / 'run'}", "--trainer.devices=2")
+    code, printed = forked("fit", *given, ranks=2)
+    assert code == 2
+    assert printed.count("-c strategy/fully_sharded") == 2
+    assert not (tmp_path / "run" / "checkpoints").exists()
