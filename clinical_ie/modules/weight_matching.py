@@ -163,7 +163,8 @@ def matched(
 
 def _rows(rows: Sequence[tuple[str, str]], known: Sequence[tuple[str, str]], fresh: Tensor, held: Tensor) -> Tensor:
     places = {row: place for place, row in enumerate(known)}
-    return torch.stack([held[places[row]].to(new) if row in places else new for row, new in zip(rows, fresh, strict=True)])
+    # a fresh row is looked at only where it is wanted: of a model whose weights are sharded by now none is
+    return torch.stack([held[places[row]].to(fresh.dtype) if row in places else fresh[place] for place, row in enumerate(rows)])
 
 
 def _all_rows(weights: CorpusWeights) -> list[tuple[str, str]]:
