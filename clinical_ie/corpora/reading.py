@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.hash_split import ROLES, HashSplit, Role
@@ -21,15 +22,23 @@ class CorpusReader:
         corpus: Whose documents.
         split: What they are for.
         findings: Collects what is wrong in the files; when left out, a reader that mends nothing is used.
+        hold: How documents are kept until they are asked for.
     """
 
-    def __init__(self, corpus: Corpus, split: HashSplit | None = None, findings: Findings | None = None) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        split: HashSplit | None = None,
+        findings: Findings | None = None,
+        hold: Callable[[list[Document]], Sequence[Document]] = list,
+    ) -> None:
         self.corpus = corpus
         self.split = HashSplit() if split is None else split
         self._findings = Findings() if findings is None else findings
+        self._hold = hold
         self._ids: dict[Split, dict[Role, list[str]]] = {}
         self._texts: dict[Split, dict[Role, list[bytes]]] = {}
-        self._waiting: dict[tuple[Split, Role], list[Document]] = {}
+        self._waiting: dict[tuple[Split, Role], Sequence[Document]] = {}
 
     def read(self, role: Split) -> list[Document]:
         """Documents of one role, as the corpus' view shows them.
@@ -58,18 +67,19 @@ class CorpusReader:
         self.ids()
         return [digest for part in self._texts.values() for digest in part[role]]
 
-    def _taken(self, part: Split, role: Split) -> list[Document]:
-        if (part, role) not in self._waiting:
-            self._load(part)
-        return self._waiting.pop((part, role))
+    def _taken(self, part: Split, role: Split) -> Sequence[Document]:
+        return self._waiting.pop((part, role)) if (part, role) in self._waiting else self._load(part, role)
 
-    def _load(self, part: Split) -> None:
+    def _load(self, part: Split, asked: Split | None = None) -> list[Document]:
+        """Documents of the role that is asked for; those of others wait."""
         if not self._ids:
             self.corpus.remark(self._findings)
         roles = self.split.roles(self.corpus, part, self.corpus.load_part(part, self._findings), self._findings)
         self._ids[part] = {role: [document.id for document in documents] for role, documents in roles.items()}
         self._texts[part] = {role: [_digest(document.text) for document in documents] for role, documents in roles.items()}
-        self._waiting |= {(part, role): documents for role, documents in roles.items() if role != "held-out"}
+        waiting = {role: documents for role, documents in roles.items() if role not in ("held-out", asked)}
+        self._waiting |= {(part, role): self._hold(documents) for role, documents in waiting.items()}
+        return [] if asked is None else roles[asked]
 
 
 def _digest(text: str) -> bytes:

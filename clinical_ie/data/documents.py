@@ -11,6 +11,7 @@ from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.hash_split import HashSplit, Role, choose
 from clinical_ie.corpora.reading import CorpusReader
 from clinical_ie.corpora.views import keep
+from clinical_ie.data.packed import Packed
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError, printable
 from clinical_ie.formats import brat, jsonl
@@ -48,7 +49,7 @@ class DocumentReader:
         if mentions is not None and not task.needs_mentions:
             raise SettingError(f"data.mentions is {mentions}, but {type(task).__name__} starts from text alone")
         self._task, self._findings, self._texts, self._mentions = task, findings, texts, mentions
-        self._split, self._readers = split, {corpus.name: CorpusReader(corpus, split, findings) for corpus in corpora}
+        self._split, self._readers = split, {corpus.name: CorpusReader(corpus, split, findings, Packed) for corpus in corpora}
 
     def read(self, corpus: Corpus, part: Part, most: int | None = None) -> Iterator[Document]:
         """Documents of a part one by one, with types of the schema only; at most so many, by hash of ids: a new one replaces one."""
