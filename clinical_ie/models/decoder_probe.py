@@ -35,19 +35,15 @@ _REMEDY = "take a decoder with attention in all of its layers and positions that
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a decoder can do with masks, positions and caches of ours.
+    """What a decoder that can be trained here may yet lack.
 
     Args:
-        reads: An example in a row of its own, with padding behind it, gets the logits of the model's own forward pass.
-        packs: So do examples that share a row and a prefix (sequence packing).
-        caches: So do tokens that are read with the keys of earlier ones in a cache (generation).
-        problems: For each of these that it cannot, why.
+        packs: Examples that share a row and a prefix get the logits of the model's own forward pass (sequence packing).
+        problem: Why they do not; empty where they do.
     """
 
-    reads: bool
     packs: bool
-    caches: bool
-    problems: dict[str, str]
+    problem: str = ""
 
 
 class Probed(Protocol):
@@ -101,7 +97,7 @@ def probe(decoder: Probed, name: str, dropout: float | None = None) -> Abilities
     ):
         if ability in problems:
             raise SettingError(f"{_named(decoder, name)} cannot be trained here: {what} {problems[ability]}; {_REMEDY}")
-    return Abilities("reads" not in problems, "packs" not in problems, "caches" not in problems, problems)
+    return Abilities("packs" not in problems, problems.get("packs", ""))
 
 
 def check_training(decoder: Probed, name: str) -> None:

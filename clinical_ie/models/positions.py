@@ -17,7 +17,8 @@ def most_positions(config: PreTrainedConfig) -> int | None:
     What the configuration says, less the rows of the table that no sub-word uses: RoBERTa, CamemBERT and MPNet count from behind their
     padding id, which the table itself knows.
     """
-    stated = getattr(config.get_text_config(), "max_position_embeddings", None)
+    text = config.get_text_config()
+    stated = getattr(text, "max_position_embeddings", getattr(text, "max_seq_len", None))  # MPT's biases end there
     if not isinstance(stated, int) or stated < 1:  # XLNet has -1
         return None
     table = _table(config)

@@ -109,7 +109,7 @@ class InstructionGenerator(TunedModule):
         if packing and not self.backbone.abilities.packs:
             raise SettingError(
                 f"{self.backbone_name} cannot keep packed examples apart: behind another one, an example"
-                f" {self.backbone.abilities.problems['packs']}; give data.packing: false"
+                f" {self.backbone.abilities.problem}; give data.packing: false"
             )
 
     def _loss(self, batch: Batch) -> Tensor:

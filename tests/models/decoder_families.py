@@ -53,7 +53,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "GPT-OSS": ("GptOss", {**S, **W, **LAYERS, "head_dim": 8, "num_local_experts": 4}),
     "OPT": ("OPT", {**OPT, "word_embed_proj_dim": 32}),
     "OPT with projection": ("OPT", {**OPT, "word_embed_proj_dim": 16, "do_layer_norm_before": False}),
-    "BioGPT": ("BioGpt", {**S, "pad_token_id": 1}),
+    "BioGPT": ("BioGpt", {key: value for key, value in S.items() if key != "num_key_value_heads"} | {"pad_token_id": 1}),
     "Granite": ("Granite", {**S, "logits_scaling": 8.0, "embedding_multiplier": 2.0, "attention_multiplier": 0.2}),
     "Cohere": ("Cohere", {**S, "logit_scale": 0.0625}),
     "Cohere 2": ("Cohere2", {**S, **W, **LAYERS, "logit_scale": 0.0625}),

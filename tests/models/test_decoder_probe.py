@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, PrefixTuningConfig
+from peft import LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig
 from transformers import AutoModelForCausalLM
 
 from clinical_ie.data.collation import InstructionCollator
@@ -18,6 +18,7 @@ from clinical_ie.errors import SettingError
 from clinical_ie.models.block_mask import block_mask
 from clinical_ie.models.cross_entropy import chunked_cross_entropy
 from clinical_ie.models.decoder import Decoder
+from clinical_ie.models.positions import most_positions
 from clinical_ie.tasks.instruction import InstructionExample
 from tests.models.decoder_families import FAMILIES, save_family
 
@@ -45,10 +46,10 @@ def examples(count: int) -> list[InstructionExample]:
 
 
 def loss(decoder: Decoder, given: list[InstructionExample], *, packed: bool) -> float:
-    batch = InstructionCollator(0, packed=packed)([(example, 1) for example in given])
+    batch = InstructionCollator(0, packed=packed)(given)
     hidden = decoder(batch["input_ids"], batch["position_ids"], block_mask(batch["segment_ids"], batch["prefix_segment_ids"]))
     states = hidden.flatten(0, 1)[batch["loss_positions"]]
-    return float(chunked_cross_entropy(states, batch["targets"], decoder.logits, chunk=5))
+    return float(chunked_cross_entropy(states, batch["targets"], decoder.logits, chunks=4))
 
 
 def loss_of_transformers(folder: str, given: list[InstructionExample]) -> float:
@@ -73,6 +74,8 @@ def test_the_loss_is_that_of_transformers(family: str, tmp_path: Path) -> None:
     assert decoder.abilities.packs
     assert loss(decoder, given, packed=True) == pytest.approx(wanted, abs=5e-4 + 1e-6 * wanted)
     assert loss(decoder, given, packed=False) == pytest.approx(wanted, abs=5e-4 + 1e-6 * wanted)
+    nothing = decoder(torch.tensor([[9]]), torch.tensor([[0]]), torch.ones(1, 1, 1, dtype=torch.bool))[0, :0]
+    assert decoder.logits(nothing).shape == (0, 96), "a rank without tokens calls the head as often as others"
 
 
 @pytest.mark.parametrize("family", CARRY_A_STATE + OTHER_MASKS)
@@ -93,7 +96,8 @@ def test_columns_instead_of_positions_forbid_packing_only(
     monkeypatch.setitem(FAMILIES, family, (kind, settings | other))
     folder = save_family(family, tmp_path)
     decoder = Decoder(folder).eval()
-    assert (decoder.abilities.reads, decoder.abilities.packs, decoder.abilities.caches) == (True, False, True)
+    assert not decoder.abilities.packs
+    assert "other logits than in the model's own pass" in decoder.abilities.problem
     given = examples(4)
     wanted = loss_of_transformers(folder, given)
     assert loss(decoder, given, packed=False) == pytest.approx(wanted, abs=5e-4 + 1e-6 * wanted)
@@ -174,3 +178,24 @@ def test_a_prefix_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     folder = save_family("DeepSeek-V3", tmp_path)
     with pytest.raises(SettingError, match="PrefixTuningConfig does not fit"):
         Decoder(folder, peft=PrefixTuningConfig(num_virtual_tokens=3))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("virtual", [0, 4])
+@pytest.mark.parametrize(("family", "positions"), [("GPT-2", "n_positions"), ("OPT", "max_position_embeddings"), ("MPT", "max_seq_len")])
+def test_the_last_position_is_known(family: str, positions: str, virtual: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of as many tokens as there are positions, less those of virtual tokens, is read; one more token fails in torch."""
+    kind, settings = FAMILIES[family]
+    monkeypatch.setitem(FAMILIES, family, (kind, settings | {positions: 20}))
+    prompt = PromptTuningConfig(num_virtual_tokens=virtual, num_attention_heads=4) if virtual else None
+    decoder = Decoder(save_family(family, tmp_path), peft=prompt).eval()
+    most = most_positions(decoder.base.config)
+    assert most == 20
+    for length in (most - virtual, most - virtual + 1):
+        ids, places = torch.full((1, length), 9), torch.arange(length).unsqueeze(0)
+        causal = torch.ones(1, length, length, dtype=torch.bool).tril()
+        if length + virtual == most:
+            assert decoder(ids, places, causal).isfinite().all()
+        else:
+            with pytest.raises((IndexError, RuntimeError)):
+                decoder(ids, places, causal)
