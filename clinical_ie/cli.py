@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 _GOING_ON = {
-    "fit": "; if RUN/checkpoints/last.ckpt was written, the same command goes on from there with --ckpt_path=RUN/checkpoints/last.ckpt",
+    "fit": "; the same command with --resume=auto goes on from there",
     "pipeline": "; the same command goes on from there",
 }
 

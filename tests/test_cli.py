@@ -101,7 +101,7 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, caps
 
     monkeypatch.setattr(runs, "run", interrupted)
     assert main(["fit", "-c", "task/entity_tagging"]) == 75
-    assert "--ckpt_path=RUN/checkpoints/last.ckpt" in capsys.readouterr().err
+    assert "--resume=auto" in capsys.readouterr().err
 
 
 def test_the_readme_names_configurations_that_exist() -> None:

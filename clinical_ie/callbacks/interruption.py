@@ -125,7 +125,8 @@ class SafeInterruption(Checkpoint):
         launcher = trainer.strategy.launcher
         if isinstance(launcher, _SubprocessScriptLauncher):
             launcher.procs.clear()  # they stop by themselves; whoever watches them would take that for a crash and kill this process
-        where = f"at step {trainer.global_step}" if trainer.state.fn == "fit" else f"in {trainer.state.fn}"
+        command = trainer.state.fn
+        where = f"at step {trainer.global_step}" if command in (None, "fit") else f"in {command.value}"
         raise Stopped(f"stopped by {_name(self._signal) if self._signal else 'a signal to another rank'} {where}")
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102

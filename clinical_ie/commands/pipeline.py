@@ -8,18 +8,19 @@ is an ordinary command in a process of its own, so any strategy works, and the s
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 import yaml
 
 from clinical_ie.commands import configurations
 from clinical_ie.commands.arguments import Parser
-from clinical_ie.commands.resuming import check_stage_kept, flat
 from clinical_ie.corpora.yaml_file import YamlFile
-from clinical_ie.errors import FileFormatError, RunError, SettingError
+from clinical_ie.errors import FileFormatError, RunError, SettingError, Stopped
 from clinical_ie.files import write_text
 from clinical_ie.reports.prediction_folder import set_all_aside
 from clinical_ie.reports.results import Results
@@ -27,7 +28,7 @@ from clinical_ie.reports.run_tables import show_run
 from clinical_ie.strategies.checkpoint import Checkpoint
 
 STAGES = ("entities", "relations")
-_BEST, _LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+_BEST = "checkpoints/best.ckpt"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -108,20 +109,8 @@ def _stage(stage: str, given: list[str] | str, run_dir: Path, more: Sequence[str
     if isinstance(given, str):
         return Path(given)
     folder = run_dir / stage
-    done = Results.load(folder / "results.json")
-    chain = [part for file in given for part in ("-c", file)]
-    if Checkpoint(folder / _BEST).exists and "test" in done.splits:
-        asked = _command("fit", *chain, *more, f"--run_dir={folder}", "--print_config", captured=True)
-        saved = YamlFile(folder / "config.yaml", expected="the settings of a run").data
-        try:
-            check_stage_kept(flat(saved), flat(yaml.safe_load(asked)))
-        except SettingError as error:
-            raise SettingError(f"{stage}, {folder}: {error}") from None
-        print(f"{stage}: {folder} is trained already", flush=True)
-        return folder
     print(f"\nTraining {stage}; the run goes to {folder}", flush=True)
-    resumed = [f"--ckpt_path={folder / _LAST}"] if Checkpoint(folder / _LAST).exists else []
-    _command("fit", *chain, *more, f"--run_dir={folder}", *resumed)
+    _command("fit", *(part for file in given for part in ("-c", file)), *more, f"--run_dir={folder}", "--resume=auto")
     return folder
 
 
@@ -161,7 +150,7 @@ def _annotate(run_dir: Path, texts: str, output: Path | None) -> int:
             *("-c", str(entities / "config.yaml"), f"--run_dir={run_dir / 'mentions'}", f"--ckpt_path={entities / _BEST}"),
             *(f"--output={found}", *shared),
         )
-    except RunError:
+    except (RunError, Stopped):
         if int(os.environ.get("SLURM_PROCID", "0")) == 0:
             set_all_aside(target)  # they are of the same notes, but not the answer to this command
         raise
@@ -173,17 +162,37 @@ def _annotate(run_dir: Path, texts: str, output: Path | None) -> int:
     return 0
 
 
-def _command(*arguments: str, captured: bool = False) -> str:
-    """Run one of our commands; what it prints where that is captured.
+def _command(*arguments: str) -> None:
+    """Run one of our commands.
 
     Raises:
         RunError: It failed; it has printed why.
+        SettingError: It refused its input.
+        Stopped: A signal ended it.
     """
-    line = [sys.executable, "-m", "clinical_ie", *arguments]
-    done = subprocess.run(line, check=False, stdout=subprocess.PIPE if captured else None, encoding="utf-8")
-    code = done.returncode
+    code = run_process([sys.executable, "-m", "clinical_ie", *arguments])
+    if code == Stopped.exit_code:
+        raise Stopped(f"`clinical-ie {arguments[0]}` was stopped")
     if code == 2:
         raise SettingError(f"`clinical-ie {arguments[0]}` refused its input (see above)")
     if code:
         raise RunError(f"`clinical-ie {arguments[0]}` stopped with exit code {code}; the same pipeline command goes on from there")
-    return str(done.stdout or "")
+
+
+def run_process(line: Sequence[str]) -> int:
+    """Run a command to its end, whatever signals come: it is the one to act on them. Its exit code.
+
+    A terminal sends Ctrl-C to both processes; what is sent to this one alone is passed on.
+    """
+    process = subprocess.Popen(line)
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGINT:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        return process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -7,7 +7,7 @@ setting that is new to the package is compared until somebody says otherwise.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clinical_ie.errors import SettingError
@@ -36,7 +36,7 @@ Paths are here because what lies behind them is compared by its content: documen
 by its weights and its tokenizer.
 """
 
-_ENDS = {"trainer.max_epochs", "trainer.max_steps", "patience.epochs"}
+_ENDS = re.compile(r"trainer\.((max|min)_(epochs|steps)|max_time(\..*)?)|patience\.epochs")
 """When training ends: free, but it shows in the weights."""
 
 
@@ -85,26 +85,27 @@ def check_settings_kept(saved: Mapping[str, Plain], given: Mapping[str, Plain]) 
         )
 
 
-def check_stage_kept(saved: Mapping[str, Plain], given: Mapping[str, Plain]) -> None:
-    """Hold the settings of a run that is finished and scored against those that are given for it now.
-
-    Args:
-        saved: From the run's ``config.yaml``.
-        given: Before defaults that depend on the machine are filled in.
+def check_scores_kept(saved: Mapping[str, Plain], given: Mapping[str, Plain]) -> None:
+    """Hold the settings by which a finished run was scored against those that are given now.
 
     Raises:
-        SettingError: Some changed that the run has been trained or scored with; names each, its old and its new value.
+        SettingError: Some changed; names each, its old and its new value.
     """
-    names = {name for settings in (saved, given) for name in settings if name.startswith("evaluation.")} | _ENDS
-    names |= compared(saved).keys() | compared(given).keys()
-    if given.get("trainer.precision") is None:
-        names.discard("trainer.precision")
-    if changed := [
-        f"{name}: {_shown(saved, name)} -> {_shown(given, name)}" for name in sorted(names) if saved.get(name) != given.get(name)
-    ]:
-        raise SettingError(
-            f"it is finished, but with other settings: {', '.join(changed)}; leave them as they were, or give another --run_dir"
-        )
+    names = sorted(name for name in saved.keys() | given.keys() if name.startswith("evaluation.") and saved.get(name) != given.get(name))
+    if names:
+        changed = ", ".join(f"{name}: {_shown(saved, name)} -> {_shown(given, name)}" for name in names)
+        raise SettingError(f"the run is finished and was scored with other settings: {changed}; `clinical-ie test` scores it anew")
+
+
+def is_trained(checkpoint: Mapping[str, Any], cost: Mapping[str, Any], changes: Sequence[str]) -> bool:
+    """Whether a run has come to its end.
+
+    Args:
+        checkpoint: Its last state.
+        cost: What ``results.json`` says of the run; it is written when training ends.
+        changes: What is to take effect, as `taken_up` tells it: a later end may be among it.
+    """
+    return cost.get("steps") == checkpoint["global_step"] and not changes
 
 
 def check_end(checkpoint: Mapping[str, Any], given: Mapping[str, Plain]) -> None:
@@ -127,11 +128,11 @@ def taken_up(saved: Mapping[str, Plain], given: Mapping[str, Plain]) -> list[str
     """Changed settings that take effect and change what the weights become, each as ``name: old -> new``."""
     schedule = given.get("model.init_args.schedule")
     stretched = "" if schedule in (None, "constant") else f"; from here on the {schedule} schedule is that of the new end"
-    names = {name: "" if name == "patience.epochs" else stretched for name in sorted(_ENDS)}
+    of_the_schedule = {"trainer.max_epochs", "trainer.max_steps"}
     return [
-        f"{name}: {_shown(saved, name)} -> {_shown(given, name)}{more}"
-        for name, more in names.items()
-        if saved.get(name) != given.get(name)
+        f"{name}: {_shown(saved, name)} -> {_shown(given, name)}{stretched if name in of_the_schedule else ''}"
+        for name in sorted(saved.keys() | given.keys())
+        if _ENDS.fullmatch(name) and saved.get(name) != given.get(name)
     ]
 
 

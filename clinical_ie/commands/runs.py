@@ -17,6 +17,9 @@ Examples:
   clinical-ie fit -c task/entity_tagging -c model/minilm -c data/demo --run_dir=runs/demo
   clinical-ie fit -c task/entity_tagging -c model/gatortron_base -c peft/lora -c data/n2c2_2018 --data.root=/data/n2c2_2018 \\
       --evaluation.rules=n2c2-2018 --run_dir=runs/n2c2
+
+Exit codes: 0 trained and scored, 75 stopped by Ctrl-C, SIGTERM or SIGUSR1 (the same command with --resume=auto goes on), 2 bad usage or
+input, 1 anything else.
 """
 _RUN = """usage: clinical-ie {command} -c RUN/config.yaml [options]
 
@@ -69,7 +72,7 @@ _OPTIONS: dict[str, dict[str, str]] = {
         "--seed_everything=N": "seed of weights, dropout and order (default: 0)",
         "--trainer.devices=N": _SHARED["--trainer.devices=N"],
         "--data.lenient=true": _SHARED["--data.lenient=true"],
-        "--ckpt_path=RUN/checkpoints/last.ckpt": "go on with a run that was interrupted",
+        "--resume=auto": "begin, or go on where the run in --run_dir was stopped: the same command for a job that is started again",
         "--init_from=RUN": "begin a new run with the weights of another, new corpora and types with fresh heads",
     },
     "validate": _SHARED,

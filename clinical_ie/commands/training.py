@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import lightning.pytorch as pl
 import yaml
@@ -36,7 +36,7 @@ from clinical_ie.commands.export import load_run, write_adapter
 from clinical_ie.commands.parse_errors import explain
 from clinical_ie.commands.precision import default_precision
 from clinical_ie.commands.quiet import quieten
-from clinical_ie.commands.resuming import check_end, check_settings_kept, flat, identity, taken_up
+from clinical_ie.commands.resuming import check_end, check_scores_kept, check_settings_kept, flat, identity, is_trained, taken_up
 from clinical_ie.commands.run_cost import run_cost, versions
 from clinical_ie.commands.run_directory import RunDirectory, make_paths_absolute, run_of
 from clinical_ie.data.datamodule import ExtractionDataModule
@@ -49,6 +49,7 @@ from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
 from clinical_ie.strategies.atomic_checkpoint import AtomicCheckpointIO
 from clinical_ie.strategies.checkpoint import Checkpoint
+from clinical_ie.strategies.slurm import without_requeue
 
 _PLACED = ("evaluation", "predictions", "checkpoints", "interruption")
 """Callbacks that write into the run's folder."""
@@ -77,6 +78,9 @@ class TrainingCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser: LightningArgumentParser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            how = "Begin, or go on where the run in --run_dir stopped; done when it is finished and scored."
+            parser.add_argument("--resume", type=Literal["auto"] | None, default=None, help=how)
         if subcommand == "predict":
             where = "Where annotations go, instead of RUN_DIR/predictions/predict."
             parser.add_argument("--output", type=str | None, default=None, metavar="DIR", help=where)
@@ -97,6 +101,9 @@ class TrainingCLI(LightningCLI):
         except ArgumentError as error:
             options = [name[2:] for action in self._parser(sys.argv[1])._actions for name in action.option_strings if name[:2] == "--"]
             raise SettingError(explain(str(error), options, chain.origins)) from None
+        given = self.config[sys.argv[1]]
+        if given.get("resume") and given.ckpt_path:
+            raise SettingError("--resume=auto finds the checkpoint itself; leave out one of --resume and --ckpt_path")
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration alone: a run's ``config.yaml`` says all that its checkpoint would."""
@@ -139,20 +146,24 @@ class TrainingCLI(LightningCLI):
         check_numbers(self.settings)
         check_extent(self.settings, str(self.subcommand))
         self.changes: list[str] = []
+        self.trained = False
+        occupied = self.directory.holds_checkpoints()  # on every rank: none writes a checkpoint before all have come past here
+        if config.get("resume") and occupied:
+            config.ckpt_path = str(self.directory.last)
         self.initial: Checkpoint | None = None
         if self.subcommand == "fit" and config.init_from and not config.ckpt_path:
             self.initial = RunDirectory.weights(config.init_from)
             _ = self.initial.meta  # what is no checkpoint is refused before anything is loaded
-        occupied = self.directory.holds_checkpoints()  # on every rank: none writes a checkpoint before all have come past here
         if config.ckpt_path:
             checkpoint = Checkpoint(config.ckpt_path).meta
             if occupied and Path(config.ckpt_path).resolve().parent != self.directory.checkpoints.resolve():
                 raise SettingError(f"{self.directory.path} holds another run than that of {config.ckpt_path}; give another --run_dir")
             self._look_at(checkpoint)
+            if config.get("resume") and is_trained(checkpoint, Results.load(self.directory.results).run, self.changes):
+                self.trained = True
+                check_scores_kept(checkpoint["run"]["settings"], self.settings)
         elif occupied:
-            raise SettingError(
-                f"{self.directory.path} holds a run already; give another --run_dir, or --ckpt_path {self.directory.last} to go on with it"
-            )
+            raise SettingError(f"{self.directory.path} holds a run already; give another --run_dir, or --resume=auto to go on with it")
 
     def _place(self, config: Any) -> None:
         """Send what every part of the command writes into the run's folder."""
@@ -171,13 +182,36 @@ class TrainingCLI(LightningCLI):
     def _configuration(self) -> str:
         """The text of ``config.yaml``: all settings but where the run lies, which is where the file lies."""
         config = self.config[self.subcommand].clone()
-        for name in ("config", "ckpt_path", "run_dir", "weights_only"):
+        for name in ("config", "ckpt_path", "resume", "run_dir", "weights_only"):
             config.pop(name, None)
         text: str = self._parser(self.subcommand).dump(config, skip_unset=False, skip_link_targets=True, skip_validation=True)
         return text
 
+    @property
+    def _nothing_left(self) -> bool:
+        """Whether the run is trained, and scored where that is wanted."""
+        scored = "test" in Results.load(self.directory.results).splits
+        return self.trained and (scored or not self.config[self.subcommand].test_after_fit)
+
+    def instantiate_classes(self) -> None:
+        """Make what the command needs, if anything."""
+        if not self._nothing_left:
+            super().instantiate_classes()
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        if self._nothing_left:
+            print(
+                f"{self.directory.path} is trained already" + (", and scored" if self.config[subcommand].test_after_fit else ""), flush=True
+            )
+        elif self.trained:
+            self._score()
+        else:
+            super()._run_subcommand(subcommand)
+
     def after_instantiate_classes(self) -> None:
         """Seed what is random in the data too; refuse what could only fail late."""
+        if self._nothing_left:
+            return
         self.datamodule.follow_seed(int(self._get(self.config, "seed_everything")))
         if self.initial is not None:
             self.model.initial = self.initial
@@ -198,7 +232,7 @@ class TrainingCLI(LightningCLI):
         elif kwargs["logger"] is None:
             place = str(self.directory.path.absolute())  # its thread may write when the working directory is another
             kwargs["logger"] = TensorBoardLogger(save_dir=place, name="tensorboard", version="", default_hp_metric=False)
-        kwargs["plugins"] = [*(given.get("plugins") or []), AtomicCheckpointIO()]
+        kwargs["plugins"] = [*without_requeue(given.get("plugins") or []), AtomicCheckpointIO()]
         kwargs["use_distributed_sampler"] = False  # the batch sampler shards by itself and is the same on every start
         callbacks = list(given.get("callbacks") or [])
         self.throughput = Throughput()
@@ -248,6 +282,10 @@ class TrainingCLI(LightningCLI):
                 shown = {name.replace(".", "/"): value for name, value in self.settings.items() if value is not None}
                 self.trainer.logger.log_hyperparams(shown, metrics)
                 self.trainer.logger.finalize("success")  # this opened a file of its own, whose thread would write when it likes
+        self._score()
+
+    def _score(self) -> None:
+        """Score the best state of a trained run, and show what there is."""
         if self._get(self.config, "test_after_fit"):
             self.trainer.test(
                 self.model, datamodule=self.datamodule, ckpt_path=str(self.directory.best()), weights_only=True, verbose=False

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from clinical_ie.cli import main
 from clinical_ie.commands import pipeline
 from clinical_ie.errors import FileFormatError
 
@@ -53,3 +58,32 @@ def test_what_is_no_pipeline_is_refused(content: str, message: str, commands: li
     with pytest.raises(FileFormatError, match=message):
         annotate(tmp_path)
     assert not commands
+
+
+def test_a_stopped_stage_stops_the_pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run: list[list[str]] = []
+    monkeypatch.setattr(pipeline, "run_process", lambda line: run.append(line) or 75)
+    assert main(["pipeline", "demo", f"--run_dir={tmp_path}"]) == 75
+    assert len(run) == 1, "no stage after it"
+    assert "--resume=auto" in run[0]
+    assert "`clinical-ie fit` was stopped; the same command goes on from there" in capsys.readouterr().err
+
+
+def test_signals_are_passed_on(tmp_path: Path) -> None:
+    """The stage acts on the signal, here with an exit code of its own; Ctrl-C reaches it without our help."""
+    ready = tmp_path / "ready"
+    code = (
+        "import os, pathlib, signal, sys, time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(75));"
+        f"pathlib.Path({str(ready)!r}).touch(); time.sleep(100)"
+    )
+
+    def send() -> None:
+        while not ready.exists():
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    assert pipeline.run_process([sys.executable, "-c", code]) == 75
+    thread.join()

@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from clinical_ie.callbacks.interruption import SafeInterruption
 from clinical_ie.cli import main
+from tests.integration.processes import forked
 
 Arguments = Callable[..., list[str]]
 
@@ -151,6 +152,70 @@ def test_a_crash_loses_only_the_epoch(arguments: Arguments, finished_run: Path, 
     assert same(weights(run), weights(finished_run))
 
 
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A job of one process, and a file that is there once somebody has called ``scontrol``."""
+    called, folder = tmp_path / "called", tmp_path / "bin"
+    folder.mkdir()
+    (folder / "scontrol").write_text(f"#!/bin/sh\ntouch {called}\n", encoding="utf-8")
+    (folder / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    job = {"JOB_ID": "7", "JOB_NAME": "study", "NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "NODELIST": "localhost"}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    return called
+
+
+def test_the_same_command_begins_goes_on_and_is_done(
+    arguments: Arguments, finished_run: Path, tmp_path: Path, slurm: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As a job of SLURM, which sends SIGUSR1 before its time is up and is started again."""
+    run = tmp_path / "run"
+    again = arguments("fit", run, "--resume=auto")
+    with pytest.MonkeyPatch.context() as patch:
+        original_step = SafeInterruption.on_train_batch_end
+
+        def signalled(self: SafeInterruption, trainer: pl.Trainer, *rest: Any) -> None:
+            if trainer.global_step == 20:
+                os.kill(os.getpid(), signal.SIGUSR1)
+            original_step(self, trainer, *rest)
+
+        patch.setattr(SafeInterruption, "on_train_batch_end", signalled)
+        assert main(again) == 75
+    assert "stopped by SIGUSR1 at step 20; the same command with --resume=auto goes on" in capfd.readouterr().err
+    assert not slurm.exists(), "Lightning would have put the job into the queue and trained on"
+    assert not list(run.glob("hpc_ckpt*"))
+    with pytest.MonkeyPatch.context() as patch:  # trained, but stopped before it was scored
+        original = SafeInterruption.on_test_batch_end
+
+        def stopped(self: SafeInterruption, *rest: Any) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            original(self, *rest)
+
+        patch.setattr(SafeInterruption, "on_test_batch_end", stopped)
+        assert main(again) == 75
+    assert "stopped by SIGTERM in test" in capfd.readouterr().err
+    trained = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    assert not trained["splits"]
+    assert main(again) == 0
+    scored = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    whole = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))
+    assert scored["splits"] == whole["splits"]
+    assert scored["run"] == trained["run"], "nothing was trained, and what training had cost stays"
+    assert same(weights(run), weights(finished_run))
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    capfd.readouterr()
+    assert main(again) == 0
+    assert f"{run} is trained already, and scored" in capfd.readouterr().out
+    assert main([*again, "--seed_everything=3"]) == 2
+    assert "seed_everything: 0 -> 3" in capfd.readouterr().err
+    assert main([*again, "--evaluation.interval_samples=10"]) == 2
+    assert "was scored with other settings: evaluation.interval_samples: 1000 -> 10" in capfd.readouterr().err
+    assert main([*again, f"--ckpt_path={run}/checkpoints/last.ckpt"]) == 2
+    assert "leave out one of --resume and --ckpt_path" in capfd.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
 def test_with_averaged_weights_too(
     arguments: Arguments, tmp_path: Path, stop_at: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,3 +240,29 @@ def test_batches_that_workers_made_ahead_are_not_lost(
     monkeypatch.undo()
     assert main(arguments("fit", run, "--data.workers=2", f"--ckpt_path={run}/checkpoints/last.ckpt")) == 0
     assert same(weights(run), weights(finished_run))
+
+
+@pytest.mark.distributed
+@pytest.mark.timeout(300)
+def test_two_ranks_stop_together_and_go_on_exactly(arguments: Arguments, tmp_path: Path) -> None:
+    """The second rank alone gets the signals, in a validation and in a step; each rank draws its own dropout."""
+    whole, run, file = tmp_path / "whole", tmp_path / "run", tmp_path / "signal"
+    given = ["--trainer.callbacks+=tests.integration.signalled.Signalled", f"--trainer.callbacks.init_args.file={file}"]
+    given += ["--trainer.max_epochs=2", "--test_after_fit=false", "--data.eval_batch_budget=128", "--resume=auto"]
+    given += ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    code, printed = forked(*arguments("fit", whole, *given), ranks=2)
+    assert code == 0, printed[-2000:]
+    for rank, step, where in ((1, 9, "validation"), (1, 12, "train")):
+        file.write_text(f"{rank} {step} {where}", encoding="utf-8")
+        code, printed = forked(*arguments("fit", run, *given), ranks=2)
+        assert code == 75, printed[-2000:]
+        assert steps_of(run) == step
+        assert f"stopped by SIGTERM at step {step}" in printed
+        assert f"stopped by a signal to another rank at step {step}" in printed
+    code, printed = forked(*arguments("fit", run, *given), ranks=2)
+    assert code == 0, printed[-2000:]
+    for name in ("best.ckpt", "last.ckpt"):
+        assert same(weights(run, name), weights(whole, name)), name
+    states = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["random_states"]
+    assert len(states) == 2
+    assert not torch.equal(states[0]["torch"], states[1]["torch"]), "ranks draw different masks"
