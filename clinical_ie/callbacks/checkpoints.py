@@ -118,13 +118,13 @@ class Checkpoints(ModelCheckpoint):
         self._kept = trainer.global_step if self._due is None else -1
 
     def between_steps(self, trainer: pl.Trainer) -> bool:
-        """Whether nothing is due after this batch: no gradients that wait for more batches, no validation, no end of an epoch.
+        """Whether nothing is due after this batch: no gradients that wait for more batches, no validation, no end of an epoch or a run.
 
         Only then is the state after a batch one from which a run goes on exactly.
         """
-        return not (
-            trainer.fit_loop._should_accumulate() or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or self._validates(trainer)
-        )
+        loop = trainer.fit_loop
+        ends = loop.epoch_loop.batch_progress.is_last_batch or (trainer.should_stop and loop._can_stop_early)
+        return not (loop._should_accumulate() or ends or self._validates(trainer))
 
     def _validates(self, trainer: pl.Trainer) -> bool:
         """Whether a validation follows this batch."""
@@ -140,15 +140,26 @@ class Checkpoints(ModelCheckpoint):
             trainer.should_stop = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Make up for a validation that was interrupted, as Lightning's loop would have done it."""
+        """Make up for a validation that was interrupted; begin where the checkpoint says, for which Lightning's loops need help."""
         super().on_train_start(trainer, pl_module)
         self._written = time.monotonic()
-        if self._due is None:
-            return
-        loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
+        loop = trainer.fit_loop
         if self._end is not None:
-            loop.max_steps, trainer.should_stop = self._end
-        connector._callback_metrics.update(self._due)
+            loop.epoch_loop.max_steps, trainer.should_stop = self._end
+            self._end = None
+        if self._due is not None:
+            self._make_up(trainer)
+        if loop.restarted_on_epoch_end:  # only runs that end by steps get here; they would take one more batch for the epoch that is over
+            loop.epoch_progress.increment_completed()
+            loop._restarting = loop.epoch_loop.restarting = False
+            loop.reset_restart_stage()
+        elif loop.restarting and loop.epoch_loop._is_training_done and not self._validates(trainer):
+            loop.epoch_loop.val_loop._has_run = True  # or they would look for one more batch where the end alone asked for a validation
+
+    def _make_up(self, trainer: pl.Trainer) -> None:
+        """Validate as Lightning's loop would have done it."""
+        loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
+        connector._callback_metrics.update(self._due or {})
         first = connector._first_loop_iter
         trainer.validating = True
         loop.val_loop.restarting = False
@@ -204,6 +215,8 @@ class Checkpoints(ModelCheckpoint):
             self._keep_last(trainer)
         elif self._kept != trainer.global_step:  # an epoch without a validation
             self.keep(trainer)
+        trainer.fit_loop.epoch_loop.restarting = False  # the next epoch begins at its beginning, even where nothing of this one was left
+        trainer.fit_loop.epoch_loop.on_iteration_done()
 
     def _keep_last(self, trainer: pl.Trainer) -> None:
         """Lightning writes the last state only when it is also the best; a run must go on from where it was."""
