@@ -61,7 +61,7 @@ def compared(settings: Mapping[str, Plain]) -> dict[str, Plain]:
 
 def identity(settings: Mapping[str, Plain]) -> dict[str, Plain]:
     """The settings that make a run what it is: those that are compared, and the end of training; no paths, no machine."""
-    return compared(settings) | {name: value for name in sorted(_ENDS) if (value := settings.get(name)) is not None}
+    return compared(settings) | {name: value for name, value in settings.items() if value is not None and _ENDS.fullmatch(name)}
 
 
 def check_settings_kept(saved: Mapping[str, Plain], given: Mapping[str, Plain]) -> None:
