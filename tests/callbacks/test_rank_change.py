@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from clinical_ie.callbacks.rank_change import share_out_anew
 from clinical_ie.errors import SettingError
@@ -36,28 +37,38 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+def leg(folder: Path, corpus: str, backbone: str, ranks: int, checkpoint: Path | None = None) -> list[dict[str, Any]]:
+    """What was taught, by all ranks."""
+    folder.mkdir()
+    arguments = (str(folder), corpus, backbone, ranks, None if checkpoint is None else str(checkpoint))
+    if ranks == 1:
+        train(*arguments)
+    else:
+        code, printed = in_ranks(train, *arguments, ranks=ranks)
+        assert code == 0, printed[-4000:]
+    return [row for rank in range(ranks) for row in json.loads((folder / f"taught{rank}.json").read_text(encoding="utf-8"))]
+
+
+@pytest.fixture(scope="module")
+def firsts(corpus: str, tiny_bert: str, tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Path, list[dict[str, Any]]]]:
+    """Whole runs on one rank and on two."""
+    folder = tmp_path_factory.mktemp("first")
+    return {ranks: (folder / str(ranks), leg(folder / str(ranks), corpus, tiny_bert, ranks)) for ranks in (1, 2)}
+
+
 @pytest.mark.distributed
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 @pytest.mark.parametrize("where", ["in the middle", "at the end"])
-def test_every_example_once_an_epoch(where: str, before: int, after: int, corpus: str, tiny_bert: str, tmp_path: Path) -> None:
-    def leg(name: str, ranks: int, checkpoint: Path | None) -> list[dict[str, Any]]:
-        folder = tmp_path / name
-        folder.mkdir()
-        arguments = (str(folder), corpus, tiny_bert, ranks, None if checkpoint is None else str(checkpoint))
-        if ranks == 1:
-            train(*arguments)
-        else:
-            code, printed = in_ranks(train, *arguments, ranks=ranks)
-            assert code == 0, printed[-4000:]
-        return [row for rank in range(ranks) for row in json.loads((folder / f"taught{rank}.json").read_text(encoding="utf-8"))]
-
-    first = leg("first", before, None)
+def test_every_example_once_an_epoch(
+    where: str, before: int, after: int, firsts: dict[int, tuple[Path, list[dict[str, Any]]]], corpus: str, tiny_bert: str, tmp_path: Path
+) -> None:
+    folder, first = firsts[before]
     in_epoch = max(row["step"] for row in first if row["epoch"] == 0) + 1
     total = max(row["step"] for row in first) + 1
     assert (in_epoch > 3, total) == (True, 2 * in_epoch)
     done = in_epoch if where == "at the end" else in_epoch // 2
-    second = leg("second", after, tmp_path / "first" / "steps" / f"step={done}.ckpt")
+    second = leg(tmp_path / "second", corpus, tiny_bert, after, folder / "steps" / f"step={done}.ckpt")
 
     everything = {name for row in first for name in row["names"]}
     for epoch in (0, 1):
@@ -70,6 +81,20 @@ def test_every_example_once_an_epoch(where: str, before: int, after: int, corpus
     assert rates[done] == pytest.approx(whole[done]), "the rate goes on where it was"
     falls = [rates[step] - rates[step + 1] for step in sorted(rates)[1:-1]]
     assert falls == pytest.approx([rates[max(rates)]] * len(falls)), "in equal steps, of which one more ends at 0"
+
+
+@pytest.mark.distributed
+@pytest.mark.timeout(240)
+def test_as_many_processes_go_on_exactly(
+    firsts: dict[int, tuple[Path, list[dict[str, Any]]]], corpus: str, tiny_bert: str, tmp_path: Path
+) -> None:
+    """Dropout included."""
+    folder, first = firsts[2]
+    second = leg(tmp_path / "second", corpus, tiny_bert, 2, folder / "steps" / "step=3.ckpt")
+    assert second == [row for row in first if row["step"] >= 3]
+    for rank in range(2):
+        whole, resumed = (torch.load(path / f"weights{rank}.pt") for path in (folder, tmp_path / "second"))
+        assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def refused(**given: Any) -> str:
