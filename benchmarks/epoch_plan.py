@@ -2,6 +2,8 @@
 
 Beside the way it was done before: the targets of each step were summed for every batch, out of a copy of what was left of the plan.
 
+On 2026-11-26, 2 busy cores: 160,000 examples in 111,497 batches take 1.7 s, with copies 20 s (40,000: 0.25 and 1.0).
+
     python benchmarks/epoch_plan.py 20000 40000 80000 160000
 """
 
