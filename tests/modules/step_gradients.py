@@ -49,7 +49,7 @@ def write_notes(folder: Path) -> None:
     brat.write(documents, folder)
 
 
-def _made(kind: str, notes: str, encoder: str, decoder: str) -> tuple[ExtractionDataModule, type[TunedModule], str]:
+def _made(kind: str, notes: str, encoder: str, decoder: str, dev_share: float = 0.0) -> tuple[ExtractionDataModule, type[TunedModule], str]:
     tasks: dict[str, tuple[Any, Any, int]] = {
         "tagger": (EntityTagging(48, 8), EncoderTagger, 90),
         "relations": (RelationClassification(window=64, overlap=8), EncoderRelationClassifier, 150),
@@ -62,7 +62,7 @@ def _made(kind: str, notes: str, encoder: str, decoder: str) -> tuple[Extraction
         for name, schema, schema_types in (("large", _SCHEMA, _LAYERS), ("small", _SMALL, ("Drug", "Dose")))
     ]
     backbone = decoder if kind == "generator" else encoder
-    split = HashSplit(dev_share=0, test_share=0)
+    split = HashSplit(dev_share=dev_share, test_share=0)
     return ExtractionDataModule(corpora, task, backbone, split=split, batch_budget=budget, seed=1), module, backbone
 
 
@@ -146,3 +146,23 @@ def check_all(accumulations: tuple[int, ...], ranks: int, *places: str) -> None:
         for accumulated in accumulations:
             check(kind, accumulated, ranks, *places)
         check(kind, 3, ranks, *places, limit=4)
+
+
+def check_dev_loss(kind: str, notes: str, encoder: str) -> None:
+    """Of a model as it was made: one mean over all targets of the development notes, however they are batched."""
+    pl.seed_everything(0, verbose=False)
+    data, module, backbone = _made(kind, notes, encoder, "", dev_share=0.5)
+    data.eval_batch_budget = 150
+    model = module(backbone, data.schemas)
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        use_distributed_sampler=False,
+    )  # fmt: skip
+    (found,) = trainer.validate(model, data, verbose=False)
+    schemas = {name: corpus.schema for name, corpus in data.corpora.items()}
+    collate = collator_for(data.task, data.encoder.pad_id, schemas)
+    with torch.no_grad():
+        sums = [_one(kind, model.eval(), collate([example]), example) for example in data.examples["dev"]]
+    assert len(sums) > 8
+    wanted = sum(float(loss) for loss, _ in sums) / sum(count for _, count in sums)
+    assert abs(found["dev/loss"] - wanted) < 1e-4 * wanted

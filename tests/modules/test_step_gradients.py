@@ -6,12 +6,13 @@ import pytest
 
 from tests.integration.processes import in_ranks
 from tests.models.tiny_decoders import tiny_generator
-from tests.modules.step_gradients import KINDS, check, check_all, write_notes
+from tests.modules.step_gradients import KINDS, check, check_all, check_dev_loss, write_notes
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The 'train_dataloader' does not have many workers",
     "ignore:The number of training batches",
     "ignore:Found .* module.s. in eval mode",
+    "ignore:The 'val_dataloader' does not have many workers",
 )
 
 
@@ -36,6 +37,11 @@ def test_a_step_is_the_mean_over_all_its_targets(kind: str, accumulated: int, no
 @pytest.mark.parametrize("kind", KINDS)
 def test_so_it_is_in_an_epoch_that_is_cut_short(kind: str, notes: str, tiny_bert: str, generator: str) -> None:
     check(kind, 3, 1, notes, tiny_bert, generator, limit=5)
+
+
+@pytest.mark.parametrize("kind", ["tagger", "relations", "reader"])
+def test_the_loss_of_the_development_part_is_such_a_mean(kind: str, notes: str, tiny_bert: str) -> None:
+    check_dev_loss(kind, notes, tiny_bert)
 
 
 @pytest.mark.distributed
