@@ -49,8 +49,7 @@ USAGE = {
 _SHARED = {
     "-c, --config NAME": "a packaged configuration or a YAML file; later ones win, and options win over files that stand before them",
     "--run_dir=DIR": "where checkpoints, predictions and results.json go",
-    "--data.root=DIR": "the folder of the corpus, where there is one corpus",
-    "--data.roots.CORPUS=DIR": "the folder of one corpus of several",
+    "--data.root=DIR": "the folder of the corpus; --data.roots.CORPUS=DIR that of one of several",
     "--evaluation.rules=NAME": "strict-one-to-one (default), n2c2-2018 or shac-2022",
     "--data.eval_batch_budget=N": "sub-words of a batch that is not trained on (default: 8192)",
     "--ckpt_path=FILE": "another checkpoint than the run's best",
@@ -62,7 +61,6 @@ _OPTIONS: dict[str, dict[str, str]] = {
         "-c, --config NAME": _SHARED["-c, --config NAME"],
         "--run_dir=DIR": "where everything of the run goes",
         "--data.root=DIR": _SHARED["--data.root=DIR"],
-        "--data.roots.CORPUS=DIR": _SHARED["--data.roots.CORPUS=DIR"],
         "--evaluation.rules=NAME": "rules of the test score: strict-one-to-one (default), n2c2-2018 or shac-2022; .CORPUS=NAME for one",
         "--model.init_args.backbone=NAME": "hub name or folder of the pretrained model, in place of that of -c model/...",
         "--model.init_args.learning_rate=X": "peak learning rate of the pretrained weights",
