@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -71,7 +72,7 @@ class Corpus(ABC):
         """Where the parts that the owners name lie; ``train`` holds the documents of those that they do not name, too."""
 
     @abstractmethod
-    def load(self, path: Path, findings: Findings) -> list[Document]:
+    def load(self, path: Path, findings: Findings) -> Iterable[Document]:
         """Documents of one of the `folders`."""
 
     def source(self, document_id: str, annotation_id: str = "") -> tuple[str, int]:
@@ -103,8 +104,8 @@ class Corpus(ABC):
         """
         return [self.view(document) for document in self.load_part(part, Findings() if findings is None else findings)]
 
-    def load_part(self, part: Split, findings: Findings) -> list[Document]:
-        """Whole documents of a part that the owners name.
+    def load_part(self, part: Split, findings: Findings) -> Iterator[Document]:
+        """Whole documents of a part that the owners name, one after the other.
 
         Raises:
             InputError: The files are not there or broken.
@@ -113,7 +114,7 @@ class Corpus(ABC):
         folders = self.folders()
         if part not in folders:
             raise SettingError(f"{self.name} names no {part} part; a CorpusReader with a HashSplit draws one from its training documents")
-        return [document for path in folders[part] for document in self.load(path, findings)]
+        return (document for path in folders[part] for document in self.load(path, findings))
 
     def remark(self, findings: Findings) -> None:  # noqa: B027 (most corpora have nothing to note)
         """Note what lies in the corpus' folder and is not read."""

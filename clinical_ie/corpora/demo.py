@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from clinical_ie.corpora.corpus import Corpus, entity_types
@@ -68,6 +69,6 @@ class Demo(Corpus):
         """The files of the package."""
         return {split: [self.root / f"{split}.jsonl"] for split in SPLITS}
 
-    def load(self, path: Path, findings: Findings) -> list[Document]:
+    def load(self, path: Path, findings: Findings) -> Iterator[Document]:
         """JSON lines."""
-        return jsonl.read(path, findings)
+        return jsonl.stream(path, findings)

@@ -7,7 +7,6 @@ from typing import Any, Literal, TypeVar
 
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.splits import SPLITS, Split, draw, position
-from clinical_ie.document import Document
 from clinical_ie.errors import SettingError, did_you_mean
 from clinical_ie.fields import Fields, MalformedDataError, integer, kind_of
 from clinical_ie.formats.findings import Findings
@@ -114,31 +113,31 @@ class HashSplit:
         named = corpus.folders()
         return tuple(split for split in SPLITS if split not in named)
 
-    def roles(self, corpus: Corpus, part: Split, documents: Sequence[Document], findings: Findings) -> dict[Role, list[Document]]:
-        """Role -> documents, of all documents of a part of the owners, in their order.
+    def roles(self, corpus: Corpus, part: Split, names: Sequence[str], findings: Findings) -> dict[Role, list[int]]:
+        """Role -> places of documents, of all documents of a part of the owners, by their ids.
 
         Raises:
             SettingError: More shots than documents to learn from.
         """
-        found: dict[Role, list[Document]] = {role: [] for role in ROLES}
-        found[part] = list(documents)
+        found: dict[Role, list[int]] = {role: [] for role in ROLES}
+        found[part] = list(range(len(names)))
         missing = self.draws(corpus)
         if part == "train" and missing:
             shares = {split: share for split, share in self.shares(corpus.name).items() if split in missing}
-            chosen = draw((corpus.group(document.id) for document in documents), self.seed_of(corpus.name), shares)
+            chosen = draw(map(corpus.group, names), self.seed_of(corpus.name), shares)
             for role in SPLITS:
-                found[role] = [document for document in documents if chosen[corpus.group(document.id)] == role]
+                found[role] = [place for place, name in enumerate(names) if chosen[corpus.group(name)] == role]
             empty = [split for split, share in shares.items() if share > 0 and not found[split]]
-            if empty and documents:
+            if empty and names:
                 problem = f"no documents for {' and '.join(empty)}: {len(chosen)} group(s) of documents are too few to hold any out"
                 findings.warning(corpus.root, 0, "split-without-documents", problem)
         if corpus.name in self.held_out:
             usable = found["train"]
             if part == "train" and self.shots > len(usable):
                 raise SettingError(f"data.split.shots is {self.shots}, but {corpus.name} has {len(usable)} documents to learn from")
-            found["train"] = choose(usable, self.shots, self.shots_seed, of=lambda document: document.id)
-            used = {id(document) for document in (*found["train"], *found["test"])}
-            found["held-out"] = [document for document in documents if id(document) not in used]
+            found["train"] = choose(usable, self.shots, self.shots_seed, of=names.__getitem__)
+            used = {*found["train"], *found["test"]}
+            found["held-out"] = [place for place in range(len(names)) if place not in used]
             found["dev"] = []
         return found
 

@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.hash_split import ROLES, HashSplit, Role
 from clinical_ie.corpora.splits import SPLITS, Split
 from clinical_ie.document import Document
 from clinical_ie.formats.findings import Findings
+from clinical_ie.packed import Packed
 
 
 class CorpusReader:
     """Reads a part of a corpus when one of its documents is first wanted, and shares it out as a split says.
 
-    Documents are held until they are asked for, so that those of each role cost one reading and no memory behind it; who asks for a
-    role again has its files read again.
+    Documents are held until they are asked for, packed, so that those of each role cost one reading and no memory behind it; who asks for
+    a role again has its files read again.
 
     Args:
         corpus: Whose documents.
         split: What they are for.
         findings: Collects what is wrong in the files; when left out, a reader that mends nothing is used.
-        hold: How documents are kept until they are asked for.
     """
 
-    def __init__(
-        self,
-        corpus: Corpus,
-        split: HashSplit | None = None,
-        findings: Findings | None = None,
-        hold: Callable[[list[Document]], Sequence[Document]] = list,
-    ) -> None:
+    def __init__(self, corpus: Corpus, split: HashSplit | None = None, findings: Findings | None = None) -> None:
         self.corpus = corpus
         self.split = HashSplit() if split is None else split
         self._findings = Findings() if findings is None else findings
-        self._hold = hold
         self._ids: dict[Split, dict[Role, list[str]]] = {}
         self._texts: dict[Split, dict[Role, list[bytes]]] = {}
-        self._waiting: dict[tuple[Split, Role], Sequence[Document]] = {}
+        self._waiting: dict[tuple[Split, Role], tuple[Packed[Document], list[int]]] = {}
 
     def read(self, role: Split) -> list[Document]:
         """Documents of one role, as the corpus' view shows them.
@@ -46,8 +39,14 @@ class CorpusReader:
         Raises:
             InputError: The files are not there or broken.
         """
-        found = [document for part in self.split.origin(self.corpus, role) for document in self._taken(part, role)]
-        return [self.corpus.view(document) for document in found]
+        return list(self.stream(role))
+
+    def stream(self, role: Split) -> Iterator[Document]:
+        """As `read`, one after the other."""
+        for part in self.split.origin(self.corpus, role):
+            documents, places = self._taken(part, role)
+            for place in places:
+                yield self.corpus.view(documents[place])
 
     def read_all(self) -> dict[Split, list[Document]]:
         """Documents for training, development and test."""
@@ -67,19 +66,25 @@ class CorpusReader:
         self.ids()
         return [digest for part in self._texts.values() for digest in part[role]]
 
-    def _taken(self, part: Split, role: Split) -> Sequence[Document]:
-        return self._waiting.pop((part, role)) if (part, role) in self._waiting else self._load(part, role)
+    def _taken(self, part: Split, role: Split) -> tuple[Packed[Document], list[int]]:
+        if (part, role) not in self._waiting:
+            self._load(part)
+        return self._waiting.pop((part, role))
 
-    def _load(self, part: Split, asked: Split | None = None) -> list[Document]:
-        """Documents of the role that is asked for; those of others wait."""
+    def _load(self, part: Split) -> None:
         if not self._ids:
             self.corpus.remark(self._findings)
-        roles = self.split.roles(self.corpus, part, self.corpus.load_part(part, self._findings), self._findings)
-        self._ids[part] = {role: [document.id for document in documents] for role, documents in roles.items()}
-        self._texts[part] = {role: [_digest(document.text) for document in documents] for role, documents in roles.items()}
-        waiting = {role: documents for role, documents in roles.items() if role not in ("held-out", asked)}
-        self._waiting |= {(part, role): self._hold(documents) for role, documents in waiting.items()}
-        return [] if asked is None else roles[asked]
+        documents: Packed[Document] = Packed()
+        names: list[str] = []
+        texts: list[bytes] = []
+        for document in self.corpus.load_part(part, self._findings):
+            documents.append(document)
+            names.append(document.id)
+            texts.append(_digest(document.text))
+        roles = self.split.roles(self.corpus, part, names, self._findings)
+        self._ids[part] = {role: [names[place] for place in places] for role, places in roles.items()}
+        self._texts[part] = {role: [texts[place] for place in places] for role, places in roles.items()}
+        self._waiting |= {(part, role): (documents, places) for role, places in roles.items() if role != "held-out"}
 
 
 def _digest(text: str) -> bytes:

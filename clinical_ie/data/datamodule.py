@@ -20,7 +20,6 @@ from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch, PlannedCollator, collator_for
 from clinical_ie.data.documents import DocumentReader, Part
 from clinical_ie.data.examples import Examples
-from clinical_ie.data.packed import Packed
 from clinical_ie.data.plan import Plan, SharedPrefixes
 from clinical_ie.data.sampler import PlanSampler, TrainingLoader
 from clinical_ie.data.streaming import (
@@ -39,6 +38,7 @@ from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.files import distinct
 from clinical_ie.formats.findings import Findings
+from clinical_ie.packed import Packed
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import Instruction

@@ -11,7 +11,6 @@ from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.hash_split import HashSplit, Role, choose
 from clinical_ie.corpora.reading import CorpusReader
 from clinical_ie.corpora.views import keep
-from clinical_ie.data.packed import Packed
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError, printable
 from clinical_ie.formats import brat, jsonl
@@ -49,7 +48,7 @@ class DocumentReader:
         if mentions is not None and not task.needs_mentions:
             raise SettingError(f"data.mentions is {mentions}, but {type(task).__name__} starts from text alone")
         self._task, self._findings, self._texts, self._mentions = task, findings, texts, mentions
-        self._split, self._readers = split, {corpus.name: CorpusReader(corpus, split, findings, Packed) for corpus in corpora}
+        self._split, self._readers = split, {corpus.name: CorpusReader(corpus, split, findings) for corpus in corpora}
 
     def read(self, corpus: Corpus, part: Part, most: int | None = None) -> Iterator[Document]:
         """Documents of a part one by one, with types of the schema only; at most so many, by hash of ids: a new one replaces one."""
@@ -69,10 +68,11 @@ class DocumentReader:
     def _of_part(self, corpus: Corpus, part: Part, most: int | None) -> Iterable[Document]:
         reader = self._readers[corpus.name]
         if part != "predict":
-            documents = reader.read(part)
-            return documents if most is None else choose(documents, most, self._split.seed_of(corpus.name), of=lambda document: document.id)
+            if most is None:
+                return reader.stream(part)
+            return choose(reader.read(part), most, self._split.seed_of(corpus.name), of=lambda document: document.id)
         if self._texts is None:
-            return [Document(document.id, document.text) for document in reader.read("test")]
+            return (Document(document.id, document.text) for document in reader.stream("test"))
         self._findings.begin()
         texts = ((name, text_of(path, self._findings)) for name, path in find_texts(self._texts, self._findings))
         return (Document(name, text) for name, text in texts if text is not None)

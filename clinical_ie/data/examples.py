@@ -10,8 +10,8 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from clinical_ie.data.packed import Packed
 from clinical_ie.data.sampler import PlannedBatch
+from clinical_ie.packed import Packed
 from clinical_ie.tasks.task import Example
 
 

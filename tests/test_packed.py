@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinical_ie.corpora import Demo
-from clinical_ie.data.packed import Packed
+from clinical_ie.packed import Packed
 
 values = st.recursive(
     st.integers() | st.text(st.characters()) | st.none() | st.booleans() | st.floats(allow_nan=False),
