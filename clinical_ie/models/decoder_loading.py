@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from clinical_ie.errors import SettingError
 from clinical_ie.models.folders import cannot_load, known_config, locate
-from clinical_ie.models.quantization import Quantized, loading_options
+from clinical_ie.models.quantization import Quantized, loading_options, stay_trainable
 
 _DROPOUT = re.compile(r"((attention|attn|activation|resid|residual|emb|embd|embed|embedding|hidden|ffn)_)?(probs_)?(dropout|pdrop)(_prob)?")
 """Settings that are rates of dropout inside the layers and embeddings; not those of heads, and not of whole layers."""
@@ -48,6 +48,8 @@ def load_decoder(name: str, *, dropout: float | None = None, quantized: Quantize
     tied = set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()
     if missing := sorted(set(loaded[1]["missing_keys"]) - tied):
         raise SettingError(f"{name}: the checkpoint lacks {len(missing)} weights of the decoder, such as {missing[0]}")
+    if quantized is not None:
+        stay_trainable(model)
     model.train()  # from_pretrained returns evaluation mode, and Lightning leaves it there
     return model
 

@@ -6,9 +6,10 @@ Reference: Dettmers et al., QLoRA (NeurIPS 2023).
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
+from torch import nn
 
 from clinical_ie.errors import SettingError
 
@@ -35,3 +36,13 @@ def loading_options(quantized: Quantized) -> dict[str, Any]:
     }
     config = BitsAndBytesConfig(**(four_bits if quantized == "nf4" else {"load_in_8bit": True}))  # type: ignore[no-untyped-call]
     return {"quantization_config": config, "device_map": {"": device}}
+
+
+def stay_trainable(model: nn.Module) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights at the first pass in evaluation mode on a CPU with AVX512-BF16.
+
+    What multiplies repacked weights has no gradient, and they stay so in training: adapters below would learn nothing, or the wrong thing.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            cast("Any", module).support_avx512bf16_for_cpu = False

@@ -59,6 +59,17 @@ def test_only_adapters_learn(quantized: Any, folder: str) -> None:
     assert all("lora" in name for name in learning)
 
 
+def test_gradients_are_the_same_behind_an_evaluation(folder: str) -> None:
+    decoder = Decoder(folder, peft=lora(), quantized="nf4").train()
+    adapters = [parameter for parameter in decoder.parameters() if parameter.requires_grad]
+    before = torch.autograd.grad(hidden(decoder).square().sum(), adapters)
+    with torch.no_grad():
+        hidden(decoder.eval())
+    after = torch.autograd.grad(hidden(decoder.train()).square().sum(), adapters)
+    assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))
+    assert all(gradient.any() for gradient in after)
+
+
 def test_weights_that_cannot_be_trained_are_refused(folder: str) -> None:
     with pytest.raises(SettingError, match="adapter"):
         Decoder(folder, quantized="nf4")
