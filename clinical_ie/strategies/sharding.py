@@ -8,12 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
 from torch import nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict, set_optimizer_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FullyShardedDataParallel, OptimStateKeyType, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
 
 _STEPS = ("training_step", "validation_step", "test_step", "predict_step", "remaining_outputs")
 
@@ -48,12 +55,32 @@ class FullySharded(ModelParallelStrategy):
         assert self.model is not None
         set_model_state_dict(self.model, whole, options=StateDictOptions(full_state_dict=True, strict=False))
 
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """The whole state, numbered as the optimizer itself numbers it, as any strategy reads it; on the first rank only."""
+        assert self.model is not None
+        plain = optimizer._optimizer if isinstance(optimizer, LightningOptimizer) else optimizer
+        state: dict[str, Any] = get_optimizer_state_dict(
+            self.model, plain, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+        )
+        if not state:
+            return {}
+        names = [name for group in state["param_groups"] for name in group["params"]]
+        return _renamed(state, dict(zip(names, range(len(names)), strict=True)))
+
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Give each rank its shards of the optimizer's state."""
         assert self.model is not None
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            named = FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_NAME, self.model)
+            ordered = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+            named = _renamed(state, dict(enumerate(ordered)))
             set_optimizer_state_dict(self.model, optimizer, named, options=StateDictOptions(full_state_dict=True))
+
+
+def _renamed(state: Mapping[str, Any], names: Mapping[Any, Any]) -> dict[str, Any]:
+    """A state of an optimizer whose parameters are called otherwise."""
+    groups = [{**group, "params": [names[name] for name in group["params"]]} for group in state["param_groups"]]
+    return {"state": {names[name]: value for name, value in state["state"].items()}, "param_groups": groups}
 
 
 StrategyRegistry.register("fully_sharded", FullySharded, description="FSDP2 over all ranks")

@@ -45,6 +45,10 @@ def test_sharded_taggers_of_two_corpora_train_as_whole_ones(trained_run: Path, s
     sharded = fit(tmp_path / "sharded", "fully_sharded", *given)
     noise = 1e-4  # Adam makes steps of up to the rate, 5e-3, of gradients that are rounding alone: those of words that hardly matter
     assert_close(whole, sharded, noise)
+    moments = [state["optimizer_states"][0] for state in (whole, sharded)]
+    assert moments[0]["state"].keys() == moments[1]["state"].keys()
+    for number, one_moment in moments[0]["state"].items():
+        torch.testing.assert_close(moments[1]["state"][number]["exp_avg"], one_moment["exp_avg"], atol=1e-5, rtol=1e-3)
     more = (*given, "--trainer.max_epochs=2")
     one, two = (
         fit(tmp_path / run, "fully_sharded", *more, f"--ckpt_path={tmp_path / run / 'checkpoints' / 'last.ckpt'}")
