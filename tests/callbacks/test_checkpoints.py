@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from clinical_ie.callbacks.checkpoints import Checkpoints
+from clinical_ie.callbacks.interruption import SafeInterruption
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers"),
@@ -76,3 +78,76 @@ def test_what_is_never_validated_is_saved(settings: dict[str, Any], tmp_path: Pa
     model, steps = fitted(tmp_path, monitor=None, max_epochs=2, limit_val_batches=0, **settings)
     assert not model.validated
     assert steps == {"best.ckpt": 8, "last.ckpt": 8}
+
+
+class StopAt(pl.Callback):
+    """Raises a flag as a signal would, after so many batches, beginnings and ends of validations and ends of epochs."""
+
+    def __init__(self, interruption: SafeInterruption, event: int | None) -> None:
+        self.interruption, self.event, self.seen = interruption, event, 0
+
+    def _see(self, *_: Any) -> None:
+        if self.seen == self.event:
+            self.interruption._signal = signal.SIGTERM
+        self.seen += 1
+
+    on_train_batch_end = on_validation_start = on_validation_batch_end = on_validation_end = on_train_epoch_end = _see
+
+
+class Tracing(Counting):
+    """Notes every step and every finished validation, with the weight."""
+
+    def __init__(self, trace: list[tuple[str, int, float]]) -> None:
+        super().__init__()
+        self.trace = trace
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        self.trace.append(("step", self.global_step, float(self.weight.detach())))
+        return super().training_step(batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        self.trace.append(("validation", self.global_step, float(self.weight.detach())))
+
+
+def traced(folder: Path, trace: list[tuple[str, int, float]], event: int | None, settings: dict[str, Any]) -> tuple[int, bool]:
+    """Train, or go on; how many events there were, and whether it came to its end."""
+    interruption = SafeInterruption(str(folder))
+    stop = StopAt(interruption, event)
+    monitor = None if settings.get("limit_val_batches") == 0 else "dev/score"
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
+        num_sanity_val_steps=0, callbacks=[stop, Checkpoints(str(folder), monitor), interruption], **settings,
+    )  # fmt: skip
+    last = folder / "checkpoints" / "last.ckpt"
+    try:
+        trainer.fit(
+            Tracing(trace), DataLoader(torch.ones(BATCHES, 1)), DataLoader(torch.ones(2, 1)), ckpt_path=last if last.exists() else None
+        )
+    except SystemExit:
+        return stop.seen, False
+    return stop.seen, True
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before")
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_epochs": 3, "check_val_every_n_epoch": 2},  # the end alone asks for the last validation
+        {"max_epochs": -1, "max_steps": 6, "check_val_every_n_epoch": 2},  # an epoch without one, and an end inside the next
+        {"max_epochs": -1, "max_steps": 6, "limit_val_batches": 0},
+    ],
+)
+def test_stopped_at_any_moment_nothing_is_lost_or_done_twice(settings: dict[str, Any], tmp_path: Path) -> None:
+    whole: list[tuple[str, int, float]] = []
+    events, ended = traced(tmp_path / "whole", whole, None, settings)
+    assert ended
+    for event in range(events):
+        folder, trace = tmp_path / str(event), list[tuple[str, int, float]]()
+        if not traced(folder, trace, event, settings)[1]:
+            assert traced(folder, trace, None, settings)[1]
+        assert trace == whole, event
+        for name in ("best.ckpt", "last.ckpt"):
+            one, two = (torch.load(place / "checkpoints" / name, weights_only=True) for place in (folder, tmp_path / "whole"))
+            assert one["global_step"] == two["global_step"], (event, name)
+            assert torch.equal(one["state_dict"]["weight"], two["state_dict"]["weight"])
