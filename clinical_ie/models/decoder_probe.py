@@ -112,13 +112,12 @@ def check_training(decoder: Probed, name: str) -> None:
     """
     prefix, rest = _tokens(decoder.base)
     with _undisturbed(decoder, decoder.sliding_window), torch.enable_grad():
-        cast("nn.Module", decoder.model).train()
         try:
-            logits = decoder.logits(_alone(decoder, prefix, rest))
+            hidden = _alone(decoder, prefix, rest)
+            logits = decoder.logits(hidden)
         except _FAILURES as error:
             raise SettingError(f"{_tuning(decoder)} does not fit {_named(decoder, name)} ({_said(error)}); take -c peft/lora") from error
         reached = _reached(logits)
-        _evaluate(decoder.model)
         prompt = decoder.model.active_peft_config if isinstance(decoder.model, PeftModel) else None
         if isinstance(prompt, PromptLearningConfig):
             with torch.no_grad():
@@ -213,7 +212,7 @@ def _check_dropout(decoder: Probed, name: str, dropout: float, prefix: Tensor, r
     cast("nn.Module", decoder.base).train()
     changes = (float((decoder.logits(_alone(decoder, prefix, rest)).float() - without.float()).abs().max()) for _ in range(_TRIES))
     differs = any(change > (0 if dropout else _tolerance(decoder.base) * float(without.float().abs().max())) for change in changes)
-    _evaluate(decoder.base)
+    cast("nn.Module", decoder.base).eval()
     if differs and not dropout:
         raise SettingError(f"backbone_dropout is 0, but {_named(decoder, name)} keeps a dropout of its own; leave backbone_dropout out")
     if dropout and not differs:
@@ -246,14 +245,6 @@ def _tokens(model: PreTrainedModel) -> tuple[Tensor, Tensor]:
     return ids[:_PREFIX].unsqueeze(0), ids[_PREFIX:].reshape(2, _REST)
 
 
-def _evaluate(model: nn.Module) -> None:
-    """Evaluation mode, but for packed layers: on a CPU bitsandbytes packs them anew for evaluation, and then they give no gradient."""
-    model.eval()
-    for module in model.modules():
-        if type(module).__module__.startswith("bitsandbytes."):
-            module.training = True
-
-
 @contextmanager
 def _undisturbed(decoder: Probed, near: int | None) -> Iterator[None]:
     """Evaluation mode, full precision of products, this window if any, and a random state of its own; all as before afterwards."""
@@ -267,7 +258,7 @@ def _undisturbed(decoder: Probed, near: int | None) -> Iterator[None]:
         for holder in (decoder, *configs.values()):
             holder.sliding_window = width
 
-    _evaluate(model)
+    model.eval()
     try:
         torch.set_default_dtype(decoder.base.dtype)  # Lightning makes models with another one
         torch.set_float32_matmul_precision("highest")
