@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import torch
 
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.data.streaming import Key, Stretch
+from clinical_ie.data.streaming import DocumentStream, Key, Stretch
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.modules.tuned_module import TunedModule
@@ -72,22 +72,24 @@ class Assembly:
                 del self._waiting[key]
                 self._decode(key, waiting.examples, waiting.outputs)
 
-    def finish(self, mine: Sequence[Key]) -> None:
+    def finish(self, stream: DocumentStream) -> str | None:
         """Decode the documents without examples that came with no batch.
 
-        Raises:
-            SettingError: Some windows were left out, so that documents would be half annotated.
+        Args:
+            stream: Of this rank's documents.
+
+        Returns:
+            The name of an example without an output, with which a document would be half annotated; None where all are there.
         """
-        missing = [next(name for name in self._owners if self._owners[name] == key) for key in self._waiting]
-        for key in mine:
+        if self._owners:
+            return next(iter(self._owners))
+        for key in stream.mine:
             if not self._seen[key[0]][key[1]]:
-                examples = self._data.examples_of(self._stage, key, self.coverage[key[0]])
+                examples = stream.examples(key, self.coverage[key[0]])
                 if examples:
-                    missing.append(examples[0].id)
-                    break
+                    return examples[0].id
                 self._decode(key, [], {})
-        if missing:
-            raise SettingError(f"{self._stage}: no output for {missing[0]}; limit_*_batches would leave documents half annotated")
+        return None
 
     def _decode(self, key: Key, examples: Sequence[Example], outputs: Mapping[str, Any]) -> None:
         corpus, place = key
@@ -147,12 +149,14 @@ class OutputCallback(pl.Callback):
             return
         data = _data(trainer)
         self._assembly.take(remaining)
-        self._assembly.finish(data.stream(stage).mine)
+        missing = self._assembly.finish(data.stream(stage))
         self._give(trainer, stage)
         assembly, self._assembly = self._assembly, None
         outcomes: dict[str, Counter[str]] = {corpus: Counter() for corpus in assembly.outcomes}
         coverage = {corpus: Coverage(of=data.counted) for corpus in assembly.coverage}
-        for their_outcomes, their_coverage in gathered(trainer, (assembly.outcomes, assembly.coverage)):
+        for their_missing, their_outcomes, their_coverage in gathered(trainer, (missing, assembly.outcomes, assembly.coverage)):
+            if their_missing is not None:  # every rank says so, or the others would wait for it
+                raise SettingError(f"{stage}: no output for {their_missing}; limit_*_batches would leave documents half annotated")
             for corpus in outcomes:
                 outcomes[corpus].update(their_outcomes[corpus])
                 coverage[corpus].add(their_coverage[corpus])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -49,24 +49,14 @@ class PredictionWriter(OutputCallback):
             return
         if data.texts is not None and target.folder.resolve().is_relative_to(Path(data.texts).resolve()):
             raise SettingError(f"{target.folder} lies in {data.texts}, among the notes that are read; give another folder with --output")
-        problem = None
-        if trainer.is_global_zero:
-            try:
-                target.refuse_others(data.inputs["predict"])
-            except InputError as error:
-                problem = str(error)
-        problem = trainer.strategy.broadcast(problem)  # the others would wait for the first rank for ever
-        if problem is not None:
-            raise SettingError(problem)
+        _on_first_rank(trainer, lambda: target.refuse_others(data.inputs["predict"]))
 
     def begin(self, trainer: pl.Trainer, stage: Stage) -> None:
         """Move an earlier answer out of the way; every rank writes its documents beside it."""
         if self.run_dir is None or stage == "dev":
             return
         target = self._folder(trainer, stage)
-        if trainer.is_global_zero:
-            target.set_aside()
-        trainer.strategy.barrier()
+        _on_first_rank(trainer, target.set_aside)
         self._begun, self._part = target, target.part(trainer.global_rank)
 
     def take(self, trainer: pl.Trainer, stage: Stage, key: Key, predicted: Document) -> None:
@@ -93,8 +83,26 @@ class PredictionWriter(OutputCallback):
             earlier = self._begun.folder / EARLIER
             kept = f"; what was there lies in {earlier}" if earlier.exists() else ""
             _LOG.info(f"stopped: nothing was written to {self._begun.folder}{kept}")
+        self._begun = self._part = None
 
     def _folder(self, trainer: pl.Trainer, stage: Stage) -> PredictionFolder:
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         own = self.output if stage == "predict" else None
         return PredictionFolder(own or Path(str(self.run_dir)) / "predictions" / stage, list(data.corpora))
+
+
+def _on_first_rank(trainer: pl.Trainer, act: Callable[[], None]) -> None:
+    """Act on the first rank, for which the others wait; what it refuses all refuse, or they would wait for ever.
+
+    Raises:
+        SettingError: It refused.
+    """
+    problem = None
+    if trainer.is_global_zero:
+        try:
+            act()
+        except InputError as error:
+            problem = str(error)
+    problem = trainer.strategy.broadcast(problem)
+    if problem is not None:
+        raise SettingError(problem)

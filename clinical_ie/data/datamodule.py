@@ -25,7 +25,6 @@ from clinical_ie.data.sampler import PlanSampler, TrainingLoader
 from clinical_ie.data.streaming import (
     DocumentStream,
     InStep,
-    Key,
     MadeExamples,
     MakeExamples,
     StoredExamples,
@@ -302,10 +301,6 @@ class ExtractionDataModule(pl.LightningDataModule):
             rank=self.trainer.global_rank if self.trainer else 0,
             ranks=self.trainer.world_size if self.trainer else 1,
         )
-
-    def examples_of(self, part: Part, key: Key, coverage: Coverage) -> Sequence[Example]:
-        """The examples of a document."""
-        return self.stream(part).examples(key, coverage)
 
     def _evaluation_loader(self, part: Part) -> InStep:
         stream, trainer, collate = self.stream(part), self.trainer, StretchCollator(self._collator())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from clinical_ie.callbacks.outputs import Assembly
+from clinical_ie.callbacks.outputs import Assembly, OutputCallback
 from clinical_ie.data.streaming import DocumentStream, Key, MadeExamples
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
@@ -30,7 +31,7 @@ def data() -> Any:
     made = MadeExamples(TASK, {"ward": Source("ward", SCHEMA, Encoder())}, {"ward": DOCUMENTS})
     return SimpleNamespace(
         task=TASK, inputs={"test": {"ward": DOCUMENTS}}, schema_of=lambda _: SCHEMA, counted="mentions",
-        examples_of=lambda _, key, coverage: made(key, coverage), made=made,
+        made=made,
     )  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def test_outputs_in_any_order_and_some_of_them_twice(seed: int) -> None:
             if dice.random() < 0.7:
                 del waiting[name]  # what stays comes again
     assembly.take(waiting)
-    assembly.finish(stream.mine)
+    assert assembly.finish(stream) is None
     assert len(assembly.decoded) == len(DOCUMENTS)
     assert dict(assembly.decoded) == expected()
     assert any(document.entities for document in expected().values())
@@ -76,8 +77,49 @@ def test_no_document_is_left_half_annotated() -> None:
         for _, (batch, stretch) in zip(range(taken), stream, strict=False):
             assembly.add(stretch)
             assembly.take(tagged(batch))
-        with pytest.raises(SettingError, match=r"no output for ward/n\d#\d; limit_\*_batches would leave documents half annotated"):
-            assembly.finish(stream.mine)
+        missing = assembly.finish(stream)
+        assert missing is not None
+        assert re.fullmatch(r"ward/n\d#\d", missing)
+
+
+class Kept(OutputCallback):
+    """Remembers what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.documents: dict[Key, Document] = {}
+        self.ended = 0
+
+    def take(self, trainer: Any, stage: Any, key: Key, predicted: Document) -> None:
+        self.documents[key] = predicted
+
+    def end(self, trainer: Any, pl_module: Any, stage: Any, outcomes: Any) -> None:
+        self.ended += 1
+
+
+@pytest.mark.parametrize("theirs", [None, "ward/n9#0"])
+def test_what_another_rank_lacks_every_rank_refuses(theirs: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rank that has all of its outputs would go on and wait for the one that stopped."""
+    source = data()
+    stream = DocumentStream({"ward": len(DOCUMENTS)}, source.made, 60)
+    source.stream, source.came = (lambda _: stream), (lambda *_: None)
+    kept, other = Kept(), Kept()
+    trainer: Any = SimpleNamespace(callbacks=[kept, other], datamodule=source, sanity_checking=False, fast_dev_run=False, world_size=2)
+    module: Any = SimpleNamespace(remaining_outputs=lambda: {})
+    monkeypatch.setattr("clinical_ie.callbacks.outputs.gathered", lambda _, mine: [mine, (theirs, *mine[1:])])
+    for callback in (kept, other):
+        callback.on_test_start(trainer, module)
+    for batch, stretch in stream:
+        for callback in (kept, other):
+            callback.on_test_batch_end(trainer, module, tagged(batch), {"stretch": stretch}, 0)
+    if theirs is None:
+        kept.on_test_epoch_end(trainer, module)
+        assert kept.ended == other.ended == 1
+        assert kept.documents == other.documents == expected()
+        return
+    with pytest.raises(SettingError, match=r"no output for ward/n9#0; limit_\*_batches would leave documents half annotated"):
+        kept.on_test_epoch_end(trainer, module)
+    assert kept.ended == 0
 
 
 def test_documents_without_examples_come_out_unannotated() -> None:
@@ -87,5 +129,5 @@ def test_documents_without_examples_come_out_unannotated() -> None:
     assembly = Assembly(source, "test")
     stream = DocumentStream({"ward": 2}, source.made, 60)
     assert list(stream) == []
-    assembly.finish(stream.mine)
+    assert assembly.finish(stream) is None
     assert [document for _, document in assembly.decoded] == [Document("a", ""), Document("b", " \n")]
