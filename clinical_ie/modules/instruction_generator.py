@@ -191,6 +191,8 @@ class InstructionGenerator(TunedModule):
             self._queue, self._constrained = self._new_queue(), set()
         queue = self._queue
         for example in batch["examples"].examples:
+            if not example.id:  # it only fills up a turn; the queue itself keeps step with other ranks
+                continue
             limit = self._max_new_tokens(example)
             if not limit:  # what is not asked counts as a completion that was cut off before its first token
                 outputs[example.id] = Completion("", truncated=True)

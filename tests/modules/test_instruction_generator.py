@@ -279,6 +279,20 @@ def test_a_pass_generates_what_its_batches_do_one_by_one(notes: str, generator: 
     assert any(answer.constrained for answer in expected.values())
 
 
+def test_what_fills_up_a_turn_of_a_rank_is_not_answered(notes: str, generator: str) -> None:
+    """It would be generated to its limit for nobody, and its tokens count in the speed."""
+    data, model = in_small_batches(notes, generator)
+    data.setup("test")
+    model.configure_model()
+    filler = data.test_dataloader()._filler()
+    assert filler["example_ids"] == [""]
+    assert model.predict_step(filler, 0) == {}
+    queue = model._queue
+    assert queue is not None
+    assert model.remaining_outputs() == {}
+    assert queue.steps == queue.tokens == 0
+
+
 def test_validations_leave_training_alone_even_where_they_are_stopped(notes: str, generator: str, tmp_path: Path) -> None:
     """Weights and averages after validations in mid-epoch are bitwise those of training alone."""
     states = []
