@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
@@ -85,7 +85,7 @@ class SafeInterruption(Checkpoint):
     def on_train_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        checkpoints = cast("Checkpoints", trainer.checkpoint_callback)
+        checkpoints = next(one for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoints))  # others may be there, too
         if checkpoints.between_steps(trainer) and self._is_requested(trainer):
             checkpoints.keep(trainer)
             self._stop(trainer)

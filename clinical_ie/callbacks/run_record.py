@@ -31,7 +31,7 @@ class RunRecord(pl.Callback):
         versions: Name -> version of what computes. Another one is warned of and written down.
         changes: What the command line has accepted as changed since the checkpoint, as ``name: old -> new``.
         identity: Those settings that make the run what it is, wherever it lies.
-        accepted: Called once on the first rank when training may begin.
+        accepted: Called once on every rank when training may begin.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class RunRecord(pl.Callback):
                     f"the {name} are not those that the run began with ({_described(before)} -> {_described(after)}); give the same files,"
                     " or begin a new run in another --run_dir, with --init_from instead of --ckpt_path if its weights are wanted"
                 )
+        waiting = _waiting(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"], trainer.accumulate_grad_batches)
         if saved["ranks"] != trainer.world_size:
             share_out_anew(checkpoint, checkpoint[ExtractionDataModule.__qualname__]["train"], trainer)
         self._seconds, self.resumed, self.init_from = saved["seconds"], saved["resumed"] + 1, saved["init_from"]
@@ -106,6 +107,8 @@ class RunRecord(pl.Callback):
             for name, version in self._versions.items()
             if saved["versions"].get(name) != version
         ]
+        if waiting:
+            changes.append(f"a step was not finished, and the gradients of its first {waiting} batches are not in the checkpoint: left out")
         if saved["ranks"] != trainer.world_size:
             changes.append(f"processes: {saved['ranks']} -> {trainer.world_size}")
         self.changes = [*saved["changes"], *(f"from step {checkpoint['global_step']}, {change}" for change in changes)]
@@ -121,8 +124,7 @@ class RunRecord(pl.Callback):
             begins_with = self.init_from and [self.init_from["fingerprint"], self.init_from["step"]]
             parts = (self._identity, pl_module.identity(), self._fingerprints, self._versions.get("code"), trainer.world_size, begins_with)
             self.fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-        if trainer.is_global_zero:
-            self._accepted()
+        self._accepted()
 
 
 def fingerprints(data: ExtractionDataModule) -> dict[str, list[Any]]:
@@ -134,6 +136,11 @@ def fingerprints(data: ExtractionDataModule) -> dict[str, list[Any]]:
         examples = data.examples.get(part, Examples())
         found[f"examples made of the {part} documents"] = [len(examples), examples.digest]
     return found
+
+
+def _waiting(progress: Mapping[str, Any], accumulated: int) -> int:
+    """Batches whose gradients waited for more when a state was saved, as the best is by a validation in the middle of a step."""
+    return 0 if progress["is_last_batch"] else int(progress["current"]["ready"]) % accumulated
 
 
 def _described(found: list[Any] | None) -> str:

@@ -34,11 +34,14 @@ class SplitRecord(pl.Callback):
     Args:
         run_dir: The run's folder.
         begun_with: The folder of the run whose weights a new run begins with; what that one learned from is never scored either.
+        going_on: The folder of the run that is gone on with, which may be another; None of a run that begins, whatever an attempt before
+            it has left in its folder.
     """
 
-    def __init__(self, run_dir: Path, begun_with: Path | None = None) -> None:
+    def __init__(self, run_dir: Path, begun_with: Path | None = None, going_on: Path | None = None) -> None:
         self.path = run_dir / NAME
         self._begun_with = begun_with / NAME if begun_with is not None else None
+        self._going_on = going_on / NAME if going_on is not None else None
         self._splits: Splits = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -49,7 +52,8 @@ class SplitRecord(pl.Callback):
             FileFormatError: The record is damaged.
         """
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
-        recorded = read_splits(self.path) if self.path.exists() else None
+        path = self._going_on if stage == "fit" else self.path
+        recorded = read_splits(path) if path is not None and path.exists() else None
         if stage == "fit":
             self._splits = {name: {str(role): ids for role, ids in data.reader.ids(name).items()} for name in data.corpora}
             for name, splits in self._splits.items():

@@ -186,6 +186,23 @@ def _check_decoder(name: str, model: InstructionGenerator, config: PreTrainedCon
         )
 
 
+def check_modes(settings: Mapping[str, Any]) -> None:
+    """Make sure that a score is the better the higher it is, and a loss the lower: else the worst state would be kept.
+
+    Args:
+        settings: As plain values.
+
+    Raises:
+        SettingError: A mode that does not fit its monitor.
+    """
+    for part in ("checkpoints", "patience"):
+        monitor, mode = settings.get(f"{part}.monitor"), settings.get(f"{part}.mode")
+        wanted = "min" if str(monitor).endswith("/loss") else "max"
+        if mode is not None and mode != wanted:
+            better = f"less of {monitor} is better" if wanted == "min" else f"more of {monitor or 'a score'} is better"
+            raise SettingError(f"{part}.mode is {mode}, but {better}; give --{part}.mode={wanted}")
+
+
 def check_monitors(data: ExtractionDataModule, monitors: Mapping[str, str | None]) -> None:
     """Make sure that scores by which checkpoints are kept and runs are stopped are ones that are logged.
 

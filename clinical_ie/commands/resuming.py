@@ -68,8 +68,13 @@ def check_settings_kept(saved: Mapping[str, Plain], given: Mapping[str, Plain]) 
     """Hold the settings of a run against those that it is to go on with.
 
     Raises:
-        SettingError: Some changed; names each, its old and its new value.
+        SettingError: Some changed; names each, its old and its new value. Or it is to begin with other weights, and has begun without.
     """
+    if given.get("init_from") is not None and saved.get("init_from") is None:
+        raise SettingError(
+            f"init_from is {given['init_from']}, but the run that is gone on with began without; leave it out, or begin a new run in"
+            " another --run_dir without --ckpt_path"
+        )
     before, now = compared(saved), compared(given)
     changed = [
         f"{name}: {_shown(before, name)} -> {_shown(now, name)}"

@@ -50,6 +50,14 @@ class RunDirectory:
         """The state that a run goes on from."""
         return self.checkpoints / LAST
 
+    def latest(self) -> Path:
+        """The state that a run goes on from; the best where there is no last, as after a kill between writing the two.
+
+        Raises:
+            SettingError: There is none.
+        """
+        return self.last if Checkpoint(self.last).exists else self.best()
+
     def best(self) -> Path:
         """The state that is tested.
 

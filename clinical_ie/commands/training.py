@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -31,7 +32,7 @@ from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.chain import Chain
 from clinical_ie.commands.corpus_settings import check_different, name_of, place_roots
-from clinical_ie.commands.early_checks import check_extent, check_monitors, check_numbers, check_settings
+from clinical_ie.commands.early_checks import check_extent, check_modes, check_monitors, check_numbers, check_settings
 from clinical_ie.commands.export import load_run, write_adapter
 from clinical_ie.commands.parse_errors import explain
 from clinical_ie.commands.precision import default_precision
@@ -39,6 +40,7 @@ from clinical_ie.commands.quiet import quieten
 from clinical_ie.commands.resuming import check_end, check_scores_kept, check_settings_kept, flat, identity, is_trained, taken_up
 from clinical_ie.commands.run_cost import run_cost, versions
 from clinical_ie.commands.run_directory import RunDirectory, make_paths_absolute, run_of
+from clinical_ie.commands.run_lock import training_in
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.decoding.rank_synchronization import is_sharded
 from clinical_ie.errors import SettingError
@@ -56,7 +58,16 @@ _PLACED = ("evaluation", "predictions", "checkpoints", "interruption")
 
 
 class TrainingCLI(LightningCLI):
-    """Adds the run directory and the callbacks that every run has."""
+    """Adds the run directory and the callbacks that every run has.
+
+    Args:
+        held: What is held until the command ends.
+        given: See LightningCLI.
+    """
+
+    def __init__(self, *given: Any, held: ExitStack, **named: Any) -> None:
+        self._held = held
+        super().__init__(*given, **named)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Options beside trainer, model and data; and the links between data and model."""
@@ -149,7 +160,7 @@ class TrainingCLI(LightningCLI):
         self.trained = False
         occupied = self.directory.holds_checkpoints()  # on every rank: none writes a checkpoint before all have come past here
         if config.get("resume") and occupied:
-            config.ckpt_path = str(self.directory.last)
+            config.ckpt_path = str(self.directory.latest())
         self.initial: Checkpoint | None = None
         if self.subcommand == "fit" and config.init_from and not config.ckpt_path:
             self.initial = RunDirectory.weights(config.init_from)
@@ -220,6 +231,7 @@ class TrainingCLI(LightningCLI):
         if self.subcommand == "fit":
             names = ("checkpoints.monitor", "patience.monitor")
             check_monitors(self.datamodule, {name: cast("str | None", self.settings.get(name)) for name in names})
+            check_modes(self.settings)
         if self.subcommand != "predict":
             cast("Evaluation", self._get(self.config_init, "evaluation")).check(self.datamodule)
 
@@ -237,8 +249,10 @@ class TrainingCLI(LightningCLI):
         callbacks = list(given.get("callbacks") or [])
         self.throughput = Throughput()
         self.record = RunRecord(self.settings, versions(), self.changes, self._accept, identity(self.settings))
-        begun_with = None if self.initial is None else self.initial.path.absolute().parents[1]
-        splits = SplitRecord((self.directory if self.subcommand == "fit" else self.source).path, begun_with)
+        begun_with = None if self.initial is None else self.initial.path.absolute().parent.parent
+        fits, taken_up_from = self.subcommand == "fit", self._get(self.config, "ckpt_path")
+        going_on = Path(taken_up_from).absolute().parent.parent if fits and taken_up_from else None
+        splits = SplitRecord((self.directory if fits else self.source).path, begun_with, going_on)
         callbacks += [self.throughput, RandomState(), self.record, splits]
         if kwargs["logger"]:
             callbacks.append(LearningRateMonitor(logging_interval="step"))
@@ -251,8 +265,11 @@ class TrainingCLI(LightningCLI):
         return trainer
 
     def _accept(self) -> None:
-        """Write the configuration, now that nothing stands in its way."""
-        if not self._dry:
+        """Take the folder, and write the configuration, now that nothing else stands in the way."""
+        if self._dry:
+            return
+        self._held.enter_context(training_in(self.directory.path, self.trainer.global_rank))
+        if self.trainer.is_global_zero:
             write_text(self.directory.config, self._configuration())
 
     @property
@@ -276,7 +293,7 @@ class TrainingCLI(LightningCLI):
             if (test := self.directory.path / "predictions" / "test").is_dir():
                 set_all_aside(test)  # with the scores: both are of the model before
             if isinstance(self.trainer.logger, TensorBoardLogger):
-                best = cast("Checkpoints", self.trainer.checkpoint_callback)
+                best = cast("Checkpoints", self._get(self.config_init, "checkpoints"))
                 score = best.best_model_score
                 metrics = {"steps": self.trainer.global_step} | ({} if score is None else {f"best/{best.monitor}": float(score)})
                 shown = {name.replace(".", "/"): value for name, value in self.settings.items() if value is not None}
@@ -385,7 +402,7 @@ def run(arguments: Sequence[str]) -> int:
     # Lightning starts the processes of further devices with this command line again.
     sys.argv = [before[0], *arguments]
     try:
-        with stopping_at_once():
+        with stopping_at_once(), ExitStack() as held:
             TrainingCLI(
                 pl.LightningModule,
                 ExtractionDataModule,
@@ -394,6 +411,7 @@ def run(arguments: Sequence[str]) -> int:
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
+                held=held,
                 parser_kwargs={"prog": "clinical-ie", "exit_on_error": False, "allow_abbrev": False},
             )
     except SystemExit as error:

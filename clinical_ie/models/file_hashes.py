@@ -14,7 +14,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from clinical_ie.errors import InputError
+from clinical_ie.errors import ClinicalIEError
 from clinical_ie.files import write_text
 
 
@@ -37,7 +37,7 @@ def weights_digest(files: Sequence[Path]) -> str:
             return digest
     tensors = all(file.suffix == ".safetensors" for file in files)
     digest = _digest_of_tensors(files) if tensors else _digest_of_bytes(files)
-    with contextlib.suppress(OSError, InputError):
+    with contextlib.suppress(OSError, ClinicalIEError):  # a full disk, too
         entry.parent.mkdir(parents=True, exist_ok=True)
         write_text(entry, f"{state} {digest}\n")
     return digest

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from clinical_ie.errors import RunError
 from clinical_ie.strategies.checkpoint import Checkpoint, partial_name, put_in_place
 
 
@@ -29,6 +30,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             put_in_place(partial, final)
+        except (OSError, RuntimeError) as error:
+            reason = error if isinstance(error, OSError) else error.__context__  # torch tells only that less was written than wanted
+            if not isinstance(reason, OSError):
+                raise
+            raise RunError(
+                f"{final}: cannot be written ({reason.strerror}); what was saved before is whole: make room, and go on from there"
+            ) from error
         finally:
             partial.unlink(missing_ok=True)
 

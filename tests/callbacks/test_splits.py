@@ -37,14 +37,14 @@ def trainer(*corpora: Any, rank: int = 0, split: HashSplit | None = None) -> Any
     return SimpleNamespace(datamodule=data, is_global_zero=rank == 0, fast_dev_run=False)
 
 
-def fit(run: Path, *corpora: Any, rank: int = 0, split: HashSplit | None = None, begun_with: Path | None = None) -> None:
-    callback = SplitRecord(run, begun_with)
+def fit(run: Path, *corpora: Any, rank: int = 0, split: HashSplit | None = None, **others: Path | None) -> None:
+    callback = SplitRecord(run, **others)
     callback.setup(trainer(*corpora, split=split), None, "fit")  # type: ignore[arg-type]
     callback.on_train_start(trainer(*corpora, rank=rank), None)  # type: ignore[arg-type]
 
 
 def scored(run: Path, *corpora: Any, stage: str = "test", split: HashSplit | None = None) -> None:
-    SplitRecord(run).setup(trainer(*corpora, split=split), None, stage)  # type: ignore[arg-type]
+    SplitRecord(run, going_on=run).setup(trainer(*corpora, split=split), None, stage)  # type: ignore[arg-type]
 
 
 def test_training_writes_the_documents_of_each_split_down(tmp_path: Path) -> None:
@@ -82,6 +82,15 @@ def test_training_documents_are_never_scored(tmp_path: Path, change: dict[str, A
     assert read_splits(tmp_path / "run" / NAME) == before
 
 
+def test_an_attempt_that_saved_nothing_binds_nobody(tmp_path: Path) -> None:
+    """It stopped before its first checkpoint, so that there are no weights that could have learned from its documents."""
+    notes(tmp_path / "notes", *(f"n{number:02d}" for number in range(40)))
+    fit(tmp_path / "run", corpus(tmp_path / "notes"))
+    before = read_splits(tmp_path / "run" / NAME)
+    fit(tmp_path / "run", corpus(tmp_path / "notes"), split=HashSplit(seed=4))
+    assert read_splits(tmp_path / "run" / NAME)["ward"]["train"] != before["ward"]["train"]
+
+
 def test_what_the_first_weights_learned_from_is_never_scored_either(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A chain of runs: each begins with the weights of the one before it."""
     notes(tmp_path / "notes", *(f"n{number:02d}" for number in range(40)))
@@ -100,8 +109,9 @@ def test_what_the_first_weights_learned_from_is_never_scored_either(tmp_path: Pa
             fit(tmp_path / "fourth", ward, split=other, begun_with=tmp_path / run)
     with pytest.raises(SettingError, match="ward: the weights that this run begins with have learned from"):
         scored(tmp_path / "third", ward, split=other)
-    fit(tmp_path / "third", ward, split=held_out)
-    assert read_splits(tmp_path / "third" / NAME)["ward"]["learned before"] == learned, "a run that goes on names no weights to begin with"
+    for run in ("third", "elsewhere"):  # a run that goes on names no weights to begin with
+        fit(tmp_path / run, ward, split=held_out, going_on=tmp_path / "third")
+        assert read_splits(tmp_path / run / NAME)["ward"]["learned before"] == learned
     fit(tmp_path / "fifth", ward, split=other, begun_with=tmp_path / "nowhere")
     assert "documents that these weights learned from may be among those that are scored now" in caplog.text
 

@@ -60,6 +60,8 @@ def line(capsys: pytest.CaptureFixture[str]) -> str:
             "--checkpoints.monitor=val_f1",
             "checkpoints.monitor is val_f1, which is not logged; expected a score such as dev/entities/strict_f1",
         ),
+        ("--checkpoints.monitor=dev/loss", "checkpoints.mode is max, but less of dev/loss is better; give --checkpoints.mode=min"),
+        ("--patience.mode=min", "patience.mode is min, but more of a score is better; give --patience.mode=max"),
         ("--patience.monitor=dev/entity/strict_f1", "did you mean 'dev/entities/strict_f1'?"),
         (f"{M}.backbone=nobody/nothing", "nobody/nothing: not in the local cache, and HF_HUB_OFFLINE"),
     ],

@@ -58,6 +58,7 @@ def one_note_less(corpus: str, target: Path) -> str:
         (["--trainer.precision=bf16-mixed"], "trainer.precision: 32-true -> bf16-mixed"),
         (["--checkpoints.monitor=dev/entities/lenient_f1"], "checkpoints.monitor: none -> dev/entities/lenient_f1"),
         (["--model.init_args.peft=peft.LoraConfig"], "model.init_args.peft.class_path: none -> peft.LoraConfig"),
+        (["--init_from=elsewhere"], "init_from is elsewhere, but the run that is gone on with began without; leave it out"),
         (["--trainer.max_epochs=2"], "trainer.max_epochs is 2, but the checkpoint has 3 behind it"),
     ],
 )
@@ -100,6 +101,16 @@ def test_a_later_end_takes_effect_and_is_noted(run: Path, caplog: pytest.LogCapt
     assert "max_epochs: 4" in (run / "config.yaml").read_text(encoding="utf-8")
     rate = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"][0]["lr"]
     assert rate == pytest.approx(0, abs=5e-3 / one["steps"]), "the schedule ends with the new end"
+
+
+def test_a_run_whose_last_state_is_gone_goes_on_with_its_best(run: Path) -> None:
+    """A kill between writing the two leaves the best alone."""
+    before = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    (run / "checkpoints" / "last.ckpt").unlink()
+    (run / "results.json").unlink()
+    given = ["fit", "-c", str(run / "config.yaml"), "--resume=auto", "--test_after_fit=false"]
+    assert main(given) == 0
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == before
 
 
 def test_seconds_are_those_of_the_whole_run(run: Path) -> None:

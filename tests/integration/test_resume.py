@@ -169,9 +169,10 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_same_command_begins_goes_on_and_is_done(
     arguments: Arguments, finished_run: Path, tmp_path: Path, slurm: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """As a job of SLURM, which sends SIGUSR1 before its time is up and is started again."""
+    """As a job of SLURM, which sends SIGUSR1 before its time is up and is started again; beside our checkpoints there are others."""
     run = tmp_path / "run"
-    again = arguments("fit", run, "--resume=auto")
+    another = ["--trainer.callbacks+=ModelCheckpoint", f"--trainer.callbacks.init_args.dirpath={tmp_path}/others"]
+    again = arguments("fit", run, "--resume=auto", *another)
     with pytest.MonkeyPatch.context() as patch:
         original_step = SafeInterruption.on_train_batch_end
 

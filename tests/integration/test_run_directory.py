@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,6 +203,27 @@ def test_hyper_parameters_are_in_tensorboard(finished_run: Path) -> None:
     assert b"_hparams_/session_start_info" in data
     assert b"model/init_args/learning_rate" in data
     assert b"best/dev/entities/strict_f1" in data
+
+
+def test_two_commands_do_not_train_in_one_folder(
+    arguments: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    holds = (
+        "import sys, pathlib; from clinical_ie.commands.run_lock import training_in\n"
+        f"with training_in(pathlib.Path({str(run)!r}), 0): print('held', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", holds], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"held\n"
+    again = arguments("fit", run, "--resume=auto", "--trainer.max_epochs=1", "--test_after_fit=false")
+    assert main(again) == 2
+    assert f"{run}: another command is training there; wait for its end, or give another --run_dir" in capsys.readouterr().err
+    assert [path.name for path in run.iterdir() if path.is_file()] == [".rank0.lock"]
+    other.kill()
+    other.communicate()
+    assert main(again) == 0, "whoever is killed holds nothing"
+    assert not (run / ".rank0.lock").exists()
 
 
 def test_a_run_that_saved_nothing_may_begin_again(arguments: Callable[..., list[str]], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from clinical_ie.errors import InputError, RunError
 from clinical_ie.models import file_hashes
 from clinical_ie.models.file_hashes import weights_digest
 
@@ -82,6 +83,19 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # root may write into any folder, but not below a file
     files = saved(tmp_path / "whole", TENSORS)
     assert weights_digest(files) == weights_digest(files)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "full"), RunError("the disk is full"), InputError("cannot be written")])
+def test_neither_is_a_full_one(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    files = saved(tmp_path / "whole", TENSORS)
+    digest = weights_digest(files)
+    (tmp_path / "other").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    monkeypatch.setattr(file_hashes, "write_text", fails)
+    assert weights_digest(files) == digest
 
 
 def test_shards_are_those_of_the_index(tmp_path: Path) -> None:
