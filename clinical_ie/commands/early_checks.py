@@ -46,6 +46,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "data.eval_batch_budget": (1, math.inf),
     "data.workers": (0, math.inf),
     "data.dev_documents": (1, math.inf),
+    "checkpoints.every_minutes": (0, math.inf),
     "patience.epochs": (1, math.inf),
 }
 """Setting -> least and most of its value."""

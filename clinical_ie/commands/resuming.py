@@ -17,7 +17,7 @@ Plain = str | int | float | bool | None
 _FREE = re.compile(
     r"""(
     config | ckpt_path | init_from | weights_only | run_dir | test_after_fit | evaluation(\..*)? | predictions(\..*)? | interruption(\..*)?
-    | patience\.epochs
+    | checkpoints\.every_minutes | patience\.epochs
     | trainer\.( accelerator | devices | num_nodes | strategy(\..*)? | sync_batchnorm | logger(\..*)? | default_root_dir | profiler(\..*)?
         | plugins(\..*)? | max_time(\..*)? | min_epochs | min_steps | max_epochs | max_steps | limit_(test|predict)_batches
         | num_sanity_val_steps | log_every_n_steps | enable_.* | detect_anomaly | benchmark | inference_mode | use_distributed_sampler
@@ -102,15 +102,17 @@ def check_scores_kept(saved: Mapping[str, Plain], given: Mapping[str, Plain]) ->
         raise SettingError(f"the run is finished and was scored with other settings: {changed}; `clinical-ie test` scores it anew")
 
 
-def is_trained(checkpoint: Mapping[str, Any], cost: Mapping[str, Any], changes: Sequence[str]) -> bool:
+def is_trained(checkpoint: Mapping[str, Any], cost: Mapping[str, Any], changes: Sequence[str], *, last: bool = True) -> bool:
     """Whether a run has come to its end.
 
     Args:
         checkpoint: Its last state.
         cost: What ``results.json`` says of the run; it is written when training ends.
         changes: What is to take effect, as `taken_up` tells it: a later end may be among it.
+        last: Whether it is the last state; else it is the best, which is all that is left.
     """
-    return cost.get("steps") == checkpoint["global_step"] and not changes
+    steps, reached = cost.get("steps"), checkpoint["global_step"]
+    return steps is not None and (steps == reached if last else steps >= reached) and not changes
 
 
 def check_end(checkpoint: Mapping[str, Any], given: Mapping[str, Plain]) -> None:

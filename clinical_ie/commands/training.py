@@ -28,6 +28,7 @@ from clinical_ie.callbacks.predictions import PredictionWriter
 from clinical_ie.callbacks.progress import ProgressBar, ProgressLines
 from clinical_ie.callbacks.random_state import RandomState
 from clinical_ie.callbacks.run_record import RunRecord
+from clinical_ie.callbacks.splits import NAME as SPLITS
 from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.chain import Chain
@@ -51,6 +52,7 @@ from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
 from clinical_ie.strategies.atomic_checkpoint import AtomicCheckpointIO
 from clinical_ie.strategies.checkpoint import Checkpoint
+from clinical_ie.strategies.checkpoint_names import LAST
 from clinical_ie.strategies.slurm import without_requeue
 
 _PLACED = ("evaluation", "predictions", "checkpoints", "interruption")
@@ -170,7 +172,8 @@ class TrainingCLI(LightningCLI):
             if occupied and Path(config.ckpt_path).resolve().parent != self.directory.checkpoints.resolve():
                 raise SettingError(f"{self.directory.path} holds another run than that of {config.ckpt_path}; give another --run_dir")
             self._look_at(checkpoint)
-            if config.get("resume") and is_trained(checkpoint, Results.load(self.directory.results).run, self.changes):
+            last, cost = Path(config.ckpt_path).name == LAST, Results.load(self.directory.results).run
+            if config.get("resume") and is_trained(checkpoint, cost, self.changes, last=last):
                 self.trained = True
                 check_scores_kept(checkpoint["run"]["settings"], self.settings)
         elif occupied:
@@ -250,9 +253,12 @@ class TrainingCLI(LightningCLI):
         self.throughput = Throughput()
         self.record = RunRecord(self.settings, versions(), self.changes, self._accept, identity(self.settings))
         begun_with = None if self.initial is None else self.initial.path.absolute().parent.parent
-        fits, taken_up_from = self.subcommand == "fit", self._get(self.config, "ckpt_path")
-        going_on = Path(taken_up_from).absolute().parent.parent if fits and taken_up_from else None
-        splits = SplitRecord((self.directory if fits else self.source).path, begun_with, going_on)
+        state = self._get(self.config, "ckpt_path")
+        states_run = Path(state).absolute().parent.parent if state else None
+        if self.subcommand == "fit":
+            splits = SplitRecord(self.directory.path, begun_with, states_run)
+        else:
+            splits = SplitRecord(states_run if states_run and (states_run / SPLITS).exists() else self.source.path)
         callbacks += [self.throughput, RandomState(), self.record, splits]
         if kwargs["logger"]:
             callbacks.append(LearningRateMonitor(logging_interval="step"))

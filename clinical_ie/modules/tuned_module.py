@@ -215,13 +215,15 @@ class TunedModule(pl.LightningModule):
         Raises:
             SettingError: It was trained on another base, with another tokenizer or another way of tuning.
         """
-        own, theirs = self._check_meta(checkpoint.meta)
+        own, theirs = self._check_meta(
+            checkpoint.meta, "--init_from takes over the weights of the same kind of model, tuned in the same way"
+        )
         self._check_shapes(own, theirs, checkpoint.meta)
         state, taken = matched(own, theirs, self._trained_weights(), checkpoint.weights())
         self.load_state_dict(state, strict=False)  # names have been compared
         return taken
 
-    def _check_meta(self, meta: Mapping[str, Any]) -> tuple[CorpusWeights, CorpusWeights]:
+    def _check_meta(self, meta: Mapping[str, Any], remedy: str = "use the run's own config.yaml") -> tuple[CorpusWeights, CorpusWeights]:
         """Hold tokenizer, base and way of tuning against those of a checkpoint: the weights that belong to corpora, its and ours."""
         check_tokenizer(self.backbone_name, self._tokenizer, meta["tokenizer"])
         check_config(self.backbone_name, config_identity(self.backbone.base), meta["backbone_config"])
@@ -229,7 +231,7 @@ class TunedModule(pl.LightningModule):
         if tuning != needed:
             keys = sorted(key for key in needed.keys() | tuning.keys() if needed.get(key) != tuning.get(key))
             changes = ", ".join(f"{key} was {needed.get(key)}, now it is {tuning.get(key)}" for key in keys)
-            raise SettingError(f"the checkpoint was trained in another way: {changes}; use the run's own config.yaml")
+            raise SettingError(f"the checkpoint was trained in another way: {changes}; {remedy}")
         if "base" in meta and self.backbone.identity is not None:
             self.backbone.identity.check(meta["base"])
         theirs = self.corpus_weights({name: Schema.from_dict(schema) for name, schema in meta["schemas"].items()})

@@ -13,7 +13,7 @@ RUN: dict[str, Any] = {
     "trainer.precision": "32-true", "model.class_path": "clinical_ie.modules.EncoderTagger", "model.init_args.backbone": "/models/bert",
     "model.init_args.learning_rate": 1e-4, "data.tokenizer": "/models/bert", "data.corpora.0.class_path": "clinical_ie.corpora.Demo",
     "data.corpora.0.init_args.root": "/data/notes", "data.task.init_args.window": 512, "data.task.init_args.demonstrations": "/data/shown",
-    "data.texts": None, "evaluation.rules": "strict-one-to-one",
+    "checkpoints.every_minutes": 30.0, "data.texts": None, "evaluation.rules": "strict-one-to-one",
 }  # fmt: skip
 
 
@@ -27,6 +27,7 @@ RUN: dict[str, Any] = {
         ({"data.task.init_args.demonstrations": "/elsewhere"}, True),
         ({"trainer.accelerator": "cuda"}, True),
         ({"evaluation.rules": "n2c2-2018"}, True),
+        ({"checkpoints.every_minutes": 5.0}, True),
         ({"seed_everything": 1}, False),
         ({"trainer.max_epochs": 4}, False),
         ({"trainer.precision": "bf16-mixed"}, False),

@@ -55,6 +55,7 @@ def line(capsys: pytest.CaptureFixture[str]) -> str:
         ("--data.batch_budget=0", "data.batch_budget is 0; expected 1 or more"),
         ("--data.workers=-1", "data.workers is -1; expected 0 or more"),
         ("--data.dev_documents=-1", "data.dev_documents is -1; expected 1 or more"),
+        ("--checkpoints.every_minutes=-1", "checkpoints.every_minutes is -1.0; expected 0 or more"),
         ("--patience.epochs=-1", "patience.epochs is -1; expected 1 or more"),
         (
             "--checkpoints.monitor=val_f1",

@@ -95,7 +95,11 @@ def test_going_on_with_other_corpora_is_refused(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--model.init_args.freeze=true"], "freeze was False, now it is True"),
+        (
+            ["--model.init_args.freeze=true"],
+            "freeze was False, now it is True; --init_from takes over the weights of the same kind of model",
+        ),
+        (["--model.init_args.decoder=softmax"], "decoder was crf, now it is softmax; --init_from takes over"),
         (["--init_from=nowhere"], "nowhere: no such checkpoint"),
         (["--init_from={folder}"], "no such checkpoint; has this run been trained?"),
     ],

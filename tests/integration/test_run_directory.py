@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,6 +204,18 @@ def test_hyper_parameters_are_in_tensorboard(finished_run: Path) -> None:
     assert b"_hparams_/session_start_info" in data
     assert b"model/init_args/learning_rate" in data
     assert b"best/dev/entities/strict_f1" in data
+
+
+def test_whose_weights_are_tested_says_what_they_learned_from(
+    arguments: Callable[..., list[str]], finished_run: Path, small_corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Settings and folder are another run's, which knows nothing of these weights."""
+    other = Path(shutil.copytree(small_corpus, tmp_path / "other"))
+    for old, new in (("test", "rest"), ("train", "test"), ("rest", "train")):
+        (other / f"{old}.jsonl").rename(other / f"{new}.jsonl")
+    given = arguments("test", tmp_path / "out", f"--ckpt_path={finished_run}/checkpoints/best.ckpt", f"--data.root={other}")
+    assert main(given) == 2
+    assert "24 of 24 test documents are training documents of this run" in capsys.readouterr().err
 
 
 def test_two_commands_do_not_train_in_one_folder(
