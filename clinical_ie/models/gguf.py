@@ -21,7 +21,7 @@ def convert_gguf(file: Path) -> str:
     Conversion takes some seconds and happens once for each file; results lie in ``$XDG_CACHE_HOME/clinical_ie`` (``~/.cache``).
 
     Raises:
-        SettingError: The file cannot be read, or the package ``gguf`` is not installed.
+        SettingError: The file cannot be read, the cache not written, or the package ``gguf`` is not installed.
     """
     folder = user_cache() / f"{file.stem}-{weights_digest([file])[:16]}"
     if folder.is_dir():
@@ -30,11 +30,17 @@ def convert_gguf(file: Path) -> str:
 
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise SettingError(
+            f"{file}: {folder.parent}, where it is converted to, cannot be written to ({error.strerror}); name another cache by"
+            " XDG_CACHE_HOME"
+        ) from error
+    try:
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             str(file.parent), gguf_file=file.name, quantization_config=GgufConfig(dequantize=True)
         )
-        partial.mkdir(parents=True)
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         give_umask_modes(partial)

