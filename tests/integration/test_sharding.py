@@ -31,6 +31,17 @@ def assert_close(one: dict[str, Any], other: dict[str, Any], atol: float = 1e-6)
         torch.testing.assert_close(other["state_dict"][name], value, atol=atol, rtol=0)
 
 
+def difference(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """Of all weights, relative to their norm.
+
+    Adam makes steps of up to the rate of gradients that are rounding alone, such as those of the biases of attention's keys, so single
+    weights may differ; ranks that learn apart are 0.01 apart after an epoch.
+    """
+    squares = [(other["state_dict"][name] - value).double().square().sum() for name, value in one["state_dict"].items()]
+    norm = torch.stack([value.double().square().sum() for value in one["state_dict"].values()]).sum()
+    return float((torch.stack(squares).sum() / norm).sqrt())
+
+
 def test_sharded_taggers_of_two_corpora_train_as_whole_ones(trained_run: Path, small_corpus: str, tmp_path: Path) -> None:
     """Batches of a rank may hold one corpus only, and Adam's state is sharded too. A run goes on from its own checkpoint and from DDP's."""
     from clinical_ie.formats import brat, jsonl
@@ -43,8 +54,7 @@ def test_sharded_taggers_of_two_corpora_train_as_whole_ones(trained_run: Path, s
     given = ("-c", str(trained_run / "config.yaml"), "-c", str(other), "--trainer.max_epochs=1", "--test_after_fit=false")
     whole = fit(tmp_path / "whole", "ddp", *given)
     sharded = fit(tmp_path / "sharded", "fully_sharded", *given)
-    noise = 1e-4  # Adam makes steps of up to the rate, 5e-3, of gradients that are rounding alone: those of words that hardly matter
-    assert_close(whole, sharded, noise)
+    assert difference(whole, sharded) < 1e-4
     moments = [state["optimizer_states"][0] for state in (whole, sharded)]
     assert moments[0]["state"].keys() == moments[1]["state"].keys()
     for number, one_moment in moments[0]["state"].items():
@@ -55,7 +65,8 @@ def test_sharded_taggers_of_two_corpora_train_as_whole_ones(trained_run: Path, s
         for run in ("whole", "sharded")
     )
     assert one["global_step"] == two["global_step"] > sharded["global_step"]
-    assert_close(one, two, noise)
+    assert difference(one, two) < 1e-4
+    assert difference(sharded, two) > 0.01, "an epoch more is another model"
 
 
 def test_a_sharded_generator_is_trained_tested_and_exported(tiny_llama: str, small_corpus: str, tmp_path: Path) -> None:
