@@ -22,7 +22,11 @@ class Signalled(pl.Callback):
 
     def _send(self, trainer: pl.Trainer, where: str) -> None:
         wanted = f"{trainer.global_rank} {trainer.global_step} {where}"
-        if self.file.exists() and self.file.read_text(encoding="utf-8") == wanted:
+        try:
+            asked = self.file.read_text(encoding="utf-8")
+        except FileNotFoundError:  # another rank may use it up at this very moment
+            return
+        if asked == wanted:
             self.file.unlink()
             os.kill(os.getpid(), signal.SIGTERM)
 

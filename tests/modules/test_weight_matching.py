@@ -151,7 +151,7 @@ def test_another_way_of_training_is_refused(
     torch.save(checkpoint_of(made(kind, tiny_bert, BOTH)) | {"run": {}}, tmp_path / "saved.ckpt")
     saved, model = Checkpoint(tmp_path / "saved.ckpt"), kind(tiny_bert, BOTH, **other)
     model.configure_model()
-    with pytest.raises(SettingError, match=f"{said}; use the run's own"):
+    with pytest.raises(SettingError, match=f"{said}; --init_from takes over"):
         model.take_weights(saved)
     with pytest.raises(SettingError, match=said):
         model.on_load_checkpoint(saved.whole())
