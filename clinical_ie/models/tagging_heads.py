@@ -77,8 +77,9 @@ class TaggingHeads(nn.Module):
         units = self.dropout(units)
         total = units.new_zeros((), dtype=torch.float32)
         for corpus, rows in _by_corpus(self.layers, corpora, units.device).items():
+            width = _width(mask, rows)
             for layer in self.layers[corpus]:
-                head, width = self.head(corpus, layer), mask.shape[1] if len(rows) else 1
+                head = self.head(corpus, layer)
                 gold = tags[tag_key(corpus, layer)][rows] if len(rows) else mask[rows].long()
                 loss = head.crf(head.linear(units[rows, :width]), gold[:, :width], mask[rows, :width])
                 total = total + loss / len(self.layers[corpus])
@@ -89,9 +90,10 @@ class TaggingHeads(nn.Module):
         lengths = mask.sum(1).tolist()
         found: list[dict[str, list[str]]] = [{} for _ in corpora]
         for corpus, rows in _by_corpus(self.layers, corpora, units.device).items():
+            width = _width(mask, rows)
             for layer in self.layers[corpus]:
                 head = self.head(corpus, layer)
-                best = head.crf.decode(head.linear(units[rows]), mask[rows]).tolist()
+                best = head.crf.decode(head.linear(units[rows, :width]), mask[rows, :width]).tolist()
                 for row, tags in zip(rows.tolist(), best, strict=True):
                     found[row][layer] = [head.labels[tag] for tag in tags[: lengths[row]]]
         return found
@@ -112,3 +114,8 @@ def _by_corpus(known: Iterable[str], corpora: Sequence[str], device: torch.devic
     for row, corpus in enumerate(corpora):
         rows[corpus].append(row)
     return {corpus: torch.tensor(places, dtype=torch.long, device=device) for corpus, places in rows.items()}
+
+
+def _width(mask: Tensor, rows: Tensor) -> int:
+    """The units that a head looks at: without rows a single one, for a CRF takes a step for each."""
+    return mask.shape[1] if len(rows) else 1
