@@ -22,6 +22,7 @@ from transformers import Cache, DynamicCache, PreTrainedConfig, PreTrainedModel
 
 from clinical_ie.errors import SettingError
 from clinical_ie.models.block_mask import block_mask
+from clinical_ie.models.unused_parameters import used_parameters
 
 _PREFIX, _REST = 4, 5
 """Tokens of the shared prefix, and of each of the two examples behind it."""
@@ -117,7 +118,7 @@ def check_training(decoder: Probed, name: str) -> None:
             logits = decoder.logits(hidden)
         except _FAILURES as error:
             raise SettingError(f"{_tuning(decoder)} does not fit {_named(decoder, name)} ({_said(error)}); take -c peft/lora") from error
-        reached = _reached(logits)
+        used = used_parameters(logits)
         prompt = decoder.model.active_peft_config if isinstance(decoder.model, PeftModel) else None
         if isinstance(prompt, PromptLearningConfig):
             with torch.no_grad():
@@ -127,10 +128,10 @@ def check_training(decoder: Probed, name: str) -> None:
                     f"{_tuning(decoder)} does not fit {_named(decoder, name)}: a row behind virtual tokens {problem}; take -c peft/lora"
                 )
     trained = [(key, each) for key, each in cast("nn.Module", decoder).named_parameters() if each.requires_grad]
-    if lost := [key for key, each in trained if id(each) not in reached]:
+    if unused := [key for key, each in trained if each not in used]:
         raise SettingError(
-            f"{_named(decoder, name)}: {len(lost)} of {len(trained)} parameters that would be trained get no gradient from text, such as"
-            f" {lost[0]}; name other target_modules (-c peft/lora), or a language model without these parts"
+            f"{_named(decoder, name)}: {len(unused)} of {len(trained)} parameters that would be trained get no gradient from text, such as"
+            f" {unused[0]}; name other target_modules (-c peft/lora), or a language model without these parts"
         )
 
 
@@ -217,22 +218,6 @@ def _check_dropout(decoder: Probed, name: str, dropout: float, prefix: Tensor, r
         raise SettingError(f"backbone_dropout is 0, but {_named(decoder, name)} keeps a dropout of its own; leave backbone_dropout out")
     if dropout and not differs:
         raise SettingError(f"backbone_dropout is {dropout}, but it has no effect on {_named(decoder, name)}; leave it out")
-
-
-def _reached(output: Tensor) -> set[int]:
-    """The ids of parameters that a gradient of the output would reach, without computing one."""
-    waiting: list[Any] = [output.grad_fn]
-    seen: set[Any] = set()
-    found: set[int] = set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            found.add(id(node.variable))
-        waiting += [following for following, _ in node.next_functions]
-    return found
 
 
 def _tokens(model: PreTrainedModel) -> tuple[Tensor, Tensor]:

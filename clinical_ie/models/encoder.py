@@ -22,8 +22,8 @@ from clinical_ie.errors import SettingError
 from clinical_ie.models.attention_masks import AttentionMasks, unattended_mask
 from clinical_ie.models.backbones import load_encoder
 from clinical_ie.models.base_identity import BaseIdentity
-from clinical_ie.models.encoder_classes import unreached
 from clinical_ie.models.folders import first_sentence
+from clinical_ie.models.unused_parameters import unused_parameters
 
 
 class Encoder(nn.Module):
@@ -64,8 +64,8 @@ class Encoder(nn.Module):
         parameters = inspect.signature(base.forward).parameters
         self._takes_positions = "position_ids" in parameters
         self._takes_segments = hasattr(getattr(base, "embeddings", None), "token_type_embeddings") and "token_type_ids" in parameters
-        idle = set(unreached(base))
-        idle_modules = [f".{name}." for name, module in base.named_modules() if (held := {*module.parameters()}) and held <= idle]
+        unused = unused_parameters(base)
+        unused_modules = [f".{name}." for name, module in base.named_modules() if (held := {*module.parameters()}) and held <= unused]
         own = set(base.parameters())
         if gradient_checkpointing:
             if isinstance(peft, PromptLearningConfig) and peft.peft_type == "PREFIX_TUNING":
@@ -79,8 +79,8 @@ class Encoder(nn.Module):
         self.model: PreTrainedModel | PeftModel = base if peft is None else _with_adapter(base, peft, name)
         for parameter in own:
             parameter.requires_grad_(not self.freeze)
-        for key, parameter in self.named_parameters():  # an adapter of what no text reaches is idle, too
-            if parameter in idle or any(module in key for module in idle_modules):
+        for key, parameter in self.named_parameters():  # an adapter of what no text uses is unused, too
+            if parameter in unused or any(module in key for module in unused_modules):
                 parameter.requires_grad_(False)
         self.adapters = {key for key, parameter in self.named_parameters() if parameter.requires_grad and parameter not in own}
         self.model.train()

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import copy
 import inspect
-import json
 import re
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import AutoModel, AutoModelForTextEncoding, PreTrainedConfig, PreTrainedModel
 
 from clinical_ie.errors import SettingError
@@ -23,9 +20,8 @@ from clinical_ie.models.megatron_attention import use_fused_attention
 
 WORDS, POSITIONS, WINDOW = 64, 32, 2
 """Of a small copy: its vocabulary, the length of its table of positions, and the one-sided width of its sliding windows."""
-_NO_DROPOUT_OF_STATES = re.compile(r"(?!classifier|summary|qa_|seq_classif|layer).*drop.*")
+_DROPOUT_OF_STATES = re.compile(r"(?!classifier|summary|qa_|seq_classif|layer).*drop.*")
 """Settings that may be rates of dropout inside an encoder: not those of its heads, and not that of whole layers."""
-_LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 def encoder_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
@@ -57,7 +53,7 @@ def prepared(config: PreTrainedConfig, dropout: float | None = None) -> PreTrain
         config.attention_type = "original_full"
     if dropout is not None:
         for name, value in config.to_dict().items():
-            if _NO_DROPOUT_OF_STATES.fullmatch(name) and isinstance(value, int | float) and not isinstance(value, bool):
+            if _DROPOUT_OF_STATES.fullmatch(name) and isinstance(value, int | float) and not isinstance(value, bool):
                 setattr(config, name, dropout)
     return config
 
@@ -134,44 +130,3 @@ def _shrunk(config: PreTrainedConfig) -> PreTrainedConfig:
     if isinstance(getattr(small, "max_position_embeddings", None), int) and small.max_position_embeddings > POSITIONS:
         small.max_position_embeddings = POSITIONS
     return small
-
-
-def reached(output: Tensor) -> set[int]:
-    """The parameters, by their ids, whose gradient a result has; nothing is computed."""
-    found, open_nodes, seen = set(), [output.grad_fn], set()
-    while open_nodes:
-        node = open_nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        variable = getattr(node, "variable", None)
-        if variable is not None:
-            found.add(id(variable))
-        open_nodes += [parent for parent, _ in node.next_functions]
-    return found
-
-
-def unreached(model: PreTrainedModel) -> Iterator[nn.Parameter]:
-    """Parameters of a model that no text reaches, such as Longformer's global attention or XLNet's mask.
-
-    They would get no gradient, and distributed training would stop.
-    """
-    config: Any = model.config
-    patterns = _unreached_patterns(cast("Any", type(config)), json.dumps(config.to_dict(), sort_keys=True, default=str))
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and _LAYER.sub("*", name) in patterns:
-            yield parameter
-
-
-@lru_cache(maxsize=8)
-def _unreached_patterns(kind: type[PreTrainedConfig], values: str) -> frozenset[str]:
-    """Names of parameters, layers as ``*``, that are reached in no layer of a small copy."""
-    try:
-        model = small_copy(kind.from_dict(json.loads(values)))
-    except Exception:  # of an architecture that has no small copy nothing is known
-        return frozenset()
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        ids = torch.arange(8).unsqueeze(0) + WORDS // 2
-        there = reached(model(input_ids=ids, attention_mask=torch.ones_like(ids))[0])
-    names = {name: id(parameter) in there for name, parameter in model.named_parameters()}
-    return frozenset(_LAYER.sub("*", name) for name in names) - {_LAYER.sub("*", name) for name, is_there in names.items() if is_there}

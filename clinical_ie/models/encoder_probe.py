@@ -17,8 +17,9 @@ from transformers import PreTrainedConfig
 
 from clinical_ie.errors import ClinicalIEError, SettingError
 from clinical_ie.models.encoder import Encoder
-from clinical_ie.models.encoder_classes import POSITIONS, WORDS, prepared, reached, small_copy
+from clinical_ie.models.encoder_classes import POSITIONS, WORDS, prepared, small_copy
 from clinical_ie.models.folders import first_sentence
+from clinical_ie.models.unused_parameters import used_parameters
 
 _EQUAL, _DIFFERENT = 1e-4, 1e-3
 """Of hidden states of about 1 in 32 bits: the most that equal ones may differ, and the least that others must."""
@@ -137,14 +138,14 @@ class EncoderProbe:
         """Why the encoder cannot be trained so; None where it can."""
         try:
             encoder = self._encoder(tuning)
-            there = self._pass(encoder, positions, directed)
+            used = self._pass(encoder, positions, directed)
         except ClinicalIEError:
             raise
         except Exception as error:  # whatever the architecture or PEFT raises
             return first_sentence(error)
         named = dict(encoder.named_parameters())
-        idle = [name for name in encoder.adapters if id(named[name]) not in there and named[name].requires_grad]
-        return f"{len(idle)} of {len(encoder.adapters)} of its parameters have no effect" if idle else None
+        unused = [name for name in encoder.adapters if named[name] not in used]
+        return f"{len(unused)} of {len(encoder.adapters)} of its parameters have no effect" if unused else None
 
     def _encoder(self, tuning: Tuning) -> Encoder:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
@@ -158,8 +159,8 @@ class EncoderProbe:
                 markers=[[1], [2]],
             )
 
-    def _pass(self, encoder: Encoder, shared: bool, directed: bool, precision: str = "32-true") -> set[int]:
-        """Forward and backward as in a training step; the parameters that the result has gradients of."""
+    def _pass(self, encoder: Encoder, shared: bool, directed: bool, precision: str = "32-true") -> set[Tensor]:
+        """Forward and backward as in a training step; the parameters that were used."""
         ids, mask = _text(2)
         mask[1, _TEXT // 2 :] = 0
         positions = unattended = None
@@ -175,10 +176,10 @@ class EncoderProbe:
             hidden = encoder(ids, mask, positions, None, unattended)
         if hidden.shape[:2] != ids.shape or not bool(hidden[mask.bool()].isfinite().all()):
             raise ValueError(f"hidden states of shape {tuple(hidden.shape)} for sub-words of shape {tuple(ids.shape)}, or not finite")
-        there = reached(hidden) if hidden.requires_grad else set()
+        used = used_parameters(hidden)  # before the backward pass frees the graph
         if hidden.requires_grad:
             hidden.float().pow(2).sum().backward()
-        return there
+        return used
 
     def _is_true(self, of: Callable[[Encoder], bool]) -> bool:
         try:
