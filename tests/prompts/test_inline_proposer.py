@@ -12,7 +12,7 @@ from clinical_ie.prompts.automata import automaton_of, proposer_of
 from clinical_ie.prompts.draft_proposer import MarkupNgrams
 from clinical_ie.prompts.grammar import Grammar
 from clinical_ie.prompts.inline_proposer import InlineDraftProposer
-from tests.prompts.test_inline_grammar import walk
+from tests.prompts.inline_checker import walk
 
 TYPES = ("Drug", "Dose", "Sign")
 LABELS = (("R", frozenset({(0, 1)})),)

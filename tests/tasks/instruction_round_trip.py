@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from typing import Any
 
-from clinical_ie.document import Document, Fragment
+from clinical_ie.document import Document, Entity, Fragment, Relation, Span
 from clinical_ie.prompts.automata import automaton_of
-from clinical_ie.schema import Schema
+from clinical_ie.schema import EntityType, RelationType, Schema
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import (
     Completion,
@@ -27,6 +27,7 @@ WAYS = [
     *((kind, name) for kind in ("relations", "joint") for name in ("lines", "grouped", "json", "inline", "markup")),
 ]  # fmt: skip
 END = 0
+Corpus = tuple[list[Document], Source]
 
 
 class Characters:
@@ -90,3 +91,27 @@ def accepted(example: InstructionExample) -> bool:
     automaton = automaton_of(example.grammar)
     state = automaton.step(automaton.start(), said(example).encode())
     return state is not None and automaton.may_end(state)
+
+
+def task_of(kind: str, response: str, **options: Any) -> Any:
+    return TASKS[kind](response, **{"segment": 64, "window": 100_000, **options})  # type: ignore[arg-type]
+
+
+def compared(kind: str, document: Document, predicted: Document, schema: Schema) -> tuple[int, int, int]:
+    """Right, gold and predicted: mentions of entity instructions, else links."""
+    if kind == "entities":
+        gold, found = entities_of(document), entities_of(predicted)
+    else:
+        gold, found = links_of(document, schema), links_of(predicted, schema)
+    return (gold & found).total(), gold.total(), found.total()
+
+
+def discontinuous(document: Document, span: tuple[int, int]) -> bool:
+    return any(len(entity.span.fragments) > 1 for entity in document.entities if span[0] <= entity.start and entity.end <= span[1])
+
+
+NEAR = Schema((EntityType("Drug", "x"), EntityType("Dose", "y")), (RelationType("Of", "z", ("Dose",), ("Drug",)),))
+SHOWN = Document("s", "one aspirin", (Entity("T1", "Dose", Span.of(0, 3)), Entity("T2", "Drug", Span.of(4, 11))),
+                 (Relation("R1", "Of", "T1", "T2"),))  # fmt: skip
+NOTE = Document("d", "two heparin", SHOWN.entities[:1], ())
+HERE = Source("c", NEAR, Characters())
