@@ -193,8 +193,9 @@ def tagged(encoder: str, corpus: UWSocialHistory, precision: torch.dtype) -> flo
         with torch.no_grad(), torch.autocast("cpu", precision, enabled=precision != torch.float32):
             for batch in data.test_dataloader():
                 outputs |= model.predict_step(batch, 0)
+        made = data.make_examples("test")
         for document in data.documents["test"][corpus.name]:
-            examples = [example for example in data.examples["test"] if example.document_id == document.id]
+            examples = [example for example in made if example.document_id == document.id]
             data.task.annotations(document, examples, outputs, corpus.schema)
         rounds.append(time.perf_counter() - begun)
     return min(rounds)

@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import torch
 
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.data.streaming import DocumentStream, Key, Stretch
+from clinical_ie.data.streaming import DocumentChunk, DocumentStream, Key
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.modules.tuned_module import TunedModule
@@ -31,8 +31,8 @@ class _Waiting:
     outputs: dict[str, Any] = field(default_factory=dict)
 
 
-class Assembly:
-    """Predicted documents of one rank from outputs in any order; what is known twice counts once.
+class OutputCollector:
+    """Predicted documents of one rank from outputs in any order; an output that comes twice counts once.
 
     Args:
         data: Documents and task.
@@ -48,11 +48,11 @@ class Assembly:
         self.coverage = {corpus: Coverage(of=data.counted) for corpus in data.inputs[stage]}
         self.decoded: list[tuple[Key, Document]] = []
 
-    def add(self, stretch: Stretch) -> None:
+    def expect(self, chunk: DocumentChunk) -> None:
         """Expect outputs of these documents; those without examples are complete."""
-        for corpus, coverage in stretch.coverage.items():
+        for corpus, coverage in chunk.coverage.items():
             self.coverage[corpus].add(coverage)
-        for key, examples in stretch.documents:
+        for key, examples in chunk.documents:
             self._seen[key[0]][key[1]] = True
             if examples:
                 self._waiting[key] = _Waiting(examples)
@@ -100,11 +100,11 @@ class Assembly:
 class OutputCallback(pl.Callback):
     """Base of callbacks that need predicted documents.
 
-    The first of them that a trainer has puts the documents together and gives each to all of them, once, on the rank that it belongs to.
+    The first of them that a trainer has collects outputs into documents and gives each to all of them, once, on the rank that has it.
     """
 
     def __init__(self) -> None:
-        self._assembly: Assembly | None = None
+        self._collector: OutputCollector | None = None
 
     def begin(self, trainer: pl.Trainer, stage: Stage) -> None:
         """Get ready for the documents of a stage."""
@@ -122,21 +122,21 @@ class OutputCallback(pl.Callback):
 
     def _start(self, trainer: pl.Trainer, stage: Stage) -> None:
         """Documents are put together but where Lightning only tries a batch or two."""
-        self._assembly = None
+        self._collector = None
         if self._leads(trainer) and not (trainer.sanity_checking or trainer.fast_dev_run):  # type: ignore[attr-defined]
-            self._assembly = Assembly(_data(trainer), stage)
+            self._collector = OutputCollector(_data(trainer), stage)
             for consumer in _consumers(trainer):
                 consumer.begin(trainer, stage)
 
     def _batch(self, trainer: pl.Trainer, stage: Stage, outputs: Any, batch: Any) -> None:
-        if self._assembly is not None:
-            self._assembly.add(batch["stretch"])
-            self._assembly.take(outputs)
+        if self._collector is not None:
+            self._collector.expect(batch["chunk"])
+            self._collector.take(outputs)
             self._give(trainer, stage)
 
     def _give(self, trainer: pl.Trainer, stage: Stage) -> None:
-        assert self._assembly is not None
-        decoded, self._assembly.decoded = self._assembly.decoded, []
+        assert self._collector is not None
+        decoded, self._collector.decoded = self._collector.decoded, []
         for key, document in decoded:
             for consumer in _consumers(trainer):
                 consumer.take(trainer, stage, key, document)
@@ -145,22 +145,22 @@ class OutputCallback(pl.Callback):
         if not self._leads(trainer):
             return
         remaining = cast("TunedModule", pl_module).remaining_outputs()
-        if self._assembly is None:
+        if self._collector is None:
             return
         data = _data(trainer)
-        self._assembly.take(remaining)
-        missing = self._assembly.finish(data.stream(stage))
+        self._collector.take(remaining)
+        missing = self._collector.finish(data.stream(stage))
         self._give(trainer, stage)
-        assembly, self._assembly = self._assembly, None
-        outcomes: dict[str, Counter[str]] = {corpus: Counter() for corpus in assembly.outcomes}
-        coverage = {corpus: Coverage(of=data.counted) for corpus in assembly.coverage}
-        for their_missing, their_outcomes, their_coverage in gathered(trainer, (missing, assembly.outcomes, assembly.coverage)):
+        collector, self._collector = self._collector, None
+        outcomes: dict[str, Counter[str]] = {corpus: Counter() for corpus in collector.outcomes}
+        coverage = {corpus: Coverage(of=data.counted) for corpus in collector.coverage}
+        for their_missing, their_outcomes, their_coverage in gathered(trainer, (missing, collector.outcomes, collector.coverage)):
             if their_missing is not None:  # every rank says so, or the others would wait for it
                 raise SettingError(f"{stage}: no output for {their_missing}; limit_*_batches would leave documents half annotated")
             for corpus in outcomes:
                 outcomes[corpus].update(their_outcomes[corpus])
                 coverage[corpus].add(their_coverage[corpus])
-        data.came(stage, coverage)
+        data.record_coverage(stage, coverage)
         for consumer in _consumers(trainer):
             consumer.end(trainer, pl_module, stage, outcomes)
 

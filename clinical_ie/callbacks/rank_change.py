@@ -1,6 +1,6 @@
 """Going on with another number of processes: what is left of an epoch is shared out anew, and the schedule goes on where it was.
 
-A checkpoint counts turns and optimizer steps of the processes that wrote it. Both are brought into those of the processes that go on:
+A checkpoint counts micro-steps and optimizer steps of the processes that wrote it. Both are brought into those of the processes that go on:
 an epoch ends where its plan ends, and the rate falls from where it stood to 0 at the end of training.
 """
 
@@ -39,12 +39,12 @@ def share_out_anew(checkpoint: dict[str, Any], state: Mapping[str, Any], trainer
             " devices as before, or end the run by trainer.max_epochs"
         )
     fit = checkpoint["loops"]["fit_loop"]
-    turns, accumulated = -(-state["batches"] // now), trainer.accumulate_grad_batches
+    micro_steps, accumulated = -(-state["batches"] // now), trainer.accumulate_grad_batches
     finished = state["batches_done"] >= state["batches"] or fit["epoch_progress"]["current"]["processed"] > state["epoch"]
-    done = turns if finished else turns - -(-(state["batches"] - state["batches_done"]) // now)
+    done = micro_steps if finished else micro_steps - -(-(state["batches"] - state["batches_done"]) // now)
     current = fit["epoch_loop.batch_progress"]["current"]
     open_ended = current["ready"] - current["completed"]
     current.update(ready=done, started=done, processed=done, completed=done - open_ended)
-    steps = state["epoch"] * -(-turns // accumulated) + (-(-turns // accumulated) if finished else done // accumulated)
+    steps = state["epoch"] * -(-micro_steps // accumulated) + (-(-micro_steps // accumulated) if finished else done // accumulated)
     for scheduler in checkpoint["lr_schedulers"]:
         scheduler["last_epoch"] = steps

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+from clinical_ie.compressed import CompressedSequence
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.hash_split import ROLES, HashSplit, Role
 from clinical_ie.corpora.splits import SPLITS, Split
 from clinical_ie.document import Document
 from clinical_ie.formats.findings import Findings
-from clinical_ie.packed import Packed
 
 
 class CorpusReader:
     """Reads a part of a corpus when one of its documents is first wanted, and shares it out as a split says.
 
-    Documents are held until they are asked for, packed, so that those of each role cost one reading and no memory behind it; who asks for
-    a role again has its files read again.
+    Documents are held, compressed, until they are asked for, so that all roles cost one reading; what was handed out is
+    let go, and read again for whoever asks for it again.
 
     Args:
         corpus: Whose documents.
@@ -31,7 +31,7 @@ class CorpusReader:
         self._findings = Findings() if findings is None else findings
         self._ids: dict[Split, dict[Role, list[str]]] = {}
         self._texts: dict[Split, dict[Role, list[bytes]]] = {}
-        self._waiting: dict[tuple[Split, Role], tuple[Packed[Document], list[int]]] = {}
+        self._waiting: dict[tuple[Split, Role], tuple[CompressedSequence[Document], list[int]]] = {}
 
     def read(self, role: Split) -> list[Document]:
         """Documents of one role, as the corpus' view shows them.
@@ -66,7 +66,7 @@ class CorpusReader:
         self.ids()
         return [digest for part in self._texts.values() for digest in part[role]]
 
-    def _taken(self, part: Split, role: Split) -> tuple[Packed[Document], list[int]]:
+    def _taken(self, part: Split, role: Split) -> tuple[CompressedSequence[Document], list[int]]:
         if (part, role) not in self._waiting:
             self._load(part)
         return self._waiting.pop((part, role))
@@ -74,7 +74,7 @@ class CorpusReader:
     def _load(self, part: Split) -> None:
         if not self._ids:
             self.corpus.remark(self._findings)
-        documents: Packed[Document] = Packed()
+        documents: CompressedSequence[Document] = CompressedSequence()
         names: list[str] = []
         texts: list[bytes] = []
         for document in self.corpus.load_part(part, self._findings):

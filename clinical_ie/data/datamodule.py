@@ -7,6 +7,7 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -14,6 +15,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
+from clinical_ie.compressed import CompressedSequence
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.hash_split import HashSplit
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
@@ -23,21 +25,20 @@ from clinical_ie.data.examples import Examples
 from clinical_ie.data.plan import Plan, SharedPrefixes
 from clinical_ie.data.sampler import PlanSampler, TrainingLoader
 from clinical_ie.data.streaming import (
+    ChunkCollator,
+    DocumentChunk,
     DocumentStream,
-    InStep,
-    MadeExamples,
-    MakeExamples,
-    StoredExamples,
-    Stretch,
-    StretchCollator,
+    EvenBatches,
+    ExampleSource,
     examples_of,
+    made_examples,
+    stored_examples,
 )
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.files import distinct
 from clinical_ie.formats.findings import Findings
-from clinical_ie.packed import Packed
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import Instruction
@@ -45,18 +46,6 @@ from clinical_ie.tasks.links import LinkLabels
 from clinical_ie.tasks.task import Example, Source, Task
 
 _LOG = logging.getLogger(__name__)
-
-
-class _MadeWhenWanted(dict[Part, Examples]):
-    """Examples of parts; those of a part that is not there are made when somebody asks for all of them."""
-
-    def __init__(self, make: Callable[[Part], Examples]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, part: Part) -> Examples:
-        self[part] = self._make(part)
-        return self[part]
 
 
 class ExtractionDataModule(pl.LightningDataModule):
@@ -114,9 +103,9 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.batch_budget, self.eval_batch_budget = batch_budget, eval_batch_budget
         self.seed, self.texts, self.mentions, self.workers = seed, texts, mentions, workers
         self.packing, self.dev_documents = packing, dev_documents
-        self.documents: dict[Part, dict[str, Packed[Document]]] = {}
-        self.inputs: dict[Part, dict[str, Packed[Document]]] = {}
-        self.examples: dict[Part, Examples] = _MadeWhenWanted(self._made)
+        self.documents: dict[Part, dict[str, CompressedSequence[Document]]] = {}
+        self.inputs: dict[Part, dict[str, CompressedSequence[Document]]] = {}
+        self.examples: dict[Part, Examples] = {}
         self._ends: dict[Part, dict[str, Sequence[int]]] = {}
         self.coverage: dict[Part, dict[str, Coverage]] = {}
         self.findings = Findings(strict=not lenient)
@@ -151,7 +140,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.task.seed = seed if self.task.seed is None else self.task.seed
 
     def setup(self, stage: str) -> None:
-        """Read what a stage needs, once; examples of training and development are made, those of others when they are wanted."""
+        """Read what a stage needs, once; examples of training and development are made, those of others batch by batch."""
         needed: dict[str, tuple[Part, ...]] = {"fit": ("train", "dev"), "validate": ("dev",), "test": ("test",), "predict": ("predict",)}
         if not self.documents:
             self._tell_left_out()
@@ -164,15 +153,15 @@ class ExtractionDataModule(pl.LightningDataModule):
         most = self.dev_documents if part == "dev" and self._fitting else None
         for name, corpus in self.corpora_of(part).items():
             before = Counter(corpus.view.left_out)
-            documents = Packed(self.reader.read(corpus, part, most))
+            documents = CompressedSequence(self.reader.read(corpus, part, most))
             distinct((document.id for document in documents), name)
             self.left_out[part, name] = dict(Counter(corpus.view.left_out) - before)
             inputs: Sequence[Document] = self.reader.inputs(corpus, part, documents)
             self.documents[part][name] = documents
-            self.inputs[part][name] = documents if inputs is documents else Packed(inputs)
+            self.inputs[part][name] = documents if inputs is documents else CompressedSequence(inputs)
             self.coverage[part][name] = Coverage(of=self.counted)
         if part in ("train", "dev"):
-            self.examples[part] = self._made(part)
+            self.examples[part] = self.make_examples(part)
             self._tell(part)
         else:
             self._tell_documents(part)
@@ -193,7 +182,7 @@ class ExtractionDataModule(pl.LightningDataModule):
     def _source(self, corpus: str) -> Source:
         return Source(corpus, self.corpora[corpus].schema, self.encoder)
 
-    def _made(self, part: Part) -> Examples:
+    def make_examples(self, part: Part) -> Examples:
         """All examples of a part; what they can express is counted."""
         examples = Examples()
         self._ends[part] = {}
@@ -211,8 +200,8 @@ class ExtractionDataModule(pl.LightningDataModule):
         """What `coverage` is of."""
         return "links" if self.task.finds == "relations" else "mentions"
 
-    def came(self, part: Part, coverage: dict[str, Coverage]) -> None:
-        """Take in what examples that were made when they were wanted could express, over all ranks."""
+    def record_coverage(self, part: Part, coverage: dict[str, Coverage]) -> None:
+        """Take in what examples that were made batch by batch can express, over all ranks."""
         if part in ("test", "predict"):
             self.coverage[part] = coverage
             self._tell(part)
@@ -274,39 +263,39 @@ class ExtractionDataModule(pl.LightningDataModule):
             _check_interval(trainer, len(loader))
         return loader
 
-    def val_dataloader(self) -> InStep | list[Any]:
+    def val_dataloader(self) -> EvenBatches | list[Any]:
         """Development batches; none where a corpus is split without a development part, or where its documents have no examples."""
         return self._evaluation_loader("dev") if self.examples["dev"] or self._validating else []
 
-    def test_dataloader(self) -> InStep:
+    def test_dataloader(self) -> EvenBatches:
         """Test batches."""
         return self._evaluation_loader("test")
 
-    def predict_dataloader(self) -> InStep:
+    def predict_dataloader(self) -> EvenBatches:
         """Batches without gold."""
         return self._evaluation_loader("predict")
 
     def stream(self, part: Part) -> DocumentStream:
         """Documents of this rank in batches."""
-        made: MakeExamples
+        source: ExampleSource
         if part == "dev":
-            made = StoredExamples(self.examples[part], self._ends[part])
+            source = partial(stored_examples, self.examples[part], self._ends[part])
         else:
-            made = MadeExamples(self.task, {name: self._source(name) for name in self.inputs[part]}, self.inputs[part])
+            source = partial(made_examples, self.task, {name: self._source(name) for name in self.inputs[part]}, self.inputs[part])
         return DocumentStream(
             {name: len(documents) for name, documents in self.inputs[part].items()},
-            made,
+            source,
             self.eval_batch_budget,
             shared_prefixes=isinstance(self.task, Instruction),
             rank=self.trainer.global_rank if self.trainer else 0,
             ranks=self.trainer.world_size if self.trainer else 1,
         )
 
-    def _evaluation_loader(self, part: Part) -> InStep:
-        stream, trainer, collate = self.stream(part), self.trainer, StretchCollator(self._collator())
-        return InStep(
+    def _evaluation_loader(self, part: Part) -> EvenBatches:
+        stream, trainer, collate = self.stream(part), self.trainer, ChunkCollator(self._collator())
+        return EvenBatches(
             DataLoader(stream, collate_fn=cast("Callable[[Any], Batch]", collate), **self._loader_options),
-            lambda: collate(cast("tuple[list[Example], Stretch]", stream.filler())),
+            lambda: collate(cast("tuple[list[Example], DocumentChunk]", stream.dummy_batch())),
             lambda wish: trainer.strategy.reduce_boolean_decision(wish, all=False) if trainer else wish,
         )
 

@@ -1,4 +1,4 @@
-"""The examples of a part, by number: packed, and made again when a batch wants them."""
+"""The examples of a part, by number: compressed, and restored when a batch wants them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from clinical_ie.compressed import CompressedSequence
 from clinical_ie.data.sampler import PlannedBatch
-from clinical_ie.packed import Packed
 from clinical_ie.tasks.task import Example
 
 
@@ -30,7 +30,7 @@ class Examples(Dataset[Any]):
         self.input_lengths: Sequence[int] = array("l")
         self.corpora: list[str] = []
         self.shared: Sequence[int] = array("l")
-        self._packed: Packed[tuple[Any, ...]] = Packed()
+        self._stored: CompressedSequence[tuple[Any, ...]] = CompressedSequence()
         self._common: list[tuple[Any, ...]] = []
         self._places: dict[tuple[Any, ...], int] = {}
         self._kind: type[Example] | None = None
@@ -44,7 +44,7 @@ class Examples(Dataset[Any]):
             shared = self._places.setdefault(common, len(self._places))
             if shared == len(self._common):
                 self._common.append(common)
-            self._packed.append(tuple(getattr(example, name) for name in _own(self._kind)), shared)
+            self._stored.append(tuple(getattr(example, name) for name in _own(self._kind)), shared)
             self.lengths.append(example.length)  # type: ignore[attr-defined]
             self.targets.append(example.targets)  # type: ignore[attr-defined]
             self.input_lengths.append(len(example.input_ids))  # type: ignore[attr-defined]
@@ -62,15 +62,15 @@ class Examples(Dataset[Any]):
     @property
     def digest(self) -> str:
         """Of all content; the same on every machine."""
-        found = hashlib.sha256(self._packed.digest.encode())
+        found = hashlib.sha256(self._stored.digest.encode())
         for common in self._common:
             found.update(repr(_ordered(common)).encode())
         return found.hexdigest()[:16]
 
     @property
     def size(self) -> int:
-        """Bytes of what is packed."""
-        return self._packed.size
+        """Compressed bytes."""
+        return self._stored.size
 
     def __getitem__(self, index: int | slice | PlannedBatch) -> Any:
         """The example of this number; or the examples of a batch, and what was planned with them."""
@@ -79,12 +79,12 @@ class Examples(Dataset[Any]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         assert self._kind is not None
-        own = dict(zip(_own(self._kind), self._packed[index], strict=True))
+        own = dict(zip(_own(self._kind), self._stored[index], strict=True))
         common = zip(("corpus", *self._kind.common), self._common[self.shared[index]], strict=True)
         return self._kind(**own, **dict(common))
 
     def __len__(self) -> int:
-        return len(self._packed)
+        return len(self._stored)
 
     def __iter__(self) -> Iterator[Example]:
         return (self[place] for place in range(len(self)))

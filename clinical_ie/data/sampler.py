@@ -15,7 +15,7 @@ from clinical_ie.errors import SettingError
 class PlannedBatch(NamedTuple):
     """Which examples, what they teach, and what the whole optimizer step does: all ranks, and all batches that are accumulated.
 
-    A batch that only fills up the last turn of an epoch, so that all ranks take equally many, teaches 0.
+    A batch that pads the last micro-step of an epoch, so that all ranks take equally many, teaches 0.
     """
 
     examples: list[int]
@@ -24,7 +24,7 @@ class PlannedBatch(NamedTuple):
 
 
 class PlanSampler(Sampler[PlannedBatch]):
-    """The batches of one rank: ranks take turns in the plan.
+    """The batches of one rank: in a micro-step each rank takes the next one of the plan.
 
     The state is the epoch and how many batches of the *plan* are done, over all ranks, with the fingerprint of the plan. So it can be
     taken up on any number of ranks, which share out what is left.
@@ -33,8 +33,8 @@ class PlanSampler(Sampler[PlannedBatch]):
         plan: The batches of every epoch.
         rank: Which share.
         ranks: How many shares.
-        accumulated: Gives, when an epoch begins, how many turns make an optimizer step.
-        limit: Gives, when an epoch begins, after how many turns it will end (``limit_train_batches``).
+        accumulated: Gives, when an epoch begins, how many micro-steps make an optimizer step.
+        limit: Gives, when an epoch begins, after how many micro-steps it will end (``limit_train_batches``).
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class PlanSampler(Sampler[PlannedBatch]):
         self._taken_up = False
 
     def __len__(self) -> int:
-        return self._turns(len(self.plan))
+        return self._micro_steps(len(self.plan))
 
-    def _turns(self, batches: int) -> int:
+    def _micro_steps(self, batches: int) -> int:
         return -(-batches // self.ranks)
 
     def set_epoch(self, epoch: int) -> None:
@@ -69,20 +69,20 @@ class PlanSampler(Sampler[PlannedBatch]):
         self._taken_up = False
 
     def advance(self) -> None:
-        """Count a turn: its batches have been handed over on every rank."""
+        """Count a micro-step: its batches have been handed over on every rank."""
         self.done = min(self.done + self.ranks, len(self.plan))
 
     def __iter__(self) -> Iterator[PlannedBatch]:
         batches, done = self.plan.epoch(self.epoch), self.done
         rest = batches[done : int(min(len(batches), self._limit() * self.ranks))]
         targets = [sum(self.plan.targets[index] for index in batch) for batch in rest]
-        # Steps are counted from the beginning of the epoch, in turns of as many ranks as there are now.
-        first, accumulated = len(self) - self._turns(len(batches) - done), self._accumulated()
+        # Steps are counted from the beginning of the epoch, in micro-steps of as many ranks as there are now.
+        first, accumulated = len(self) - self._micro_steps(len(batches) - done), self._accumulated()
         steps: Counter[int] = Counter()
         for place, count in enumerate(targets):
             steps[(first + place // self.ranks) // accumulated] += count
-        for turn in range(self._turns(len(rest))):
-            place, step_targets = turn * self.ranks + self.rank, steps[(first + turn) // accumulated]
+        for micro_step in range(self._micro_steps(len(rest))):
+            place, step_targets = micro_step * self.ranks + self.rank, steps[(first + micro_step) // accumulated]
             if place < len(rest):
                 yield PlannedBatch(rest[place], targets[place], step_targets)
             else:

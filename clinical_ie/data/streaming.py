@@ -1,13 +1,13 @@
-"""Examples that are made when they are wanted: documents in stretches of some batches, each document on one rank.
+"""Examples that are made when they are wanted: documents in chunks of some batches, each document on one rank.
 
-Batches hold examples of like length, chosen within a stretch. What is known of its documents travels with its first batch, so whoever
+Batches hold examples of like length, chosen within a chunk. What is known of its documents travels with its first batch, so whoever
 gets outputs needs no other list of examples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from torch.utils.data import IterableDataset, get_worker_info
@@ -22,38 +22,27 @@ from clinical_ie.tasks.task import Example, Source, Task
 
 _BATCHES = 16
 _DOCUMENTS = 1024
-"""The most of a stretch: what it holds in memory, against batches that are not full at its end."""
+"""The most of a chunk: what it holds in memory, against batches that are not full at its end."""
 
 Key = tuple[str, int]
 """A document: its corpus, and its place in it."""
-MakeExamples = Callable[[Key, Coverage], Sequence[Example]]
-"""Makes the examples of a document, and counts what they can express."""
+ExampleSource = Callable[[Key, Coverage], Sequence[Example]]
+"""Gives the examples of a document; what they can express is counted, where it has not been before."""
 
 
-@dataclass(frozen=True, slots=True)
-class MadeExamples:
-    """Makes examples of documents (`MakeExamples`)."""
-
-    task: Task[Any]
-    sources: Mapping[str, Source]
-    inputs: Mapping[str, Sequence[Document]]
-
-    def __call__(self, key: Key, coverage: Coverage) -> Sequence[Example]:  # noqa: D102
-        corpus, place = key
-        return examples_of(self.task, self.inputs[corpus][place], self.sources[corpus], coverage)
+def made_examples(
+    task: Task[Any], sources: Mapping[str, Source], inputs: Mapping[str, Sequence[Document]], key: Key, coverage: Coverage
+) -> Sequence[Example]:
+    """Examples that are made of the document now; the first arguments make an `ExampleSource`."""
+    corpus, place = key
+    return examples_of(task, inputs[corpus][place], sources[corpus], coverage)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredExamples:
-    """Takes examples that were made before (`MakeExamples`), by where those of each document end; they have been counted."""
-
-    examples: Examples
-    ends: Mapping[str, Sequence[int]]
-
-    def __call__(self, key: Key, coverage: Coverage) -> Sequence[Example]:  # noqa: D102
-        corpus, place = key
-        found: list[Example] = self.examples[self.ends[corpus][place] : self.ends[corpus][place + 1]]
-        return found
+def stored_examples(examples: Examples, ends: Mapping[str, Sequence[int]], key: Key, coverage: Coverage) -> Sequence[Example]:
+    """Examples that were made and counted before, by where those of each document end; the first arguments make an `ExampleSource`."""
+    corpus, place = key
+    found: list[Example] = examples[ends[corpus][place] : ends[corpus][place + 1]]
+    return found
 
 
 def examples_of(task: Task[Any], document: Document, source: Source, coverage: Coverage, *, training: bool = False) -> list[Any]:
@@ -64,7 +53,7 @@ def examples_of(task: Task[Any], document: Document, source: Source, coverage: C
     return task.examples(document, source, coverage, training=training)
 
 
-class Stretch:
+class DocumentChunk:
     """Documents with all their examples, and what these can express of each corpus; it stays when its batch moves to a device."""
 
     def __init__(self) -> None:
@@ -72,22 +61,22 @@ class Stretch:
         self.coverage: dict[str, Coverage] = {}
 
 
-class DocumentStream(IterableDataset[tuple[list[Example], Stretch]]):
-    """Batches of examples of one rank's documents, with the stretch that begins with them.
+class DocumentStream(IterableDataset[tuple[list[Example], DocumentChunk]]):
+    """Batches of examples of one rank's documents, with the chunk that begins with them.
 
     Args:
         corpora: Corpus -> how many documents it has.
-        examples: Makes the examples of a document.
+        examples: Gives those of a document.
         budget: Most sub-words of a batch, padding included.
         shared_prefixes: Prefixes are shared and cost nothing.
-        rank: Which share: ranks, and the workers of each, take documents in turns.
+        rank: Which share: ranks, and the workers of each, take every n-th document.
         ranks: How many shares.
     """
 
     def __init__(
         self,
         corpora: Mapping[str, int],
-        examples: MakeExamples,
+        examples: ExampleSource,
         budget: int,
         *,
         shared_prefixes: bool = False,
@@ -102,59 +91,59 @@ class DocumentStream(IterableDataset[tuple[list[Example], Stretch]]):
         """This rank's documents."""
         return self.keys[self._rank :: self._ranks]
 
-    def __iter__(self) -> Iterator[tuple[list[Example], Stretch]]:
+    def __iter__(self) -> Iterator[tuple[list[Example], DocumentChunk]]:
         worker = get_worker_info()
         keys = self.mine if worker is None else self.mine[worker.id :: worker.num_workers]
-        stretch, total = Stretch(), 0
+        chunk, total = DocumentChunk(), 0
         for key in keys:
-            examples = self.examples(key, stretch.coverage.setdefault(key[0], Coverage()))
-            stretch.documents.append((key, examples))
+            examples = self.examples(key, chunk.coverage.setdefault(key[0], Coverage()))
+            chunk.documents.append((key, examples))
             total += sum(map(self._length, examples))
-            if total and (total >= _BATCHES * self._budget or len(stretch.documents) >= _DOCUMENTS):
-                yield from self._batches(stretch)
-                stretch, total = Stretch(), 0
-        yield from self._batches(stretch)
+            if total and (total >= _BATCHES * self._budget or len(chunk.documents) >= _DOCUMENTS):
+                yield from self._batches(chunk)
+                chunk, total = DocumentChunk(), 0
+        yield from self._batches(chunk)
 
     def _length(self, example: Example) -> int:
         return len(example.input_ids) if self._shared_prefixes else example.length
 
-    def _batches(self, stretch: Stretch) -> Iterator[tuple[list[Example], Stretch]]:
-        """The batches of a stretch, none where its documents have no examples."""
-        examples = [example for _, found in stretch.documents for example in found]
+    def _batches(self, chunk: DocumentChunk) -> Iterator[tuple[list[Example], DocumentChunk]]:
+        """The batches of a chunk, none where its documents have no examples."""
+        examples = [example for _, found in chunk.documents for example in found]
         for number, batch in enumerate(budget_batches([self._length(example) for example in examples], self._budget)):
-            yield [examples[place] for place in batch], Stretch() if number else stretch
+            yield [examples[place] for place in batch], DocumentChunk() if number else chunk
 
-    def filler(self) -> tuple[list[Example], Stretch] | None:
+    def dummy_batch(self) -> tuple[list[Example], DocumentChunk] | None:
         """A batch for a rank that has none left while others have, whose output nobody waits for; None where no document has examples."""
         for key in self.keys:
             for example in self.examples(key, Coverage()):
-                return [replace(example, id="")], Stretch()
+                return [replace(example, id="")], DocumentChunk()
         return None
 
 
-class StretchCollator:
-    """Batches of a task, each with the stretch that begins with it, and how much it counts in a mean (``batch_targets``)."""
+class ChunkCollator:
+    """Batches of a task, each with the chunk that begins with it, and how much it counts in a mean (``batch_targets``)."""
 
     def __init__(self, collate: Callable[[Sequence[Any]], Batch]) -> None:
         self.collate = collate
 
-    def __call__(self, item: tuple[list[Example], Stretch]) -> Batch:  # noqa: D102
-        examples, stretch = item
+    def __call__(self, item: tuple[list[Example], DocumentChunk]) -> Batch:  # noqa: D102
+        examples, chunk = item
         targets = sum(example.targets for example in examples if example.id)
-        return {**self.collate(examples), "stretch": stretch, "batch_targets": targets}
+        return {**self.collate(examples), "chunk": chunk, "batch_targets": targets}
 
 
-class InStep:
-    """As many batches on each rank as the rank with most of them has: what ranks do together would wait for ever for one that is done.
+class EvenBatches:
+    """As many batches on each rank as the rank with most of them has: collective operations would wait for ever for one that is done.
 
     Args:
         batches: Those of this rank.
-        filler: Makes one for a rank that has none left.
+        dummy_batch: Makes one for a rank that has none left.
         any_rank: Whether something is true on any rank; all ranks ask together.
     """
 
-    def __init__(self, batches: Iterable[Any], filler: Callable[[], Any], any_rank: Callable[[bool], bool]) -> None:
-        self._batches, self._filler, self._any_rank = batches, filler, any_rank
+    def __init__(self, batches: Iterable[Any], dummy_batch: Callable[[], Any], any_rank: Callable[[bool], bool]) -> None:
+        self._batches, self._dummy_batch, self._any_rank = batches, dummy_batch, any_rank
 
     def __iter__(self) -> Iterator[Any]:
         batches = iter(self._batches)
@@ -162,4 +151,4 @@ class InStep:
             batch = next(batches, None)
             if not self._any_rank(batch is not None):
                 return
-            yield self._filler() if batch is None else batch
+            yield self._dummy_batch() if batch is None else batch

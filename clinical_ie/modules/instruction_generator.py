@@ -135,7 +135,7 @@ class InstructionGenerator(TunedModule):
                 total = total + self._loss(move_data_to_device(rows[row], self.device))
             else:  # other ranks have more, and need this one's shards
                 self._loss(move_data_to_device(dummy_row(self.subwords.end_id), self.device))
-        taught = number if batch["batch_targets"] else 0  # what only fills up a turn is another rank's
+        taught = number if batch["batch_targets"] else 0  # the example of a dummy batch is another rank's
         self.log("dev/loss", total / max(1, number), batch_size=taught, sync_dist=True)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -191,7 +191,7 @@ class InstructionGenerator(TunedModule):
             self._queue, self._constrained = self._new_queue(), set()
         queue = self._queue
         for example in batch["examples"].examples:
-            if not example.id:  # it only fills up a turn; the queue itself keeps step with other ranks
+            if not example.id:  # a dummy batch; the queue itself keeps step with other ranks
                 continue
             limit = self._max_new_tokens(example)
             if not limit:  # what is not asked counts as a completion that was cut off before its first token

@@ -260,7 +260,7 @@ class TunedModule(pl.LightningModule):
         own = batch["batch_targets"]
         self.log("train/loss", total.detach() / max(1, own), prog_bar=True, batch_size=own)
         # Lightning divides by the batches that are accumulated and by the ranks; the sum over them has a denominator of its own. A
-        # batch that teaches nothing only fills up a turn.
+        # batch that teaches nothing only pads a micro-step.
         shares = self.trainer.accumulate_grad_batches * self.trainer.world_size
         return total * (shares / batch["step_targets"] if own else 0.0)
 

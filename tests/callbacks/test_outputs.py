@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from clinical_ie.callbacks.outputs import Assembly, OutputCallback
-from clinical_ie.data.streaming import DocumentStream, Key, MadeExamples
+from clinical_ie.callbacks.outputs import OutputCallback, OutputCollector
+from clinical_ie.data.streaming import DocumentStream, Key, made_examples
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.schema import EntityType, Schema
@@ -28,7 +29,7 @@ Encoder = type("Encoder", (Pieces,), {"unknown_id": None})
 
 
 def data() -> Any:
-    made = MadeExamples(TASK, {"ward": Source("ward", SCHEMA, Encoder())}, {"ward": DOCUMENTS})
+    made = partial(made_examples, TASK, {"ward": Source("ward", SCHEMA, Encoder())}, {"ward": DOCUMENTS})
     return SimpleNamespace(
         task=TASK, inputs={"test": {"ward": DOCUMENTS}}, schema_of=lambda _: SCHEMA, counted="mentions",
         made=made,
@@ -52,20 +53,20 @@ def expected() -> dict[Key, Document]:
 def test_outputs_in_any_order_and_some_of_them_twice(seed: int) -> None:
     dice = random.Random(seed)
     source = data()
-    assembly = Assembly(source, "test")
+    collector = OutputCollector(source, "test")
     stream = DocumentStream({"ward": len(DOCUMENTS)}, source.made, 60)
     waiting: dict[str, Any] = {}
-    for batch, stretch in stream:
-        assembly.add(stretch)
+    for batch, chunk in stream:
+        collector.expect(chunk)
         waiting |= tagged(batch)
         for name in dice.sample(sorted(waiting), dice.randrange(len(waiting) + 1)):
-            assembly.take({name: waiting[name], "": None})
+            collector.take({name: waiting[name], "": None})
             if dice.random() < 0.7:
                 del waiting[name]  # what stays comes again
-    assembly.take(waiting)
-    assert assembly.finish(stream) is None
-    assert len(assembly.decoded) == len(DOCUMENTS)
-    assert dict(assembly.decoded) == expected()
+    collector.take(waiting)
+    assert collector.finish(stream) is None
+    assert len(collector.decoded) == len(DOCUMENTS)
+    assert dict(collector.decoded) == expected()
     assert any(document.entities for document in expected().values())
 
 
@@ -73,11 +74,11 @@ def test_no_document_is_left_half_annotated() -> None:
     source = data()
     stream = DocumentStream({"ward": len(DOCUMENTS)}, source.made, 60)
     for taken in (0, 1, 3):
-        assembly = Assembly(source, "test")
-        for _, (batch, stretch) in zip(range(taken), stream, strict=False):
-            assembly.add(stretch)
-            assembly.take(tagged(batch))
-        missing = assembly.finish(stream)
+        collector = OutputCollector(source, "test")
+        for _, (batch, chunk) in zip(range(taken), stream, strict=False):
+            collector.expect(chunk)
+            collector.take(tagged(batch))
+        missing = collector.finish(stream)
         assert missing is not None
         assert re.fullmatch(r"ward/n\d#\d", missing)
 
@@ -102,16 +103,16 @@ def test_what_another_rank_lacks_every_rank_refuses(theirs: str | None, monkeypa
     """A rank that has all of its outputs would go on and wait for the one that stopped."""
     source = data()
     stream = DocumentStream({"ward": len(DOCUMENTS)}, source.made, 60)
-    source.stream, source.came = (lambda _: stream), (lambda *_: None)
+    source.stream, source.record_coverage = (lambda _: stream), (lambda *_: None)
     kept, other = Kept(), Kept()
     trainer: Any = SimpleNamespace(callbacks=[kept, other], datamodule=source, sanity_checking=False, fast_dev_run=False, world_size=2)
     module: Any = SimpleNamespace(remaining_outputs=lambda: {})
     monkeypatch.setattr("clinical_ie.callbacks.outputs.gathered", lambda _, mine: [mine, (theirs, *mine[1:])])
     for callback in (kept, other):
         callback.on_test_start(trainer, module)
-    for batch, stretch in stream:
+    for batch, chunk in stream:
         for callback in (kept, other):
-            callback.on_test_batch_end(trainer, module, tagged(batch), {"stretch": stretch}, 0)
+            callback.on_test_batch_end(trainer, module, tagged(batch), {"chunk": chunk}, 0)
     if theirs is None:
         kept.on_test_epoch_end(trainer, module)
         assert kept.ended == other.ended == 1
@@ -125,9 +126,9 @@ def test_what_another_rank_lacks_every_rank_refuses(theirs: str | None, monkeypa
 def test_documents_without_examples_come_out_unannotated() -> None:
     source = data()
     source.inputs["test"]["ward"] = [Document("a", ""), Document("b", " \n")]
-    source.made.inputs["ward"] = source.inputs["test"]["ward"]
-    assembly = Assembly(source, "test")
+    source.made.args[2]["ward"] = source.inputs["test"]["ward"]
+    collector = OutputCollector(source, "test")
     stream = DocumentStream({"ward": 2}, source.made, 60)
     assert list(stream) == []
-    assert assembly.finish(stream) is None
-    assert [document for _, document in assembly.decoded] == [Document("a", ""), Document("b", " \n")]
+    assert collector.finish(stream) is None
+    assert [document for _, document in collector.decoded] == [Document("a", ""), Document("b", " \n")]

@@ -47,7 +47,7 @@ def loaded(saved: dict[str, Any], ranks: int, command: str = "fit") -> RunRecord
 
 
 def test_other_processes_share_out_what_is_left_of_an_epoch() -> None:
-    """18 batches, 6 done: four processes need 3 of 5 turns for the other 12, so 2 turns (1 step) count as done; 3 steps an epoch."""
+    """18 batches, 6 done: four processes need 3 of 5 micro-steps for the other 12, so 2 (1 step) count as done; 3 steps an epoch."""
     saved = checkpoint(ranks=2, at_end=False)
     assert loaded(saved, 4).changes == ["from step 7, processes: 2 -> 4"]
     found = saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
@@ -66,7 +66,7 @@ def test_gradients_that_are_lost_are_told() -> None:
 
 
 def test_between_epochs_a_whole_one_is_behind() -> None:
-    """18 turns of one process, 9 steps an epoch."""
+    """18 micro-steps of one process, 9 steps an epoch."""
     saved = checkpoint(ranks=2, at_end=True)
     record = loaded(saved, 1)
     assert record.changes == ["from step 7, processes: 2 -> 1"]

@@ -108,7 +108,7 @@ def test_mentions_of_a_copy_with_other_line_ends_are_moved(tiny_bert: str, tmp_p
     data.setup("predict")
     assert {document.entities[0].span for document in data.inputs["predict"]["ward"]} == {Span.of(16, 23)}
     assert data.findings.counts()["other-line-ends"] == 5
-    assert not data.examples["predict"], "one mention makes no pair, and that is no error"
+    assert not data.make_examples("predict"), "one mention makes no pair, and that is no error"
     assert list(data.predict_dataloader()) == []
 
 

@@ -1,4 +1,4 @@
-"""Examples are packed and come back equal, for every task."""
+"""Examples are compressed and come back equal, for every task."""
 
 from __future__ import annotations
 

@@ -38,20 +38,20 @@ def test_every_example_counts_once_in_a_step_that_knows_its_sum(ranks: int, accu
     for epoch in (0, 1):
         samplers = [sampler_of(rank, ranks, accumulated, shuffle=shuffle, limit=limit) for rank in range(ranks)]
         each = [batches_of(sampler, epoch) for sampler in samplers]
-        assert {len(batches) for batches in each} == {int(min(limit, len(samplers[0])))}, "all ranks take equally many turns"
+        assert {len(batches) for batches in each} == {int(min(limit, len(samplers[0])))}, "all ranks take equally many micro-steps"
         for first in range(0, len(each[0]), accumulated):
             step = [batch for batches in each for batch in batches[first : first + accumulated]]
             wanted = sum(TARGETS[index] for batch in step if batch.targets for index in batch.examples)
             assert {batch.step_targets for batch in step} == {wanted}
             assert sum(batch.targets for batch in step) == wanted
         seen = Counter(index for batches in each for batch in batches if batch.targets for index in batch.examples)
-        assert set(seen.values()) == {1}, "what fills up the last turn teaches nothing"
+        assert set(seen.values()) == {1}, "what pads the last micro-step teaches nothing"
         if limit > len(each[0]):
             assert set(seen) == set(range(len(LENGTHS)))
 
 
 def test_a_plan_by_hand() -> None:
-    """Budget 10: lengths 1 2 2 | 3 3 | 4 5 | 6 | 7 | 8 | 9, so rows of their indices as below; two turns make a step."""
+    """Budget 10: lengths 1 2 2 | 3 3 | 4 5 | 6 | 7 | 8 | 9, so rows of their indices as below; two micro-steps make a step."""
     rows = [[6, 2, 9], [0, 10], [4, 1], [5], [3], [7], [8]]
     own = [180, 14, 21, 3, 7, 2, 9]
     one = [194, 194, 24, 24, 9, 9, 9]
@@ -84,7 +84,7 @@ def test_a_resumed_epoch_goes_on_as_if_nothing_had_been(ranks: int, accumulated:
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3), (3, 2)])
 def test_other_ranks_share_out_what_is_left(before: int, after: int) -> None:
-    """Nothing twice, nothing never, and steps end where Lightning ends them: counted back from an epoch's last turn."""
+    """Nothing twice, nothing never, and steps end where Lightning ends them: counted back from an epoch's last micro-step."""
     dice = random.Random(2)
     lengths, targets = [dice.randint(1, 9) for _ in range(40)], [dice.randint(1, 50) for _ in range(40)]
     first = [sampler_of(rank, before, lengths=lengths, targets=targets) for rank in range(before)]
@@ -99,10 +99,10 @@ def test_other_ranks_share_out_what_is_left(before: int, after: int) -> None:
     later = [batches_of(sampler, 2) for sampler in rest]
     seen = [batch for share in shares for batch in share[:done]] + [batch for share in later for batch in share]
     assert Counter(index for batch in seen if batch.targets for index in batch.examples) == Counter(range(40))
-    turns, left = len(rest[0]), len(later[0])
+    micro_steps, left = len(rest[0]), len(later[0])
     steps: dict[int, list[PlannedBatch]] = {}
     for share in later:
-        for number, batch in enumerate(share, turns - left):
+        for number, batch in enumerate(share, micro_steps - left):
             steps.setdefault(number // 2, []).append(batch)
     for batches in steps.values():
         assert {batch.step_targets for batch in batches} == {sum(batch.targets for batch in batches)}

@@ -1,4 +1,4 @@
-"""Documents in stretches: every rank and worker sees its own, each example once, in batches within the budget."""
+"""Documents in chunks: every rank and worker sees its own, each example once, in batches within the budget."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from clinical_ie.data.streaming import DocumentStream, InStep, Key, Stretch
+from clinical_ie.data.streaming import DocumentChunk, DocumentStream, EvenBatches, Key
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.entity_tagging import TaggingExample
 from clinical_ie.tasks.task import Example
@@ -36,13 +36,13 @@ def test_every_example_is_in_one_batch_of_the_rank_that_has_its_document(ranks: 
     for rank in range(ranks):
         mine = set(stream(rank, ranks).mine)
         known: dict[str, Key] = {}
-        for batch, stretch in stream(rank, ranks):
+        for batch, chunk in stream(rank, ranks):
             assert batch
             assert max(example.length for example in batch) * len(batch) <= 40
-            for key, found in stretch.documents:
+            for key, found in chunk.documents:
                 assert key in mine
                 known |= {example.id: key for example in found}
-            counted += sum(coverage.gold for coverage in stretch.coverage.values())
+            counted += sum(coverage.gold for coverage in chunk.coverage.values())
             assert all(example.id in known for example in batch), "a document is known before its examples come"
             seen.update(example.id for example in batch)
     assert seen == Counter(example.id for key in LENGTHS for example in examples(key, Coverage()))
@@ -76,23 +76,23 @@ def test_ranks_take_equally_many_steps() -> None:
             return any(rounds[len(asked) - 1])
 
         batches = [f"batch {number}" for number in range(count)]
-        assert list(InStep(batches, lambda: "filler", any_rank)) == (batches + ["filler"] * 2)[:2]
+        assert list(EvenBatches(batches, lambda: "dummy", any_rank)) == (batches + ["dummy"] * 2)[:2]
         assert len(asked) == 3
 
 
-def test_a_filler_is_small_and_nobody_waits_for_its_output() -> None:
-    filler = stream(3, 4).filler()
-    assert filler is not None
-    (example,), stretch = filler
+def test_a_dummy_batch_is_small_and_nobody_waits_for_its_output() -> None:
+    dummy = stream(3, 4).dummy_batch()
+    assert dummy is not None
+    (example,), chunk = dummy
     assert example.id == ""
-    assert (stretch.documents, stretch.coverage) == ([], {})
-    assert DocumentStream({"a": 1}, lambda key, coverage: [], 40).filler() is None
+    assert (chunk.documents, chunk.coverage) == ([], {})
+    assert DocumentStream({"a": 1}, lambda key, coverage: [], 40).dummy_batch() is None
 
 
-def test_a_stretch_stays_where_it_is() -> None:
+def test_a_chunk_stays_where_it_is() -> None:
     """Lightning takes data classes in a batch apart."""
     from lightning.fabric.utilities.apply_func import move_data_to_device
 
-    stretch = Stretch()
-    stretch.documents.append((("a", 1), examples(("a", 2), Coverage())))
-    assert move_data_to_device({"stretch": stretch}, "cpu")["stretch"] is stretch
+    chunk = DocumentChunk()
+    chunk.documents.append((("a", 1), examples(("a", 2), Coverage())))
+    assert move_data_to_device({"chunk": chunk}, "cpu")["chunk"] is chunk

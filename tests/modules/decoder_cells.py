@@ -87,4 +87,4 @@ def outcome(folder: str, notes: str, task: str, tuning: str, precision: Any, *, 
         return f"{type(error).__name__} {'after a step' if model.losses else 'before training'}: {str(error).partition(chr(10))[0][:200]}"
     if len(model.losses) != 2 or not all(map(math.isfinite, model.losses)):
         return f"losses {model.losses}"
-    return "yes" if model.answered == {example.id for example in data.examples["test"]} else "not all answered"
+    return "yes" if model.answered == {example.id for example in data.make_examples("test")} else "not all answered"

@@ -133,9 +133,9 @@ def check(kind: str, accumulated: int, ranks: int, notes: str, encoder: str, dec
         limit_val_batches=0, limit_train_batches=limit, callbacks=[watch],
     )  # fmt: skip
     trainer.fit(model, data)
-    turns = trainer.num_training_batches
-    assert turns > accumulated
-    assert watch.steps == -(-int(turns) // accumulated)
+    micro_steps = trainer.num_training_batches
+    assert micro_steps > accumulated
+    assert watch.steps == -(-int(micro_steps) // accumulated)
     if limit == 1.0:
         assert sorted(watch.epoch) == sorted(example.id for example in data.examples["train"]), "each example once"
 

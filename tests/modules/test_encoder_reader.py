@@ -88,7 +88,7 @@ def test_scores_do_not_depend_on_the_batch(task: Task[Any], tiny_bert: str) -> N
     for parameter in model.heads.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     collate = ReadingCollator(data.encoder.pad_id)
-    lengths = sorted(data.examples["test"], key=lambda example: example.length)
+    lengths = sorted(data.make_examples("test"), key=lambda example: example.length)
     examples = lengths[:3] + lengths[-2:]
     with torch.no_grad():
         _, starts, ends, _ = model._logits(collate(examples))

@@ -104,7 +104,8 @@ def test_scores_do_not_depend_on_the_batch(encoding: Any, tiny_bert: str) -> Non
     for parameter in model.heads.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     collate = PairCollator(data.encoder.pad_id, {"demo": data.schema_of("demo")})
-    examples = data.examples["test"][:5] + data.examples["test"][-3:]
+    all_examples = data.make_examples("test")
+    examples = all_examples[:5] + all_examples[-3:]
     with torch.no_grad():
         ((_, _, together, _),) = model.scores(collate(examples))
         alone = torch.cat([scores for example in examples for _, _, scores, _ in model.scores(collate([example]))])
@@ -124,7 +125,7 @@ def test_only_legal_labels_come_out(tiny_bert: str, doses: str) -> None:
     for batch in data.test_dataloader():
         with torch.no_grad():
             outputs = model.predict_step(batch, 0)
-        for example in data.examples["test"]:
+        for example in data.make_examples("test"):
             for place, labels in outputs.get(example.id, {}).items():
                 types = tuple(example.types[index] for index in example.pairs[place])  # type: ignore[attr-defined]
                 seen.add((types, tuple(rank for rank, _ in labels)))

@@ -71,7 +71,7 @@ def test_outputs_do_not_depend_on_the_batch(tiny_bert: str) -> None:
     model.configure_model()
     model.eval()
     collate = TaggingCollator(data.encoder.pad_id, {"demo": data.schema_of("demo")})
-    examples = data.examples["test"][:6]
+    examples = data.make_examples("test")[:6]
     with torch.no_grad():
         together = model.units(collate(examples))
         for row, example in enumerate(examples):

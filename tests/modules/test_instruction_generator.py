@@ -85,10 +85,10 @@ def completions(model: InstructionGenerator, data: ExtractionDataModule) -> dict
 
 def predicted(data: ExtractionDataModule, outputs: dict[str, Completion], outcomes: Counter[str]) -> tuple[list[Document], list[Document]]:
     gold, schema = data.documents["test"]["brat_folder"], data.schema_of("brat_folder")
-    found = []
+    found, all_examples = [], data.make_examples("test")
     for document in gold:
         bare = Document(document.id, document.text, document.entities if data.task.needs_mentions else ())
-        examples = [example for example in data.examples["test"] if example.document_id == document.id]
+        examples = [example for example in all_examples if example.document_id == document.id]
         found.append(data.task.annotations(bare, examples, outputs, schema, outcomes))
     return gold, found
 
@@ -131,7 +131,7 @@ def test_untrained_completions_are_well_formed_where_constrained(name: str, note
     _, found = predicted(data, completions(model, data), outcomes)
     fine = {"completions", "completions truncated", "mentions, constrained", "malformed lines", "mentions and links backtracked"}
     assert set(outcomes) <= fine
-    assert outcomes["completions"] == len(data.examples["test"])
+    assert outcomes["completions"] == len(data.make_examples("test"))
     assert all(document.text for document in found)
 
 
@@ -279,14 +279,14 @@ def test_a_pass_generates_what_its_batches_do_one_by_one(notes: str, generator: 
     assert any(answer.constrained for answer in expected.values())
 
 
-def test_what_fills_up_a_turn_of_a_rank_is_not_answered(notes: str, generator: str) -> None:
+def test_a_dummy_batch_is_not_answered(notes: str, generator: str) -> None:
     """It would be generated to its limit for nobody, and its tokens count in the speed."""
     data, model = in_small_batches(notes, generator)
     data.setup("test")
     model.configure_model()
-    filler = data.test_dataloader()._filler()
-    assert filler["example_ids"] == [""]
-    assert model.predict_step(filler, 0) == {}
+    dummy = data.test_dataloader()._dummy_batch()
+    assert dummy["example_ids"] == [""]
+    assert model.predict_step(dummy, 0) == {}
     queue = model._queue
     assert queue is not None
     assert model.remaining_outputs() == {}
@@ -350,7 +350,7 @@ def test_completions_end_where_the_table_of_positions_does(virtual: int, respons
     vocabulary = save_tokenizer(tmp_path)
     data = data_of(notes, str(tmp_path), EntityInstruction(response, segment=16))
     data.setup("test")
-    prompts = {example.id: len(example.prefix_ids) + len(example.input_ids) for example in data.examples["test"]}
+    prompts = {example.id: len(example.prefix_ids) + len(example.input_ids) for example in data.make_examples("test")}
     assert max(prompts.values()) > min(prompts.values()) + 3
     places = min(prompts.values()) + 3
     save_decoder("gpt2", tmp_path, vocabulary, n_positions=places + virtual)

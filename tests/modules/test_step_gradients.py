@@ -48,6 +48,6 @@ def test_the_loss_of_the_development_part_is_such_a_mean(kind: str, notes: str, 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("accumulations", [(2,), pytest.param((1, 3, 4), marks=pytest.mark.slow)])
 def test_so_it_is_over_two_ranks(accumulations: tuple[int, ...], notes: str, tiny_bert: str, generator: str) -> None:
-    """Batches that only fill up the last turn leave no trace."""
+    """Batches that pad the last micro-step leave no trace."""
     code, printed = in_ranks(check_all, accumulations, 2, notes, tiny_bert, generator, ranks=2)
     assert code == 0, printed[-4000:]

@@ -95,11 +95,11 @@ def predictions(model: EncoderModule, data: ExtractionDataModule, name: str = "b
     with torch.no_grad():
         for batch in data.test_dataloader():
             outputs |= model.predict_step(batch, 0)
-    gold, schema = data.documents["test"][name], data.schema_of(name)
+    gold, schema, examples = data.documents["test"][name], data.schema_of(name), data.make_examples("test")
     predicted = [
         data.task.annotations(
             Document(document.id, document.text, document.entities if data.task.needs_mentions else ()),
-            [example for example in data.examples["test"] if (example.corpus, example.document_id) == (name, document.id)],
+            [example for example in examples if (example.corpus, example.document_id) == (name, document.id)],
             outputs,
             schema,
         )
