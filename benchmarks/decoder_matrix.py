@@ -47,7 +47,7 @@ def main() -> None:
             notes = save_notes(place / "notes")
             name = save_family(family, place / "model", save_tokenizer(place / "model"))
             try:
-                packing = Decoder(name).abilities.packs
+                packing = Decoder(name).packing_problem is None
             except ClinicalIEError as error:
                 refused[family] = str(error).replace(name, "").strip()
                 continue

@@ -67,7 +67,8 @@ class Decoder(nn.Module):
         windowed = self.masks_by_layer_type or getattr(config, "use_sliding_window", True)
         self.sliding_window: int | None = getattr(config, "sliding_window", None) if windowed else None
         self.hidden = int(config.hidden_size)
-        self.abilities = probe(self, name, dropout)
+        self.packing_problem: str | None = probe(self, name, dropout)
+        """Why examples cannot share a row (sequence packing); None where they can."""
         if gradient_checkpointing:
             if isinstance(peft, PromptLearningConfig) and peft.peft_type == "PREFIX_TUNING":
                 raise SettingError(

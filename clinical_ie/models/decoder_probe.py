@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import torch
@@ -34,19 +33,6 @@ _TRIES = 4
 _REMEDY = "take a decoder with attention in all of its layers and positions that can be given (Llama, Qwen, Gemma, Mistral, Phi, GPT-2)"
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
-    """What a decoder that can be trained here may yet lack.
-
-    Args:
-        packs: Examples that share a row and a prefix get the logits of the model's own forward pass (sequence packing).
-        problem: Why they do not; empty where they do.
-    """
-
-    packs: bool
-    problem: str = ""
-
-
 class Probed(Protocol):
     """The decoder, as far as the probe looks at it."""
 
@@ -64,13 +50,17 @@ class Probed(Protocol):
         """Logits of the vocabulary."""
 
 
-def probe(decoder: Probed, name: str, dropout: float | None = None) -> Abilities:
-    """What a decoder without adapters can do; weights, modes and random state are as before afterwards.
+def probe(decoder: Probed, name: str, dropout: float | None = None) -> str | None:
+    """Try a decoder without adapters; weights, modes and random state are as before afterwards.
 
     Args:
         decoder: On its device, in the precision in which it was loaded.
         name: As the setting has it, for messages.
         dropout: What was set as its dropout; None where it was left.
+
+    Returns:
+        Why examples that share a row and a prefix (sequence packing) do not get the logits of the model's own forward pass; None where they
+        do.
 
     Raises:
         SettingError: It cannot be trained here at all, or the dropout that was set is not what it does.
@@ -83,22 +73,18 @@ def probe(decoder: Probed, name: str, dropout: float | None = None) -> Abilities
         except _FAILURES as error:
             raise SettingError(f"{_named(decoder, name)} fails on a few tokens ({_said(error)}); {_REMEDY}") from error
         wanted = own[:, _PREFIX:]
-        problems = {
-            ability: problem
-            for ability, check in (("packs", _packed), ("caches", _cached))
-            if (problem := _difference(decoder, wanted, check, prefix, rest)) is not None
-        }
-        if "packs" in problems and (problem := _difference(decoder, wanted, _alone, prefix, rest)) is not None:
-            problems["reads"] = problem
+        packing = _difference(decoder, wanted, _packed, prefix, rest)
+        reading = None if packing is None else _difference(decoder, wanted, _alone, prefix, rest)
+        caching = _difference(decoder, wanted, _cached, prefix, rest)
+        for problem, what in (
+            (reading, "a text whose attention mask and positions are given"),
+            (caching, "its layers keep no keys of each token to go on from in generation, which"),
+        ):
+            if problem is not None:
+                raise SettingError(f"{_named(decoder, name)} cannot be trained here: {what} {problem}; {_REMEDY}")
         if dropout is not None:
             _check_dropout(decoder, name, dropout, prefix, rest)
-    for ability, what in (
-        ("reads", "a text whose attention mask and positions are given"),
-        ("caches", "its layers keep no keys of each token to go on from in generation, which"),
-    ):
-        if ability in problems:
-            raise SettingError(f"{_named(decoder, name)} cannot be trained here: {what} {problems[ability]}; {_REMEDY}")
-    return Abilities("packs" not in problems, problems.get("packs", ""))
+    return packing
 
 
 def check_training(decoder: Probed, name: str) -> None:

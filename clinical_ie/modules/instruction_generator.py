@@ -106,10 +106,10 @@ class InstructionGenerator(TunedModule):
             SettingError: It cannot.
         """
         packing = getattr(getattr(self.trainer, "datamodule", None), "packing", False)
-        if packing and not self.backbone.abilities.packs:
+        if packing and self.backbone.packing_problem is not None:
             raise SettingError(
                 f"{self.backbone_name} cannot keep packed examples apart: behind another one, an example"
-                f" {self.backbone.abilities.problem}; give data.packing: false"
+                f" {self.backbone.packing_problem}; give data.packing: false"
             )
 
     def _loss(self, batch: Batch) -> Tensor:
@@ -127,7 +127,7 @@ class InstructionGenerator(TunedModule):
         """
         # the last token of a response is not read
         readable = [example for example in batch["examples"].examples if len(example.response) <= self._room(example) + 1]
-        rows = rows_of_responses(readable, _DEV_ROW, self.subwords.pad_id, packed=self.backbone.abilities.packs)
+        rows = rows_of_responses(readable, _DEV_ROW, self.subwords.pad_id, packed=self.backbone.packing_problem is None)
         number = sum(len(example.response) for example in readable)
         total = torch.zeros((), device=self.device)
         for row in range(most_of_ranks(len(rows), self.backbone)):

@@ -71,7 +71,7 @@ def test_the_loss_is_that_of_transformers(family: str, tmp_path: Path) -> None:
     decoder = Decoder(folder).eval()
     given = examples(5)
     wanted = loss_of_transformers(folder, given)
-    assert decoder.abilities.packs
+    assert decoder.packing_problem is None
     assert loss(decoder, given, packed=True) == pytest.approx(wanted, abs=5e-4 + 1e-6 * wanted)
     assert loss(decoder, given, packed=False) == pytest.approx(wanted, abs=5e-4 + 1e-6 * wanted)
     nothing = decoder(torch.tensor([[9]]), torch.tensor([[0]]), torch.ones(1, 1, 1, dtype=torch.bool))[0, :0]
@@ -96,8 +96,8 @@ def test_columns_instead_of_positions_forbid_packing_only(
     monkeypatch.setitem(FAMILIES, family, (kind, settings | other))
     folder = save_family(family, tmp_path)
     decoder = Decoder(folder).eval()
-    assert not decoder.abilities.packs
-    assert "other logits than in the model's own pass" in decoder.abilities.problem
+    assert decoder.packing_problem is not None
+    assert "other logits than in the model's own pass" in decoder.packing_problem
     given = examples(4)
     wanted = loss_of_transformers(folder, given)
     assert loss(decoder, given, packed=False) == pytest.approx(wanted, abs=5e-4 + 1e-6 * wanted)
@@ -149,6 +149,7 @@ def test_trained_parameters_without_a_gradient_are_refused(tmp_path: Path, monke
     [
         ("OPT", 0.2, None), ("OPT", 0.0, None), ("BioGPT", 0.0, None), ("Llama", 0.3, None), ("Gemma 3", 0.0, None),
         ("MPT", 0.3, "takes no backbone_dropout of 0.3 as its attn_pdrop"), ("RWKV", 0.3, "has no dropout"),
+        ("Mamba", 0.0, "cannot be trained here"),
     ],
 )  # fmt: skip
 def test_dropout_is_what_was_set_or_refused(family: str, dropout: float, message: str | None, tmp_path: Path) -> None:
