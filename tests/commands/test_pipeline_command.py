@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -77,13 +78,15 @@ def test_signals_are_passed_on(tmp_path: Path) -> None:
         f"pathlib.Path({str(ready)!r}).touch(); time.sleep(100)"
     )
 
+    before = signal.getsignal(signal.SIGUSR1)
+
     def send() -> None:
-        while not ready.exists():
-            pass
+        while not ready.exists() or signal.getsignal(signal.SIGUSR1) is before:
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGUSR1)
 
-    thread = threading.Thread(target=send)
+    thread = threading.Thread(target=send, daemon=True)
     thread.start()
     assert pipeline.run_process([sys.executable, "-c", code]) == 75
     thread.join()

@@ -226,15 +226,14 @@ def test_two_commands_do_not_train_in_one_folder(
         "import sys, pathlib; from clinical_ie.commands.run_lock import training_in\n"
         f"with training_in(pathlib.Path({str(run)!r}), 0): print('held', flush=True); sys.stdin.read()"
     )
-    other = subprocess.Popen([sys.executable, "-c", holds], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert other.stdout is not None
-    assert other.stdout.readline() == b"held\n"
     again = arguments("fit", run, "--resume=auto", "--trainer.max_epochs=1", "--test_after_fit=false")
-    assert main(again) == 2
-    assert f"{run}: another command is training there; wait for its end, or give another --run_dir" in capsys.readouterr().err
-    assert [path.name for path in run.iterdir() if path.is_file()] == [".rank0.lock"]
-    other.kill()
-    other.communicate()
+    with subprocess.Popen([sys.executable, "-c", holds], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        assert main(again) == 2
+        assert f"{run}: another command is training there; wait for its end, or give another --run_dir" in capsys.readouterr().err
+        assert [path.name for path in run.iterdir() if path.is_file()] == [".rank0.lock"]
+        other.kill()
     assert main(again) == 0, "whoever is killed holds nothing"
     assert not (run / ".rank0.lock").exists()
 
