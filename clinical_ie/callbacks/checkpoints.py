@@ -10,7 +10,6 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from clinical_ie.callbacks.agreement import any_rank
 from clinical_ie.callbacks.metrics import monitored
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.strategies.checkpoint import Checkpoint
@@ -34,7 +33,8 @@ class Checkpoints(ModelCheckpoint):
         run_dir: The run's folder.
         monitor: The score; when None, strict F1 of what the task finds (``dev/entities/strict_f1`` or ``dev/links/strict_f1``).
         mode: Whether more or less of it is better.
-        every_minutes: The most training, in minutes, that a killed process loses; None for up to an epoch.
+        every_minutes: The most training, in minutes, that a killed process loses; None for up to an epoch. `SafeInterruption`, with
+            which ranks agree on it, does this saving.
     """
 
     def __init__(
@@ -117,6 +117,11 @@ class Checkpoints(ModelCheckpoint):
         self._written = time.monotonic()
         self._kept = trainer.global_step if self._due is None else -1
 
+    @property
+    def late(self) -> bool:
+        """Whether it is time, on this rank, to save between two validations."""
+        return self.every_minutes is not None and time.monotonic() - self._written >= 60 * self.every_minutes
+
     def between_steps(self, trainer: pl.Trainer) -> bool:
         """Whether nothing is due after this batch: no gradients that wait for more batches, no validation, no end of an epoch or a run.
 
@@ -173,9 +178,6 @@ class Checkpoints(ModelCheckpoint):
     ) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         self._settle_the_end(trainer)
-        late = self.every_minutes is not None and time.monotonic() - self._written >= 60 * self.every_minutes
-        if self.every_minutes is not None and self.between_steps(trainer) and any_rank(trainer, late):
-            self.keep(trainer)
 
     def _settle_the_end(self, trainer: pl.Trainer) -> None:
         """See to it that the end is validated and saved, wherever in an epoch and in the intervals of validations it comes."""

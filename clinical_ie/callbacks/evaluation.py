@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +19,6 @@ from clinical_ie.document import Document
 from clinical_ie.errors import SettingError, did_you_mean
 from clinical_ie.reports.confusion import confusion_counts, confusion_figure
 from clinical_ie.reports.results import Results
-from clinical_ie.scoring.counts import Kind
 from clinical_ie.scoring.rule_set import RuleSet
 from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import Compared, compare, summed
@@ -120,9 +119,8 @@ class Evaluation(OutputCallback):
             values |= {f"dev/{corpus}/{scored}/{name}": value for name, value in self.metrics[corpus].compute().items()}
             if data.task.finds == "entities":
                 self._figure(trainer, corpus, sum((theirs[corpus] for theirs in confused), Counter()))
-        averaged = [corpus for corpus in self._compared if _has_some(data.documents["dev"][corpus], data.task.finds)] or list(
-            self._compared
-        )
+        # without gold annotations a score means nothing
+        averaged = [corpus for corpus in self._compared if data.coverage["dev"][corpus].gold] or list(self._compared)
         for name in ("strict_f1", "strict_precision", "strict_recall", "lenient_f1"):
             values[f"dev/{scored}/{name}"] = sum(values[f"dev/{corpus}/{scored}/{name}"] for corpus in averaged) / len(averaged)
         shown = {monitored(data.task.finds)}
@@ -176,8 +174,3 @@ class Evaluation(OutputCallback):
             results.run["corpora_left_out"] = data.corpora_left_out
         results.run["findings"] = dict(sorted(data.findings.counts().items()))
         results.write(path)
-
-
-def _has_some(documents: Sequence[Document], kind: Kind) -> bool:
-    """Whether there are gold annotations, without which a score means nothing."""
-    return any(any(True for _ in document.links()) if kind == "relations" else document.entities for document in documents)

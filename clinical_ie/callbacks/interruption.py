@@ -49,6 +49,7 @@ class SafeInterruption(Checkpoint):
     collective operation of the next step (what makes Lightning's own handler deadlock, issue #21406).
 
     It counts as a checkpoint, so that Lightning calls it behind `Checkpoints`, which knows what is due after a step and has saved what is.
+    With the signals ranks agree on whether it is time to save (`Checkpoints.late`).
 
     Args:
         run_dir: The run's folder; signals are not listened to without it.
@@ -76,18 +77,18 @@ class SafeInterruption(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         self._listen()
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._listen()
-
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._listen()
+    on_test_start = on_predict_start = on_train_start
 
     def on_train_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         checkpoints = next(one for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoints))  # others may be there, too
-        if checkpoints.between_steps(trainer) and self._is_requested(trainer):
+        if not checkpoints.between_steps(trainer):
+            return
+        late, requested = any_rank(trainer, checkpoints.late, self._signal != 0)
+        if late or requested:
             checkpoints.keep(trainer)
+        if requested:
             self._stop(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
@@ -105,21 +106,11 @@ class SafeInterruption(Checkpoint):
         if self._is_requested(trainer):
             self._stop(trainer)
 
-    def on_test_batch_end(  # noqa: D102 (Lightning's hook)
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        if self._is_requested(trainer):
-            self._stop(trainer)
-
-    def on_predict_batch_end(  # noqa: D102 (Lightning's hook)
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        if self._is_requested(trainer):
-            self._stop(trainer)
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def _is_requested(self, trainer: pl.Trainer) -> bool:
         """Whether any rank got a signal; every rank must ask."""
-        return self.run_dir is not None and any_rank(trainer, self._signal != 0)
+        return self.run_dir is not None and any_rank(trainer, self._signal != 0)[0]
 
     def _stop(self, trainer: pl.Trainer) -> NoReturn:
         launcher = trainer.strategy.launcher

@@ -120,38 +120,50 @@ class OutputCallback(pl.Callback):
     def _leads(self, trainer: pl.Trainer) -> bool:
         return next(_consumers(trainer)) is self
 
-    def _start(self, trainer: pl.Trainer, stage: Stage) -> None:
-        """Documents are put together but where Lightning only tries a batch or two."""
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to collect, but where Lightning only tries a batch or two."""
+        stage = _stage(trainer)
         self._collector = None
         if self._leads(trainer) and not (trainer.sanity_checking or trainer.fast_dev_run):  # type: ignore[attr-defined]
             self._collector = OutputCollector(_data(trainer), stage)
             for consumer in _consumers(trainer):
                 consumer.begin(trainer, stage)
 
-    def _batch(self, trainer: pl.Trainer, stage: Stage, outputs: Any, batch: Any) -> None:
+    on_test_start = on_predict_start = on_validation_start
+
+    def on_validation_batch_end(  # noqa: D102 (Lightning's hook)
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         if self._collector is not None:
             self._collector.expect(batch["chunk"])
             self._collector.take(outputs)
-            self._give(trainer, stage)
+            self._give(trainer, self._collector)
 
-    def _give(self, trainer: pl.Trainer, stage: Stage) -> None:
-        assert self._collector is not None
-        decoded, self._collector.decoded = self._collector.decoded, []
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+
+    def _give(self, trainer: pl.Trainer, collector: OutputCollector) -> None:
+        stage, decoded = _stage(trainer), collector.decoded
+        collector.decoded = []
         for key, document in decoded:
             for consumer in _consumers(trainer):
                 consumer.take(trainer, stage, key, document)
 
-    def _end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage) -> None:
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Decode what is left and let the ranks' counts be added up.
+
+        Raises:
+            SettingError: A rank lacks an output.
+        """
         if not self._leads(trainer):
             return
         remaining = cast("TunedModule", pl_module).remaining_outputs()
-        if self._collector is None:
-            return
-        data = _data(trainer)
-        self._collector.take(remaining)
-        missing = self._collector.finish(data.stream(stage))
-        self._give(trainer, stage)
         collector, self._collector = self._collector, None
+        if collector is None:
+            return
+        data, stage = _data(trainer), _stage(trainer)
+        collector.take(remaining)
+        missing = collector.finish(data.stream(stage))
+        self._give(trainer, collector)
         outcomes: dict[str, Counter[str]] = {corpus: Counter() for corpus in collector.outcomes}
         coverage = {corpus: Coverage(of=data.counted) for corpus in collector.coverage}
         for their_missing, their_outcomes, their_coverage in gathered(trainer, (missing, collector.outcomes, collector.coverage)):
@@ -164,38 +176,11 @@ class OutputCallback(pl.Callback):
         for consumer in _consumers(trainer):
             consumer.end(trainer, pl_module, stage, outcomes)
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._start(trainer, "dev")
+    on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._start(trainer, "test")
 
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._start(trainer, "predict")
-
-    def on_validation_batch_end(  # noqa: D102 (Lightning's hook)
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._batch(trainer, "dev", outputs, batch)
-
-    def on_test_batch_end(  # noqa: D102 (Lightning's hook)
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._batch(trainer, "test", outputs, batch)
-
-    def on_predict_batch_end(  # noqa: D102 (Lightning's hook)
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._batch(trainer, "predict", outputs, batch)
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._end(trainer, pl_module, "dev")
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._end(trainer, pl_module, "test")
-
-    def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._end(trainer, pl_module, "predict")
+def _stage(trainer: pl.Trainer) -> Stage:
+    return "test" if trainer.testing else "predict" if trainer.predicting else "dev"
 
 
 def _consumers(trainer: pl.Trainer) -> Any:

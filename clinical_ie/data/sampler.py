@@ -107,7 +107,8 @@ class PlanSampler(Sampler[PlannedBatch]):
         if state["plan"] != self.plan.fingerprint:
             raise SettingError(
                 "the batches of this training are not those that the checkpoint is in the middle of: seed, budget, lengths or order of"
-                " the examples differ; give the same data and settings, or begin a new run in another --run_dir without --ckpt_path"
+                " the examples differ; give the same data and settings, or begin a new run in another --run_dir, with --init_from"
+                " instead of --ckpt_path if its weights are wanted"
             )
         self.epoch = self._wanted = state["epoch"]
         self.done = state["batches_done"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from clinical_ie.callbacks.agreement import any_rank
 from clinical_ie.callbacks.checkpoints import Checkpoints
 from clinical_ie.callbacks.interruption import SafeInterruption
 
@@ -44,13 +46,18 @@ class Counting(pl.LightningModule):
 def fitted(folder: Path, *, monitor: str | None = "dev/score", **settings: Any) -> tuple[Counting, dict[str, int]]:
     """The model, and the step of each checkpoint."""
     model = Counting()
+    settings = {"callbacks": [Checkpoints(str(folder), monitor)], **settings}
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
-        num_sanity_val_steps=0, callbacks=[Checkpoints(str(folder), monitor)], **settings,
+        num_sanity_val_steps=0, **settings,
     )  # fmt: skip
     trainer.fit(model, DataLoader(torch.ones(BATCHES, 1)), DataLoader(torch.ones(1, 1)))  # type: ignore[arg-type]
-    steps = {path.name: int(torch.load(path, weights_only=True)["global_step"]) for path in (folder / "checkpoints").glob("*.ckpt")}
-    return model, steps
+    return model, steps_in(folder)
+
+
+def steps_in(folder: Path) -> dict[str, int]:
+    """The step of each checkpoint."""
+    return {path.name: int(torch.load(path, weights_only=True)["global_step"]) for path in (folder / "checkpoints").glob("*.ckpt")}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +85,34 @@ def test_what_is_never_validated_is_saved(settings: dict[str, Any], tmp_path: Pa
     model, steps = fitted(tmp_path, monitor=None, max_epochs=2, limit_val_batches=0, **settings)
     assert not model.validated
     assert steps == {"best.ckpt": 8, "last.ckpt": 8}
+
+
+@pytest.mark.parametrize(("every_minutes", "kept"), [(0, {"last.ckpt": 3}), (30, {}), (None, {})])
+def test_a_crash_between_validations_loses_no_more_than_so_many_minutes(
+    every_minutes: float | None, kept: dict[str, int], tmp_path: Path
+) -> None:
+    class Crash(pl.Callback):
+        def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step == 3:
+                raise OSError("the disk is gone")
+
+    keepers = [Checkpoints(str(tmp_path), "dev/score", every_minutes=every_minutes), SafeInterruption(str(tmp_path))]
+    with pytest.raises(OSError, match="disk is gone"):
+        fitted(tmp_path, callbacks=[Crash(), *keepers], max_epochs=1)
+    assert steps_in(tmp_path) == kept
+
+
+def test_ranks_agree_on_several_wishes_at_once() -> None:
+    operations = []
+
+    def reduce(wishes: Tensor, reduce_op: str) -> Tensor:
+        operations.append(reduce_op)
+        return wishes + torch.tensor([0.0, 1.0, 1.0])
+
+    trainer: Any = SimpleNamespace(world_size=2, strategy=SimpleNamespace(root_device="cpu", reduce=reduce))
+    assert any_rank(trainer, False, False, True) == [False, True, True]
+    assert operations == ["sum"]
+    assert any_rank(SimpleNamespace(world_size=1), True, False) == [True, False]  # type: ignore[arg-type]
 
 
 class StopAt(pl.Callback):

@@ -105,7 +105,9 @@ def test_what_another_rank_lacks_every_rank_refuses(theirs: str | None, monkeypa
     stream = DocumentStream({"ward": len(DOCUMENTS)}, source.made, 60)
     source.stream, source.record_coverage = (lambda _: stream), (lambda *_: None)
     kept, other = Kept(), Kept()
-    trainer: Any = SimpleNamespace(callbacks=[kept, other], datamodule=source, sanity_checking=False, fast_dev_run=False, world_size=2)
+    trainer: Any = SimpleNamespace(
+        callbacks=[kept, other], datamodule=source, testing=True, sanity_checking=False, fast_dev_run=False, world_size=2
+    )
     module: Any = SimpleNamespace(remaining_outputs=lambda: {})
     monkeypatch.setattr("clinical_ie.callbacks.outputs.gathered", lambda _, mine: [mine, (theirs, *mine[1:])])
     for callback in (kept, other):
