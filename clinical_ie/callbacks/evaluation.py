@@ -64,8 +64,8 @@ class Evaluation(OutputCallback):
             SettingError: They would count nothing, so that a test could only end in zeros; or they are those of a corpus that is not there.
         """
         for name in sorted(set(self._rules) - set(data.corpora) - set(data.corpora_left_out)):
-            near = did_you_mean(name, data.corpora)
-            raise SettingError(f"evaluation.rules names {name!r}{near}; the corpora are {', '.join(sorted(data.corpora))}")
+            known = f"the corpora are {', '.join(sorted(data.corpora))}{did_you_mean(name, data.corpora)}"
+            raise SettingError(f"evaluation.rules names {name!r}; {known}; name only those, or give one rule set (--evaluation.rules=NAME)")
         for name, corpus in data.corpora.items():
             rules = self.rules(name)
             if reason := rules.unfit(corpus.schema, data.task.finds):

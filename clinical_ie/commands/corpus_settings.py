@@ -50,5 +50,5 @@ def place_roots(corpora: Sequence[Any], roots: Mapping[str, str]) -> None:
     named = {name_of(entry): entry for entry in corpora}
     for name, root in roots.items():
         if name not in named:
-            raise SettingError(f"--data.roots.{name}: no corpus of that name{did_you_mean(name, named)}; there are {', '.join(named)}")
+            raise SettingError(f"--data.roots.{name}: no corpus of that name; there are {', '.join(named)}{did_you_mean(name, named)}")
         named[name].init_args.root = root

@@ -85,8 +85,8 @@ def check_settings_kept(saved: Mapping[str, Plain], given: Mapping[str, Plain]) 
         raise SettingError(
             "a run goes on with the settings it began with, but these have changed: "
             + ", ".join(changed)
-            + "; leave them as they were (`-c RUN/config.yaml` has them), or begin a new run in another --run_dir, with --init_from instead"
-            " of --ckpt_path if its weights are wanted"
+            + "; leave them as they were (`-c RUN/config.yaml` has them), or begin a new run in another --run_dir"
+            " (--init_from=RUN begins it with the weights of this one)"
         )
 
 

@@ -29,7 +29,7 @@ Arguments = Callable[..., list[str]]
         (["-c", "data/phee", "--data.root=/nowhere"], "there are 2 corpora; give --data.roots.demo=DIR, --data.roots.phee=DIR"),
         (
             ["-c", "data/phee", "--data.roots.phe=/nowhere"],
-            "--data.roots.phe: no corpus of that name; did you mean 'phee'?; there are demo, phee",
+            "--data.roots.phe: no corpus of that name; there are demo, phee; did you mean 'phee'?",
         ),
         (["-c", "data/phee", "--data.roots.phee=/nowhere"], "/nowhere: no such folder; phee is not there"),
         (["--trainer.max_epoch=3"], "unknown option --trainer.max_epoch; did you mean '--trainer.max_epochs'?"),

@@ -89,7 +89,7 @@ def test_going_on_with_other_corpora_is_refused(
     assert main(arguments("fit", tmp_path / "run", "-c", ward, f"--ckpt_path={trained_run}/checkpoints/last.ckpt")) == 2
     said = capsys.readouterr().err
     assert "data.corpora.1.init_args.corpus_name: none -> ward" in said
-    assert "--init_from instead of --ckpt_path" in said
+    assert "--init_from=RUN begins it with the weights of this one" in said
 
 
 @pytest.mark.parametrize(
