@@ -34,8 +34,8 @@ from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.tasks import EntityReading, EntityTagging, RelationClassification, RelationReading
 from clinical_ie.tasks.task import Task
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "models"))
-from tiny_encoders import KINDS, config_of, save_tokenizer
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.models.tiny_encoders import KINDS, config_of, save_tokenizer
 
 _VIRTUAL: dict[str, Any] = {"task_type": "FEATURE_EXTRACTION", "num_virtual_tokens": 4}
 _LORA = LoraConfig(task_type="FEATURE_EXTRACTION", r=2, target_modules="all-linear")

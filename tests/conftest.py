@@ -59,26 +59,15 @@ def tiny_bert(made_once: MakeOnce) -> str:
 
 def _fill_tiny_bert(folder: Path) -> None:
     import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertConfig, BertModel
 
-    from clinical_ie.corpora import Demo
+    from tests.models.tiny_encoders import save_tokenizer
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    texts = [document.text for document in Demo().read("train")]
-    tokenizer.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=1500, special_tokens=special, show_progress=False))
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    BertTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    vocabulary = save_tokenizer(folder, 1500)
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=tokenizer.get_vocab_size(), hidden_size=48, num_hidden_layers=2, num_attention_heads=2, intermediate_size=96,
-        max_position_embeddings=512,
-    )  # fmt: skip
+        vocab_size=vocabulary, hidden_size=48, num_hidden_layers=2, num_attention_heads=2, intermediate_size=96, max_position_embeddings=512
+    )
     BertModel(config).save_pretrained(folder)
 
 

@@ -56,15 +56,16 @@ def config_of(kind: str, **more: Any) -> PreTrainedConfig:
     return found
 
 
-def save_tokenizer(folder: Path) -> None:
-    """A WordPiece tokenizer of the demo notes with at most as many sub-words as the encoders have."""
+def save_tokenizer(folder: Path, vocabulary: int = 300) -> int:
+    """A WordPiece tokenizer of the demo notes, by default with at most as many sub-words as the encoders have: its size."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     texts = [document.text for document in Demo().read("train")]
-    tokenizer.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False))
+    tokenizer.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     BertTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    return int(tokenizer.get_vocab_size())
