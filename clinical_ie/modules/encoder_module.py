@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from clinical_ie.data.collation import Batch
 from clinical_ie.errors import SettingError
 from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.encoder_classes import small_copy
@@ -73,4 +75,32 @@ class EncoderModule(TunedModule):
 
     def make_heads(self, hidden: int) -> torch.nn.Module:
         """The heads on an encoder of this width."""
+        raise NotImplementedError
+
+    def forward_batch(self, batch: Batch) -> Any:
+        """The forward pass: what the loss and the outputs of a batch are computed from."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss, as its share of the mean over all targets of the optimizer step."""
+        return self.step_loss(batch, self._loss(batch, self.forward_batch(batch)))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Example id -> output; and the loss."""
+        computed = self.forward_batch(batch)
+        self.log_dev_loss(batch, self._loss(batch, computed))
+        return self._outputs(batch, computed)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Example id -> output."""
+        return self._outputs(batch, self.forward_batch(batch))
+
+    predict_step = test_step
+
+    def _loss(self, batch: Batch, computed: Any) -> Tensor:
+        """Summed over the targets of the batch."""
+        raise NotImplementedError
+
+    def _outputs(self, batch: Batch, computed: Any) -> dict[str, Any]:
+        """Example id -> output."""
         raise NotImplementedError

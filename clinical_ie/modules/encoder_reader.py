@@ -69,7 +69,7 @@ class EncoderReader(EncoderModule):
         """One set of heads for all queries."""
         return ReadingHeads(hidden, self.backbone.embedding_width, self.width, self.dropout, self.max_answer_length)
 
-    def _logits(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward_batch(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Word vectors, start logits, end logits, query vectors of the match head."""
         added, residual = self._encode_queries(batch) if "query_ids" in batch else (None, None)
         # Directed attention: packed queries attend to the context and to themselves only, so an answer is independent of other queries.
@@ -123,25 +123,8 @@ class EncoderReader(EncoderModule):
             found = found + sum(part(words[:, :0]).sum() for part in (self.heads.query_marker, self.heads.query_residual))
         return found
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss per pair of a query and a word."""
-        return self.step_loss(batch, self._loss(batch, self._logits(batch)))
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Example id -> spans by query; and the loss."""
-        logits = self._logits(batch)
-        self.log_dev_loss(batch, self._loss(batch, logits))
-        return self._outputs(batch, logits)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Example id -> spans by query."""
-        return self._outputs(batch, self._logits(batch))
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Example id -> spans by query."""
-        return self._outputs(batch, self._logits(batch))
-
     def _outputs(self, batch: Batch, logits: tuple[Tensor, Tensor, Tensor, Tensor]) -> dict[str, Any]:
+        """Example id -> spans by query."""
         words, starts, ends, match_query = logits
         mask = _query_word_mask(batch)
         candidates = self.heads.candidates((starts > 0) & mask, (ends > 0) & mask)

@@ -99,7 +99,7 @@ class EncoderRelationClassifier(EncoderModule):
             heads, {"backbone.markers.weight": [(corpus, f"{name}, {mark}") for corpus, name in types for mark in MARKERS]}
         )
 
-    def scores(self, batch: Batch) -> Iterator[Scored]:
+    def forward_batch(self, batch: Batch) -> list[Scored]:
         """Corpus, places of its pairs in the batch, their scores, and what their types allow; of every corpus, in the same order.
 
         The head of a corpus that the batch has nothing of is called with nothing: every parameter needs a gradient on every rank, and where
@@ -107,6 +107,7 @@ class EncoderRelationClassifier(EncoderModule):
         """
         hidden = self.backbone(batch["input_ids"], batch["attention_mask"], batch["position_ids"])
         types, nothing = batch["types"], torch.zeros(0, dtype=torch.long, device=hidden.device)
+        scored: list[Scored] = []
         for corpus in self.labels:
             head = cast("PairHead", cast("nn.ModuleDict", self.heads)[_key(corpus)])
             places = batch["pairs_by_corpus"].get(corpus, nothing)
@@ -119,7 +120,8 @@ class EncoderRelationClassifier(EncoderModule):
                 pairs,
                 batch["distances"][places],
             )
-            yield corpus, places, scores, head.legal[types[pairs[:, 0]], types[pairs[:, 1]]]
+            scored.append((corpus, places, scores, head.legal[types[pairs[:, 0]], types[pairs[:, 1]]]))
+        return scored
 
     def _loss(self, batch: Batch, scored: Sequence[Scored]) -> Tensor:
         """Summed over pairs."""
@@ -132,25 +134,8 @@ class EncoderRelationClassifier(EncoderModule):
             total = total + loss.sum()
         return total
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss per pair."""
-        return self.step_loss(batch, self._loss(batch, list(self.scores(batch))))
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Example id -> labels by pair; and the loss."""
-        scored = list(self.scores(batch))
-        self.log_dev_loss(batch, self._loss(batch, scored))
-        return self._outputs(batch, scored)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Example id -> labels by pair."""
-        return self._outputs(batch, list(self.scores(batch)))
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Example id -> labels by pair."""
-        return self._outputs(batch, list(self.scores(batch)))
-
     def _outputs(self, batch: Batch, scored: Sequence[Scored]) -> dict[str, Any]:
+        """Example id -> labels by pair."""
         found: dict[str, dict[int, list[tuple[int, float]]]] = {name: {} for name in batch["example_ids"]}
         for _, places, scores, legal in scored:
             for place, labels in zip(places.tolist(), pair_labels(scores, legal, self.decision), strict=True):

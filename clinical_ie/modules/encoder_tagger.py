@@ -56,7 +56,7 @@ class EncoderTagger(EncoderModule):
             }
         )
 
-    def units(self, batch: Batch) -> Tensor:
+    def forward_batch(self, batch: Batch) -> Tensor:
         """Hidden states of units.
 
         Shape:
@@ -67,28 +67,10 @@ class EncoderTagger(EncoderModule):
         found: Tensor = hidden.gather(1, positions)
         return found
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss per unit."""
-        return self.step_loss(batch, self._loss(batch, self.units(batch)))
-
     def _loss(self, batch: Batch, units: Tensor) -> Tensor:
-        """Summed over units."""
         return self.heads.loss(units, batch["unit_mask"], batch["corpora"], batch["tags"])
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Example id -> tags by layer; and the loss."""
-        units = self.units(batch)
-        self.log_dev_loss(batch, self._loss(batch, units))
-        return self._outputs(units, batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+    def _outputs(self, batch: Batch, units: Tensor) -> dict[str, Any]:
         """Example id -> tags by layer."""
-        return self._outputs(self.units(batch), batch)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Example id -> tags by layer."""
-        return self._outputs(self.units(batch), batch)
-
-    def _outputs(self, units: Tensor, batch: Batch) -> dict[str, Any]:
         rows = self.heads.decode(units, batch["unit_mask"], batch["corpora"])
         return dict(zip(batch["example_ids"], rows, strict=True))

@@ -146,13 +146,7 @@ class InstructionGenerator(TunedModule):
         """Begin a pass of its own, whatever a pass that was stopped has left."""
         self._queue = None
 
-    def on_test_epoch_start(self) -> None:
-        """As `on_validation_epoch_start`."""
-        self._queue = None
-
-    def on_predict_epoch_start(self) -> None:
-        """As `on_validation_epoch_start`."""
-        self._queue = None
+    on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> completion; and the loss."""

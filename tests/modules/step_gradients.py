@@ -69,7 +69,7 @@ def _made(kind: str, notes: str, encoder: str, decoder: str, dev_share: float = 
 def _one(kind: str, model: Any, batch: Any, example: Any) -> tuple[Tensor, int]:
     """The summed loss of one example, and how many targets it has."""
     if kind == "tagger":
-        units, on = model.units(batch), batch["unit_mask"]
+        units, on = model.forward_batch(batch), batch["unit_mask"]
         heads = [model.heads.head(example.corpus, layer) for layer in example.tags]
         losses = [
             head.crf(head.linear(units), batch["tags"][f"{example.corpus}/{layer}"], on)
@@ -77,9 +77,9 @@ def _one(kind: str, model: Any, batch: Any, example: Any) -> tuple[Tensor, int]:
         ]
         return torch.stack(losses).mean(), len(example.units)
     if kind == "relations":
-        return model._loss(batch, list(model.scores(batch))), len(example.labels)
+        return model._loss(batch, model.forward_batch(batch)), len(example.labels)
     if kind == "reader":
-        return model._loss(batch, model._logits(batch)), len(example.units) * len(example.keys)
+        return model._loss(batch, model.forward_batch(batch)), len(example.units) * len(example.keys)
     return model._loss(batch), len(example.response)
 
 

@@ -91,9 +91,9 @@ def test_scores_do_not_depend_on_the_batch(task: Task[Any], tiny_bert: str) -> N
     lengths = sorted(data.make_examples("test"), key=lambda example: example.length)
     examples = lengths[:3] + lengths[-2:]
     with torch.no_grad():
-        _, starts, ends, _ = model._logits(collate(examples))
+        _, starts, ends, _ = model.forward_batch(collate(examples))
         for row, example in enumerate(examples):
-            _, one, other, _ = model._logits(collate([example]))
+            _, one, other, _ = model.forward_batch(collate([example]))
             queries, words = len(example.queries), len(example.units)
             torch.testing.assert_close(starts[row, :queries, :words], one[0], atol=1e-4, rtol=1e-4)
             torch.testing.assert_close(ends[row, :queries, :words], other[0], atol=1e-4, rtol=1e-4)

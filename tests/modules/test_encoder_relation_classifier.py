@@ -107,8 +107,8 @@ def test_scores_do_not_depend_on_the_batch(encoding: Any, tiny_bert: str) -> Non
     all_examples = data.make_examples("test")
     examples = all_examples[:5] + all_examples[-3:]
     with torch.no_grad():
-        ((_, _, together, _),) = model.scores(collate(examples))
-        alone = torch.cat([scores for example in examples for _, _, scores, _ in model.scores(collate([example]))])
+        ((_, _, together, _),) = model.forward_batch(collate(examples))
+        alone = torch.cat([scores for example in examples for _, _, scores, _ in model.forward_batch(collate([example]))])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
 
 

@@ -73,9 +73,9 @@ def test_outputs_do_not_depend_on_the_batch(tiny_bert: str) -> None:
     collate = TaggingCollator(data.encoder.pad_id, {"demo": data.schema_of("demo")})
     examples = data.make_examples("test")[:6]
     with torch.no_grad():
-        together = model.units(collate(examples))
+        together = model.forward_batch(collate(examples))
         for row, example in enumerate(examples):
-            alone = model.units(collate([example]))[0]
+            alone = model.forward_batch(collate([example]))[0]
             torch.testing.assert_close(together[row, : len(example.units)], alone, atol=1e-5, rtol=1e-4)
 
 

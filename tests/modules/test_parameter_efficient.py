@@ -179,12 +179,12 @@ def numbers(model: EncoderModule, batch: Any) -> tuple[Tensor, ...]:
     model.eval()
     with torch.no_grad():
         if isinstance(model, EncoderTagger):
-            units = model.units(batch)
+            units = model.forward_batch(batch)
             return tuple(head.linear(units) for head in model.heads.heads.values())  # type: ignore[operator,union-attr]
         if isinstance(model, EncoderRelationClassifier):
-            return tuple(scores for _, _, scores, _ in model.scores(batch))
+            return tuple(scores for _, _, scores, _ in model.forward_batch(batch))
         assert isinstance(model, EncoderReader)
-        words, starts, ends, match_query = model._logits(batch)
+        words, starts, ends, match_query = model.forward_batch(batch)
         everywhere = model.heads.candidates(torch.ones_like(starts).bool(), torch.ones_like(ends).bool())
         return starts, ends, model.heads.matches(match_query, words, everywhere)
 
