@@ -51,6 +51,15 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
     return folder
 
 
+def write_demo_notes(folder: Path, **counts: int) -> None:
+    """The first notes of each part of the embedded corpus."""
+    from clinical_ie.corpora import Demo
+    from clinical_ie.formats import jsonl
+
+    for part, count in counts.items():
+        jsonl.write(Demo().read(part)[:count], folder / f"{part}.jsonl")  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="session")
 def tiny_bert(made_once: MakeOnce) -> str:
     """A random BERT of two small layers, with a WordPiece vocabulary of the demo notes."""

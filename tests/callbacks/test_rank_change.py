@@ -14,26 +14,24 @@ import torch
 from clinical_ie.callbacks.rank_change import share_out_anew
 from clinical_ie.errors import SettingError
 from tests.callbacks.rank_legs import train
+from tests.conftest import write_demo_notes
 from tests.integration.processes import in_ranks
+from tests.modules.tiny_training import WARNINGS_OF_TRAINING
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The 'train_dataloader' does not have many workers",
-    "ignore:The number of training batches",
-    "ignore:Found .* module.s. in eval mode",
-    "ignore:You're resuming from a checkpoint that ended before the epoch ended",
-    "ignore:Checkpoint directory",
-    "ignore:The dirpath has changed",
-)
+pytestmark = [
+    WARNINGS_OF_TRAINING,
+    pytest.mark.filterwarnings(
+        "ignore:You're resuming from a checkpoint that ended before the epoch ended",
+        "ignore:Checkpoint directory",
+        "ignore:The dirpath has changed",
+    ),
+]
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
-    from clinical_ie.corpora import Demo
-    from clinical_ie.formats import jsonl
-
     folder = tmp_path_factory.mktemp("corpus")
-    for split, count in (("train", 17), ("dev", 2), ("test", 2)):
-        jsonl.write(Demo().read(split)[:count], folder / f"{split}.jsonl")  # type: ignore[arg-type]
+    write_demo_notes(folder, train=17, dev=2, test=2)
     return str(folder)
 
 
@@ -58,8 +56,15 @@ def firsts(corpus: str, tiny_bert: str, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.mark.distributed
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-@pytest.mark.parametrize("where", ["in the middle", "at the end"])
+@pytest.mark.parametrize(
+    ("where", "before", "after"),
+    [
+        ("in the middle", 2, 1),
+        ("at the end", 1, 2),
+        pytest.param("in the middle", 1, 2, marks=pytest.mark.slow),
+        pytest.param("at the end", 2, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_every_example_once_an_epoch(
     where: str, before: int, after: int, firsts: dict[int, tuple[Path, list[dict[str, Any]]]], corpus: str, tiny_bert: str, tmp_path: Path
 ) -> None:

@@ -7,20 +7,15 @@ from pathlib import Path
 import pytest
 
 from clinical_ie.cli import main
+from tests.conftest import MakeOnce, write_demo_notes
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture(scope="session")
-def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
+def small_corpus(made_once: MakeOnce) -> str:
     """A dozen of the invented notes in each split."""
-    from clinical_ie.corpora import Demo
-    from clinical_ie.formats import jsonl
-
-    folder = tmp_path_factory.mktemp("small")
-    for split, count in (("train", 24), ("dev", 6), ("test", 6)):
-        jsonl.write(Demo().read(split)[:count], folder / f"{split}.jsonl")  # type: ignore[arg-type]
-    return str(folder)
+    return made_once("small_corpus", lambda folder: write_demo_notes(folder, train=24, dev=6, test=6))
 
 
 Arguments = Callable[..., list[str]]
@@ -49,11 +44,13 @@ def arguments(tiny_bert: str, small_corpus: str) -> Arguments:
 
 
 @pytest.fixture(scope="session")
-def trained_run(arguments: Arguments, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_run(arguments: Arguments, made_once: MakeOnce) -> Path:
     """A run of three epochs, tested; nobody writes into it."""
-    folder = tmp_path_factory.mktemp("runs") / "finished"
-    assert main(arguments("fit", folder)) == 0
-    return folder
+
+    def fill(folder: Path) -> None:
+        assert main(arguments("fit", folder / "run")) == 0
+
+    return Path(made_once("trained_run", fill)) / "run"
 
 
 @pytest.fixture

@@ -8,15 +8,12 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-import lightning.pytorch as pl
 import pytest
 import torch
 from peft import AutoPeftModelForCausalLM, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from clinical_ie.callbacks.interruption import SafeInterruption
 from clinical_ie.cli import main
 from clinical_ie.commands.export import base_of, load_run, load_task
 from clinical_ie.formats import jsonl
@@ -24,6 +21,7 @@ from clinical_ie.prompts.answers import LabelNames
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.tasks.task import Source
 from tests.integration.processes import scored_by_ranks
+from tests.integration.signals import signal_at
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 Arguments = Callable[..., list[str]]
@@ -143,19 +141,11 @@ def test_export_refuses_what_it_cannot_do(tmp_path: Path, finished_run: Path, ca
     assert not (tmp_path / "out").exists()
 
 
-def test_an_interrupted_run_ends_in_the_same_weights(run: Path, given: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = SafeInterruption.on_train_batch_end
-
-    def hooked(self: SafeInterruption, trainer: pl.Trainer, *rest: Any) -> None:
-        if trainer.global_step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        original(self, trainer, *rest)
-
-    monkeypatch.setattr(SafeInterruption, "on_train_batch_end", hooked)
-    assert main(given(tmp_path / "run")) == 75
+def test_an_interrupted_run_ends_in_the_same_weights(run: Path, given: Arguments, tmp_path: Path) -> None:
+    with signal_at(signal.SIGTERM, 2):
+        assert main(given(tmp_path / "run")) == 75
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == 2
-    monkeypatch.setattr(SafeInterruption, "on_train_batch_end", original)
     assert main(given(tmp_path / "run", f"--ckpt_path={last}")) == 0
     one, two = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for folder in (run, tmp_path / "run"))
     assert one.keys() == two.keys()

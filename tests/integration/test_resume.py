@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from clinical_ie.callbacks.interruption import SafeInterruption
 from clinical_ie.cli import main
 from tests.integration.processes import forked
+from tests.integration.signals import signal_at
 
 Arguments = Callable[..., list[str]]
 
@@ -34,42 +35,23 @@ def steps_of(run_dir: Path) -> int:
     return int(torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)["global_step"])
 
 
-@pytest.fixture
-def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
-    """Send this process a signal in the middle of a step."""
-
-    def arm(step: int, number: int) -> None:
-        original = SafeInterruption.on_train_batch_end
-
-        def hooked(self: SafeInterruption, trainer: pl.Trainer, *rest: Any) -> None:
-            if trainer.global_step == step:
-                os.kill(os.getpid(), number)
-            original(self, trainer, *rest)
-
-        monkeypatch.setattr(SafeInterruption, "on_train_batch_end", hooked)
-
-    return arm
-
-
-@pytest.mark.parametrize(("where", "number"), [("first", signal.SIGINT), ("middle", signal.SIGTERM), ("epoch end", signal.SIGINT)])
-def test_interrupt_and_go_on(
-    where: str, number: int, arguments: Arguments, finished_run: Path, tmp_path: Path, stop_at: Callable[[int, int], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    total = steps_of(finished_run)
+@pytest.mark.parametrize(
+    ("where", "number"),
+    [("first", signal.SIGINT), pytest.param("middle", signal.SIGTERM, marks=pytest.mark.slow), ("epoch end", signal.SIGINT)],
+)
+def test_interrupt_and_go_on(where: str, number: int, arguments: Arguments, trained_run: Path, tmp_path: Path) -> None:
+    total = steps_of(trained_run)
     per_epoch = total // 3
     step = {"first": 1, "middle": per_epoch + 2, "epoch end": 2 * per_epoch}[where]
     run = tmp_path / "run"
-    with monkeypatch.context():
-        stop_at(step, number)
+    with signal_at(number, step):
         assert main(arguments("fit", run)) == 75
-    monkeypatch.undo()
     assert steps_of(run) == step
     assert not (run / "results.json").exists()
     assert main(arguments("fit", run, f"--ckpt_path={run}/checkpoints/last.ckpt")) == 0
     assert steps_of(run) == total
-    assert same(weights(run), weights(finished_run))
-    one, two = (json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in (run, finished_run))
+    assert same(weights(run), weights(trained_run))
+    one, two = (json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in (run, trained_run))
     assert one["splits"] == two["splits"], "the same checkpoint was the best"
     assert one["run"]["training_subwords"] == two["run"]["training_subwords"], "the cost of both legs is counted"
     assert one["run"]["resumed"]
@@ -92,28 +74,17 @@ def test_interrupt_and_go_on(
     ],
 )
 def test_a_validation_is_interrupted_and_not_lost(
-    when: str, number: int, more: list[str], step: int, arguments: Arguments, finished_run: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    when: str, number: int, more: list[str], step: int, arguments: Arguments, trained_run: Path, tmp_path: Path
+) -> None:
     """The signal comes in the step that is validated, or between two batches of the validation."""
-    whole, run = tmp_path / "whole" if more else finished_run, tmp_path / "run"
+    whole, run = tmp_path / "whole" if more else trained_run, tmp_path / "run"
     if more:
         assert main(arguments("fit", whole, *more)) == 0
     more = [*more, "--data.eval_batch_budget=128"]
     hook = {"before": "on_train_batch_end", "inside": "on_validation_batch_end"}[when]
-    original = getattr(SafeInterruption, hook)
-    validated: list[int] = []
-
-    def hooked(self: SafeInterruption, trainer: pl.Trainer, *rest: Any) -> None:
-        if trainer.global_step == step:
-            os.kill(os.getpid(), number)
-            validated.append(trainer.global_step)
-        original(self, trainer, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SafeInterruption, hook, hooked)
+    with signal_at(number, step, hook) as sent:
         assert main(arguments("fit", run, *more)) == 75
-    assert len(validated) == 1, "it stopped between batches"
+    assert len(sent) == 1, "it stopped between batches"
     assert steps_of(run) == step
     assert not (run / "results.json").exists()
     assert main(arguments("fit", run, f"--ckpt_path={run}/checkpoints/last.ckpt", *more)) == 0
@@ -133,8 +104,8 @@ def logged(run_dir: Path) -> list[tuple[int, float]]:
     return [(event.step, event.value) for event in events.Scalars("dev/entities/strict_f1")]
 
 
-def test_a_crash_loses_only_the_epoch(arguments: Arguments, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    per_epoch = steps_of(finished_run) // 3
+def test_a_crash_loses_only_the_epoch(arguments: Arguments, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    per_epoch = steps_of(trained_run) // 3
     original = SafeInterruption.on_train_batch_end
 
     def crash(self: SafeInterruption, trainer: pl.Trainer, *rest: Any) -> None:
@@ -149,7 +120,7 @@ def test_a_crash_loses_only_the_epoch(arguments: Arguments, finished_run: Path, 
     monkeypatch.undo()
     assert steps_of(run) == 2 * per_epoch
     assert main(arguments("fit", run, f"--ckpt_path={run}/checkpoints/last.ckpt")) == 0
-    assert same(weights(run), weights(finished_run))
+    assert same(weights(run), weights(trained_run))
 
 
 @pytest.fixture
@@ -167,43 +138,28 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_same_command_begins_goes_on_and_is_done(
-    arguments: Arguments, finished_run: Path, tmp_path: Path, slurm: Path, capfd: pytest.CaptureFixture[str]
+    arguments: Arguments, trained_run: Path, tmp_path: Path, slurm: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """As a job of SLURM, which sends SIGUSR1 before its time is up and is started again; beside our checkpoints there are others."""
     run = tmp_path / "run"
     another = ["--trainer.callbacks+=ModelCheckpoint", f"--trainer.callbacks.init_args.dirpath={tmp_path}/others"]
     again = arguments("fit", run, "--resume=auto", *another)
-    with pytest.MonkeyPatch.context() as patch:
-        original_step = SafeInterruption.on_train_batch_end
-
-        def signalled(self: SafeInterruption, trainer: pl.Trainer, *rest: Any) -> None:
-            if trainer.global_step == 20:
-                os.kill(os.getpid(), signal.SIGUSR1)
-            original_step(self, trainer, *rest)
-
-        patch.setattr(SafeInterruption, "on_train_batch_end", signalled)
+    with signal_at(signal.SIGUSR1, 20):
         assert main(again) == 75
     assert "stopped by SIGUSR1 at step 20; the same command with --resume=auto goes on" in capfd.readouterr().err
     assert not slurm.exists(), "Lightning would have put the job into the queue and trained on"
     assert not list(run.glob("hpc_ckpt*"))
-    with pytest.MonkeyPatch.context() as patch:  # trained, but stopped before it was scored
-        original = SafeInterruption.on_test_batch_end
-
-        def stopped(self: SafeInterruption, *rest: Any) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
-            original(self, *rest)
-
-        patch.setattr(SafeInterruption, "on_test_batch_end", stopped)
+    with signal_at(signal.SIGTERM, hook="on_test_batch_end"):  # trained, but stopped before it was scored
         assert main(again) == 75
     assert "stopped by SIGTERM in test" in capfd.readouterr().err
     trained = json.loads((run / "results.json").read_text(encoding="utf-8"))
     assert not trained["splits"]
     assert main(again) == 0
     scored = json.loads((run / "results.json").read_text(encoding="utf-8"))
-    whole = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))
+    whole = json.loads((trained_run / "results.json").read_text(encoding="utf-8"))
     assert scored["splits"] == whole["splits"]
     assert scored["run"].items() >= trained["run"].items(), "nothing was trained, and what training had cost stays"
-    assert same(weights(run), weights(finished_run))
+    assert same(weights(run), weights(trained_run))
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     capfd.readouterr()
     assert main(again) == 0
@@ -217,30 +173,23 @@ def test_the_same_command_begins_goes_on_and_is_done(
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
-def test_with_averaged_weights_too(
-    arguments: Arguments, tmp_path: Path, stop_at: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_averaged_weights_too(arguments: Arguments, tmp_path: Path) -> None:
     averaging = ["--trainer.callbacks+=clinical_ie.callbacks.averaging.MovingAverage", "--trainer.callbacks.init_args.decay=0.9"]
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert main(arguments("fit", whole, *averaging)) == 0
-    stop_at(5, signal.SIGINT)
-    assert main(arguments("fit", run, *averaging)) == 75
-    monkeypatch.undo()
+    with signal_at(signal.SIGINT, 5):
+        assert main(arguments("fit", run, *averaging)) == 75
     assert main(arguments("fit", run, f"--ckpt_path={run}/checkpoints/last.ckpt", *averaging)) == 0
     assert same(weights(run), weights(whole))
 
 
-def test_batches_that_workers_made_ahead_are_not_lost(
-    arguments: Arguments, finished_run: Path, tmp_path: Path, stop_at: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batches_that_workers_made_ahead_are_not_lost(arguments: Arguments, trained_run: Path, tmp_path: Path) -> None:
     """Worker processes take batches from the plan long before they are trained on, and begin before anything is restored."""
     run = tmp_path / "run"
-    with monkeypatch.context():
-        stop_at(steps_of(finished_run) // 3 + 2, signal.SIGTERM)
+    with signal_at(signal.SIGTERM, steps_of(trained_run) // 3 + 2):
         assert main(arguments("fit", run, "--data.workers=2")) == 75
-    monkeypatch.undo()
     assert main(arguments("fit", run, "--data.workers=2", f"--ckpt_path={run}/checkpoints/last.ckpt")) == 0
-    assert same(weights(run), weights(finished_run))
+    assert same(weights(run), weights(trained_run))
 
 
 @pytest.mark.distributed
@@ -248,7 +197,7 @@ def test_batches_that_workers_made_ahead_are_not_lost(
 def test_two_ranks_stop_together_and_go_on_exactly(arguments: Arguments, tmp_path: Path) -> None:
     """The second rank alone gets the signals, in a validation and in a step; each rank draws its own dropout."""
     whole, run, file = tmp_path / "whole", tmp_path / "run", tmp_path / "signal"
-    given = ["--trainer.callbacks+=tests.integration.signalled.Signalled", f"--trainer.callbacks.init_args.file={file}"]
+    given = ["--trainer.callbacks+=tests.integration.signals.Signalled", f"--trainer.callbacks.init_args.file={file}"]
     given += ["--trainer.max_epochs=2", "--test_after_fit=false", "--data.eval_batch_budget=128", "--resume=auto"]
     given += ["--trainer.devices=2", "--trainer.strategy=ddp"]
     code, printed = forked(*arguments("fit", whole, *given), ranks=2)

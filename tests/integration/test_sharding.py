@@ -42,28 +42,45 @@ def difference(one: dict[str, Any], other: dict[str, Any]) -> float:
     return float((torch.stack(squares).sum() / norm).sqrt())
 
 
-def test_sharded_taggers_of_two_corpora_train_as_whole_ones(trained_run: Path, small_corpus: str, tmp_path: Path) -> None:
-    """Batches of a rank may hold one corpus only, and Adam's state is sharded too. A run goes on from its own checkpoint and from DDP's."""
+Taggers = tuple[tuple[str, ...], Path, dict[str, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def taggers(trained_run: Path, small_corpus: str, tmp_path_factory: pytest.TempPathFactory) -> Taggers:
+    """Settings, folder, and last states of a tagger of two corpora by strategy; batches of a rank may hold one corpus only."""
     from clinical_ie.formats import brat, jsonl
 
-    brat.write(jsonl.read(Path(small_corpus) / "train.jsonl")[:8], tmp_path / "notes")
-    corpus = {"root": str(tmp_path / "notes"), "corpus_name": "other", "schema": {"entities": ["Drug"]}, "entity_types": ["Drug"]}
+    folder = tmp_path_factory.mktemp("taggers")
+    brat.write(jsonl.read(Path(small_corpus) / "train.jsonl")[:8], folder / "notes")
+    corpus = {"root": str(folder / "notes"), "corpus_name": "other", "schema": {"entities": ["Drug"]}, "entity_types": ["Drug"]}
     entry = {"class_path": "clinical_ie.corpora.BratFolder", "init_args": corpus}
-    other = tmp_path / "other.yaml"
+    other = folder / "other.yaml"
     other.write_text(yaml.safe_dump({"data": {"corpora+": [entry], "batch_budget": 256}}), encoding="utf-8")
     given = ("-c", str(trained_run / "config.yaml"), "-c", str(other), "--trainer.max_epochs=1", "--test_after_fit=false")
-    whole = fit(tmp_path / "whole", "ddp", *given)
-    sharded = fit(tmp_path / "sharded", "fully_sharded", *given)
+    return given, folder, {strategy: fit(folder / strategy, strategy, *given) for strategy in ("ddp", "fully_sharded")}
+
+
+def test_sharded_taggers_of_two_corpora_train_as_whole_ones(taggers: Taggers) -> None:
+    """Adam's state is sharded too."""
+    whole, sharded = taggers[2].values()
     assert difference(whole, sharded) < 1e-4
     moments = [state["optimizer_states"][0] for state in (whole, sharded)]
     assert moments[0]["state"].keys() == moments[1]["state"].keys()
     for number, one_moment in moments[0]["state"].items():
         torch.testing.assert_close(moments[1]["state"][number]["exp_avg"], one_moment["exp_avg"], atol=1e-5, rtol=1e-3)
-    more = (*given, "--trainer.max_epochs=2")
+
+
+@pytest.mark.slow
+def test_sharded_taggers_go_on_from_their_own_checkpoint_and_from_that_of_whole_ones(taggers: Taggers, tmp_path: Path) -> None:
+    given, folder, states = taggers
     one, two = (
-        fit(tmp_path / run, "fully_sharded", *more, f"--ckpt_path={tmp_path / run / 'checkpoints' / 'last.ckpt'}")
-        for run in ("whole", "sharded")
-    )
+        fit(
+            tmp_path / strategy, "fully_sharded", *given, "--trainer.max_epochs=2",
+            f"--ckpt_path={folder / strategy / 'checkpoints' / 'last.ckpt'}",
+        )
+        for strategy in states
+    )  # fmt: skip
+    sharded = states["fully_sharded"]
     assert one["global_step"] == two["global_step"] > sharded["global_step"]
     assert difference(one, two) < 1e-4
     assert difference(sharded, two) > 0.01, "an epoch more is another model"

@@ -95,10 +95,6 @@ class _Watch(pl.Callback):
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
         names, self.seen = self.seen, []
-        if trainer.world_size > 1:
-            gathered: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, names)
-            names = [name for part in gathered for name in part]
         examples = {example.id: example for example in self.data.examples["train"]}
         schemas = {name: corpus.schema for name, corpus in self.data.corpora.items()}
         collate = collator_for(self.data.task, self.data.encoder.pad_id, schemas, training=True, packed=True)
@@ -113,6 +109,11 @@ class _Watch(pl.Callback):
             for key, gradient in zip(parameters, found, strict=True):
                 if gradient is not None:
                     sums[key] += gradient
+        if trainer.world_size > 1:  # the sums of all ranks
+            gathered: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(gathered, (sums, count, names))
+            sums = {key: torch.stack([theirs[key] for theirs, _, _ in gathered]).sum(0) for key in sums}
+            count, names = sum(own for _, own, _ in gathered), [name for _, _, own in gathered for name in own]
         for name, parameter in parameters.items():
             got = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             torch.testing.assert_close(got, sums[name] / count, rtol=1e-3, atol=2e-6, msg=lambda text, name=name: f"{name}: {text}")

@@ -7,13 +7,9 @@ import pytest
 from tests.integration.processes import in_ranks
 from tests.models.tiny_decoders import tiny_generator
 from tests.modules.step_gradients import KINDS, check, check_all, check_dev_loss, write_notes
+from tests.modules.tiny_training import WARNINGS_OF_TRAINING
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The 'train_dataloader' does not have many workers",
-    "ignore:The number of training batches",
-    "ignore:Found .* module.s. in eval mode",
-    "ignore:The 'val_dataloader' does not have many workers",
-)
+pytestmark = [WARNINGS_OF_TRAINING, pytest.mark.filterwarnings("ignore:The 'val_dataloader' does not have many workers")]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +24,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> str:
     return tiny_generator(tmp_path_factory.mktemp("generator"), hidden=16)
 
 
-@pytest.mark.parametrize("accumulated", [1, 2, 3, 4])
+@pytest.mark.parametrize("accumulated", [2, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 3, 4))])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_is_the_mean_over_all_its_targets(kind: str, accumulated: int, notes: str, tiny_bert: str, generator: str) -> None:
     check(kind, accumulated, 1, notes, tiny_bert, generator)
