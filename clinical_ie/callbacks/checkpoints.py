@@ -72,6 +72,7 @@ class Checkpoints(ModelCheckpoint):
         }
         scores = {str(Path(str(self.dirpath), Path(path).name)): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict({**state_dict, **here, "best_k_models": scores, "dirpath": self.dirpath})
+        self.current_score = state_dict["current_score"]  # Lightning would have none until a score is the best again
         self._due = state_dict["validation_due"]
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:

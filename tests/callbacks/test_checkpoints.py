@@ -130,7 +130,7 @@ class StopAt(pl.Callback):
 
 
 class Tracing(Counting):
-    """Notes every step and every finished validation, with the weight."""
+    """Notes every step and every finished validation, with the weight; its score soon stops rising."""
 
     def __init__(self, trace: list[tuple[str, int, float]]) -> None:
         super().__init__()
@@ -139,6 +139,9 @@ class Tracing(Counting):
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         self.trace.append(("step", self.global_step, float(self.weight.detach())))
         return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        self.log("dev/score", float(min(self.global_step, BATCHES)))
 
     def on_validation_epoch_end(self) -> None:
         self.trace.append(("validation", self.global_step, float(self.weight.detach())))
@@ -168,6 +171,7 @@ def traced(folder: Path, trace: list[tuple[str, int, float]], event: int | None,
 @pytest.mark.parametrize(
     "settings",
     [
+        {"max_epochs": 2},
         {"max_epochs": 3, "check_val_every_n_epoch": 2},  # the end alone asks for the last validation
         {"max_epochs": -1, "max_steps": 6, "check_val_every_n_epoch": 2},  # an epoch without one, and an end inside the next
         {"max_epochs": -1, "max_steps": 6, "limit_val_batches": 0},
@@ -186,3 +190,5 @@ def test_stopped_at_any_moment_nothing_is_lost_or_done_twice(settings: dict[str,
             one, two = (torch.load(place / "checkpoints" / name, weights_only=True) for place in (folder, tmp_path / "whole"))
             assert one["global_step"] == two["global_step"], (event, name)
             assert torch.equal(one["state_dict"]["weight"], two["state_dict"]["weight"])
+            (first,), (second,) = ([state for key, state in ckpt["callbacks"].items() if "Checkpoints" in key] for ckpt in (one, two))
+            assert all(first[score] == second[score] for score in ("best_model_score", "current_score")), (event, name)
