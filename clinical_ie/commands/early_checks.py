@@ -105,10 +105,13 @@ def _check_end(settings: Mapping[str, Any]) -> None:
     epochs, steps = settings.get("trainer.max_epochs"), settings.get("trainer.max_steps")
     if epochs == 0 or steps == 0:
         raise SettingError(f"trainer.{'max_epochs' if epochs == 0 else 'max_steps'} is 0, so nothing would be trained; expected 1 or more")
-    if epochs == -1 and steps in (None, -1):
+    timed = any(name.startswith("trainer.max_time") and value is not None for name, value in settings.items())
+    constant = settings.get("model.init_args.schedule") == "constant" and settings.get("model.init_args.warmup_share") == 0
+    if (epochs == -1 or (epochs is None and timed)) and steps in (None, -1) and not (timed and constant):
         raise SettingError(
-            "trainer.max_epochs and trainer.max_steps are both -1; give one of them an end (trainer.max_time may come before it):"
-            " the learning rate's schedule needs the number of steps"
+            "neither trainer.max_epochs nor trainer.max_steps gives an end; give one (trainer.max_time may come before it): the learning"
+            " rate's schedule needs the number of steps. trainer.max_time is enough for a constant rate, which is"
+            " --model.init_args.schedule=constant --model.init_args.warmup_share=0"
         )
 
 

@@ -5,11 +5,13 @@ Shape legend: ``B`` rows, ``L`` tokens, ``N`` tokens to be predicted.
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any, cast
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
@@ -25,6 +27,7 @@ from clinical_ie.models.positions import most_positions
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.tasks.instruction import Completion, Instruction, InstructionExample
 
+_LOG = logging.getLogger(__name__)
 _DEV_ROW = 2048
 """Tokens of a row of the development loss."""
 
@@ -76,6 +79,8 @@ class InstructionGenerator(TunedModule):
         self.max_new_tokens_base, self.max_new_tokens_ratio = max_new_tokens_base, max_new_tokens_ratio
         self.num_draft_tokens = num_draft_tokens
         self._queue: GenerationQueue | None = None
+        self._dev_loss: Tensor | float = 0.0
+        self._dev_tokens = 0
         self._constrained: set[str] = set()
         """Of the examples in the queue, those whose completions are constrained."""
 
@@ -120,8 +125,8 @@ class InstructionGenerator(TunedModule):
         chunks = most_of_ranks(chunks_of(len(states), self.chunk), self.backbone)
         return chunked_cross_entropy(states, batch["targets"], self.backbone.logits, chunks)
 
-    def _log_dev_loss(self, batch: Batch) -> None:
-        """Log the loss per response token (teacher forcing), which costs one pass over each example.
+    def _add_dev_loss(self, batch: Batch) -> None:
+        """Add to the loss over response tokens (teacher forcing), which costs one pass over each example.
 
         Examples that are longer than the decoder has positions are left out of it: their completions are cut off, and counted there.
         """
@@ -135,8 +140,8 @@ class InstructionGenerator(TunedModule):
                 total = total + self._loss(move_data_to_device(rows[row], self.device))
             else:  # other ranks have more, and need this one's shards
                 self._loss(move_data_to_device(dummy_row(self.subwords.end_id), self.device))
-        taught = number if batch["batch_targets"] else 0  # the example of a dummy batch is another rank's
-        self.log("dev/loss", total / max(1, number), batch_size=taught, sync_dist=True)
+        if batch["batch_targets"]:  # the example of a dummy batch is another rank's
+            self._dev_loss, self._dev_tokens = self._dev_loss + total, self._dev_tokens + number
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss, as its share of the mean over all response tokens of the optimizer step."""
@@ -144,13 +149,23 @@ class InstructionGenerator(TunedModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin a pass of its own, whatever a pass that was stopped has left."""
-        self._queue = None
+        self._queue, self._dev_loss, self._dev_tokens = None, 0.0, 0
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean loss over the response tokens of all ranks, where the decoder has positions for any of them."""
+        mine = torch.tensor([float(self._dev_loss), self._dev_tokens], device=self.device)
+        total, tokens = cast("Tensor", self.trainer.strategy.reduce(mine, reduce_op="sum"))
+        if tokens:
+            self.log("dev/loss", total / tokens, sync_dist=True)
+        elif self._positions is not None:
+            problem = f"no development example fits into the {self._positions} positions of the decoder"
+            rank_zero_only(_LOG.warning)(f"dev/loss is left out: {problem}")
 
     on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> completion; and the loss."""
-        self._log_dev_loss(batch)
+        self._add_dev_loss(batch)
         return self._outputs(batch, "dev")
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:

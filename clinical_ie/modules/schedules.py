@@ -11,8 +11,11 @@ from torch.optim.lr_scheduler import LambdaLR
 Schedule = Literal["linear", "cosine", "constant"]
 
 
-def warmup_schedule(optimizer: Optimizer, schedule: Schedule, warmup_share: float, steps: int) -> LambdaLR:
-    """Linear warm-up from 0 over the first share of the steps, then linear or cosine decay to 0, or a constant rate."""
+def warmup_schedule(optimizer: Optimizer, schedule: Schedule, warmup_share: float, steps: float) -> LambdaLR:
+    """Linear warm-up from 0 over the first share of the steps, then linear or cosine decay to 0, or a constant rate.
+
+    Steps may be infinite where neither a warm-up nor a decay depends on them.
+    """
     warmup = max(1, round(warmup_share * steps)) if warmup_share else 0
 
     def factor(step: int) -> float:

@@ -286,6 +286,5 @@ class TunedModule(pl.LightningModule):
         # Fused AdamW announces that it can unscale gradients itself, and Lightning then refuses to clip them. Without the
         # announcement any scaler unscales first, as with every other optimizer.
         optimizer._step_supports_amp_scaling = False
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = warmup_schedule(optimizer, self.schedule, self.warmup_share, steps)
+        scheduler = warmup_schedule(optimizer, self.schedule, self.warmup_share, self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

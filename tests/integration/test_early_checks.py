@@ -36,7 +36,7 @@ def line(capsys: pytest.CaptureFixture[str]) -> str:
         ("--trainer.profiler=nonsense", "profiler"),
         ("--trainer.enable_checkpointing=false", "enable_checkpointing=False"),
         ("--trainer.max_epochs=0", "trainer.max_epochs is 0, so nothing would be trained"),
-        ("--trainer.max_epochs=-1", "trainer.max_epochs and trainer.max_steps are both -1"),
+        ("--trainer.max_epochs=-1", "neither trainer.max_epochs nor trainer.max_steps gives an end; give one"),
         ("--trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches is 0; expected 1 or more"),
         ("--trainer.gradient_clip_val=-1", "expected 0 or more"),
         ("--trainer.val_check_interval=0", "trainer.val_check_interval is 0; expected a number above 0"),

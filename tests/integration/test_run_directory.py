@@ -242,3 +242,14 @@ def test_a_run_that_saved_nothing_may_begin_again(arguments: Callable[..., list[
     """Killed before its first checkpoint, a run leaves an empty folder; the pipeline trains such a stage anew."""
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     assert main(arguments("fit", tmp_path / "run", "--trainer.max_epochs=1", "--test_after_fit=false")) == 0
+
+
+def test_a_constant_rate_needs_no_end_but_the_time(arguments: Callable[..., list[str]], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    given = ["--trainer.max_epochs=-1", "--trainer.max_time=00:00:00:03"]
+    assert main(arguments("fit", run, *given, "--model.init_args.schedule=constant", "--model.init_args.warmup_share=0")) == 0
+    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert results["run"]["steps"] == last["global_step"] > 0
+    assert set(results["splits"]) == {"test"}
+    assert {group["lr"] for group in last["optimizer_states"][0]["param_groups"]} == {5e-3, 2e-2}

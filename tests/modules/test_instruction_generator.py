@@ -342,6 +342,19 @@ def test_the_dev_loss_is_the_mean_over_all_response_tokens(
     assert logged["dev/loss"] == pytest.approx(total / number, rel=1e-5)
 
 
+def test_without_an_example_that_fits_there_is_no_dev_loss(notes: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It was NaN, 0 of 0 tokens."""
+    vocabulary = save_tokenizer(tmp_path)
+    data = data_of(notes, str(tmp_path), EntityInstruction("grouped", segment=16))
+    data.setup("validate")
+    prompts = [len(example.prefix_ids) + len(example.input_ids) for example in data.make_examples("dev")]
+    save_decoder("gpt2", tmp_path, vocabulary, n_positions=min(prompts))
+    model = made(data, str(tmp_path))
+    (logged,) = trainer_of(tmp_path, 1, limit_val_batches=1.0).validate(model, data, verbose=False)
+    assert f"dev/loss is left out: no development example fits into the {min(prompts)} positions" in caplog.text
+    assert "dev/loss" not in logged
+
+
 @pytest.mark.parametrize("virtual", [0, 5])
 @pytest.mark.parametrize("response", ["grouped", "inline"])
 def test_completions_end_where_the_table_of_positions_does(virtual: int, response: Any, notes: str, tmp_path: Path) -> None:
