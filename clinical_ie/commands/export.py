@@ -36,6 +36,7 @@ def run(arguments: Sequence[str]) -> int:
         raise SettingError(f"{output} exists; --output names a new folder")
     run_dir = Path(options.run)
     model, task = load_run(run_dir), load_task(run_dir)
+    check_exportable(model)
     with writing_folder(output) as partial:
         write_whole(model, partial, options.dtype) if options.merge else write_adapter(model, partial)
         write_prompts(partial, task, model.schemas, model.subwords, base=None if options.merge else base_of(model))
@@ -113,6 +114,19 @@ def base_of(model: Any) -> str:
     """What plain transformers and PEFT take for the base of an adapter: its hub name, or the absolute path of a folder."""
     found = locate(model.backbone_name)
     return str(Path(found).absolute()) if Path(found).is_dir() else found
+
+
+def check_exportable(model: Any) -> None:
+    """Make sure that one of the two ways of exporting a generator holds all that was trained.
+
+    Raises:
+        SettingError: Neither does.
+    """
+    if model.backbone.num_virtual_tokens and not model.backbone.freeze:
+        raise SettingError(
+            "this run trained virtual tokens and its base; an adapter holds no base, and merged weights hold no virtual tokens, so only this"
+            " package can use it (`clinical-ie predict`); for an export train with -c peft/prompt_tuning or -c peft/full"
+        )
 
 
 def write_adapter(model: Any, folder: Path) -> None:

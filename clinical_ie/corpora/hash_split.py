@@ -89,7 +89,7 @@ class HashSplit:
             SettingError: A name of none of them, or all are held out and nothing is left to learn from.
         """
         for name in sorted(self._named - set(corpora) - set(left_out)):
-            raise SettingError(f"data.split names {name!r}{did_you_mean(name, corpora)}; the corpora are {', '.join(sorted(corpora))}")
+            raise SettingError(f"data.split names {name!r}; the corpora are {', '.join(sorted(corpora))}{did_you_mean(name, corpora)}")
         if not any(self.teaches(name) for name in corpora):
             raise SettingError(f"data.split.held_out names all corpora ({', '.join(sorted(corpora))}): nothing is left to learn from")
 

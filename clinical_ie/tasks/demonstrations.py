@@ -50,8 +50,8 @@ class Demonstrations:
             raise SettingError(f"{_SETTING} is one file for {len(schemas)} corpora; give one for each, {{{files}}}, or for some of them")
         for name in self._files if training and isinstance(self._files, Mapping) else ():
             if name not in schemas:
-                known = ", ".join(schemas)
-                raise SettingError(f"{_SETTING} names corpus {name!r}{did_you_mean(name, schemas)}; the corpora are {known}")
+                known = f"{', '.join(schemas)}{did_you_mean(name, schemas)}"
+                raise SettingError(f"{_SETTING} names corpus {name!r}; the corpora are {known}")
         for corpus, schema in schemas.items():
             file = self.of(corpus)
             shown = {entity.type for document in (jsonl.read(file) if file else ()) for entity in document.entities}

@@ -12,7 +12,7 @@ from peft import LoraConfig, PeftModel
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from clinical_ie.commands.export import write_adapter, write_whole
+from clinical_ie.commands.export import check_exportable, write_adapter, write_whole
 from clinical_ie.errors import SettingError
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.tied_weights import tied_weights
@@ -67,3 +67,10 @@ def test_an_adapter_of_an_unfrozen_base_is_not_the_model(tmp_path: Path) -> None
     model = adapted(save_decoder("llama", tmp_path / "base"), on=["q_proj"], freeze=False)
     with pytest.raises(SettingError, match="trained its base too, which an adapter does not hold; export it with --merge"):
         write_adapter(model, tmp_path / "adapter")
+
+
+def test_virtual_tokens_before_a_trained_base_are_refused_without_naming_a_way_that_is_refused_too() -> None:
+    with pytest.raises(SettingError, match="virtual tokens and its base; .* train with -c peft/prompt_tuning or -c peft/full"):
+        check_exportable(SimpleNamespace(backbone=SimpleNamespace(num_virtual_tokens=8, freeze=False)))
+    for tokens, freeze in ((8, True), (0, False), (0, True)):
+        check_exportable(SimpleNamespace(backbone=SimpleNamespace(num_virtual_tokens=tokens, freeze=freeze)))

@@ -124,7 +124,7 @@ def test_wrong_values_are_refused(options: dict[str, Any], said: str) -> None:
 def test_names_of_no_corpus_are_refused_before_training() -> None:
     HashSplit(held_out="ward", dev_share={"demo": 0.2}).check(["demo", "ward"])
     for options in ({"held_out": ["wrad"]}, {"seed": {"wrad": 3}}):
-        with pytest.raises(SettingError, match=r"data\.split names 'wrad'; did you mean 'ward'"):
+        with pytest.raises(SettingError, match=r"data\.split names 'wrad'; the corpora are .*; did you mean 'ward'"):
             HashSplit(**options).check(["demo", "ward"])
     with pytest.raises(SettingError, match="nothing is left to learn from"):
         HashSplit(held_out=["ward"]).check(["ward"])

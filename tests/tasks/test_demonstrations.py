@@ -34,6 +34,6 @@ def test_others_are_refused(notes: str) -> None:
     for files in (notes, {"other": notes}):
         with pytest.raises(SettingError, match=r"is shown for other, whose schema does not know Dose; give notes of other"):
             Demonstrations(files).check({"other": OTHER}, training=False)
-    with pytest.raises(SettingError, match=r"names corpus 'wrad'; did you mean 'ward'"):
+    with pytest.raises(SettingError, match=r"names corpus 'wrad'; the corpora are ward; did you mean 'ward'"):
         Demonstrations({"wrad": notes}).check({"ward": WARD}, training=True)
     Demonstrations({"ward": notes}).check({"other": OTHER}, training=False)
