@@ -124,8 +124,8 @@ def check_exportable(model: Any) -> None:
     """
     if model.backbone.num_virtual_tokens and not model.backbone.freeze:
         raise SettingError(
-            "this run trained virtual tokens and its base; an adapter holds no base, and merged weights hold no virtual tokens, so only this"
-            " package can use it (`clinical-ie predict`); for an export train with -c peft/prompt_tuning or -c peft/full"
+            "this run trained virtual tokens and its base; an adapter holds no base, and merged weights hold no virtual tokens, so only"
+            " `clinical-ie predict` can use it; for an export train with -c peft/prompt_tuning or -c peft/full"
         )
 
 

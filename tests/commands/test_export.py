@@ -70,7 +70,7 @@ def test_an_adapter_of_an_unfrozen_base_is_not_the_model(tmp_path: Path) -> None
 
 
 def test_virtual_tokens_before_a_trained_base_are_refused_without_naming_a_way_that_is_refused_too() -> None:
-    with pytest.raises(SettingError, match="virtual tokens and its base; .* train with -c peft/prompt_tuning or -c peft/full"):
+    with pytest.raises(SettingError, match=r"virtual tokens and its base; .* train with -c peft/prompt_tuning or -c peft/full"):
         check_exportable(SimpleNamespace(backbone=SimpleNamespace(num_virtual_tokens=8, freeze=False)))
     for tokens, freeze in ((8, True), (0, False), (0, True)):
         check_exportable(SimpleNamespace(backbone=SimpleNamespace(num_virtual_tokens=tokens, freeze=freeze)))
