@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import compress
 
 from clinical_ie.compressed import CompressedSequence
 from clinical_ie.corpora.corpus import Corpus
@@ -11,6 +12,9 @@ from clinical_ie.corpora.hash_split import ROLES, HashSplit, Role
 from clinical_ie.corpora.splits import SPLITS, Split
 from clinical_ie.document import Document
 from clinical_ie.formats.findings import Findings
+
+Pool = tuple[Split, ...]
+"""Parts of the owners that are shared out together."""
 
 
 class CorpusReader:
@@ -29,9 +33,9 @@ class CorpusReader:
         self.corpus = corpus
         self.split = HashSplit() if split is None else split
         self._findings = Findings() if findings is None else findings
-        self._ids: dict[Split, dict[Role, list[str]]] = {}
-        self._texts: dict[Split, dict[Role, list[bytes]]] = {}
-        self._waiting: dict[tuple[Split, Role], tuple[CompressedSequence[Document], list[int]]] = {}
+        self._ids: dict[Pool, dict[Role, list[str]]] = {}
+        self._waiting: dict[tuple[Pool, Role], tuple[CompressedSequence[Document], list[int]]] = {}
+        self._dropped: set[str] = set()
 
     def read(self, role: Split) -> list[Document]:
         """Documents of one role, as the corpus' view shows them.
@@ -43,10 +47,31 @@ class CorpusReader:
 
     def stream(self, role: Split) -> Iterator[Document]:
         """As `read`, one after the other."""
-        for part in self.split.origin(self.corpus, role):
-            documents, places = self._taken(part, role)
+        for pool in self.split.origin(self.corpus, role):
+            documents, places = self._taken(pool, role)
             for place in places:
                 yield self.corpus.view(documents[place])
+
+    def peek(self, role: Split) -> Iterator[Document]:
+        """As `stream`, but the documents are still held for whoever reads them; without the corpus' view."""
+        for pool in self.split.origin(self.corpus, role):
+            if (pool, role) not in self._waiting:
+                self._load(pool)
+            documents, places = self._waiting[pool, role]
+            for place in places:
+                yield documents[place]
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Use these training documents for nothing; to be called before any is handed out."""
+        self._dropped.update(names)
+        for pool, roles in self._ids.items():
+            gone = [name for name in roles["train"] if name in self._dropped]
+            roles["held-out"] += gone
+            kept = [name not in self._dropped for name in roles["train"]]
+            roles["train"] = list(compress(roles["train"], kept))
+            if (pool, "train") in self._waiting:
+                documents, places = self._waiting[pool, "train"]
+                self._waiting[pool, "train"] = documents, list(compress(places, kept))
 
     def read_all(self) -> dict[Split, list[Document]]:
         """Documents for training, development and test."""
@@ -55,37 +80,30 @@ class CorpusReader:
 
     def ids(self) -> dict[Role, list[str]]:
         """Role -> ids of its documents, sorted; those held out only where there are any."""
-        for part in self.corpus.folders():
-            if part not in self._ids:
-                self._load(part)
-        found = {role: sorted(name for part in self._ids.values() for name in part[role]) for role in ROLES}
+        for pool in self.split.pools(self.corpus):
+            if pool not in self._ids:
+                self._load(pool)
+        found = {role: sorted(name for pool in self._ids.values() for name in pool[role]) for role in ROLES}
         return {role: names for role, names in found.items() if names or role != "held-out"}
 
-    def texts(self, role: Role) -> list[bytes]:
+    def texts(self, role: Split) -> list[bytes]:
         """Digests of the texts of a role's documents: what is equal here is the same note under whatever name."""
-        self.ids()
-        return [digest for part in self._texts.values() for digest in part[role]]
+        return [hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).digest()[:16] for document in self.peek(role)]
 
-    def _taken(self, part: Split, role: Split) -> tuple[CompressedSequence[Document], list[int]]:
-        if (part, role) not in self._waiting:
-            self._load(part)
-        return self._waiting.pop((part, role))
+    def _taken(self, pool: Pool, role: Split) -> tuple[CompressedSequence[Document], list[int]]:
+        if (pool, role) not in self._waiting:
+            self._load(pool)
+        return self._waiting.pop((pool, role))
 
-    def _load(self, part: Split) -> None:
+    def _load(self, pool: Pool) -> None:
         if not self._ids:
             self.corpus.remark(self._findings)
         documents: CompressedSequence[Document] = CompressedSequence()
         names: list[str] = []
-        texts: list[bytes] = []
-        for document in self.corpus.load_part(part, self._findings):
+        for document in (document for part in pool for document in self.corpus.load_part(part, self._findings)):
             documents.append(document)
             names.append(document.id)
-            texts.append(_digest(document.text))
-        roles = self.split.roles(self.corpus, part, names, self._findings)
-        self._ids[part] = {role: [names[place] for place in places] for role, places in roles.items()}
-        self._texts[part] = {role: [texts[place] for place in places] for role, places in roles.items()}
-        self._waiting |= {(part, role): (documents, places) for role, places in roles.items() if role != "held-out"}
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+        roles = self.split.roles(self.corpus, pool, names, lambda place: self.corpus.view.types(documents[place]), self._findings)
+        self._ids[pool] = {role: [names[place] for place in places] for role, places in roles.items()}
+        self._waiting |= {(pool, role): (documents, places) for role, places in roles.items() if role != "held-out"}
+        self.drop(())

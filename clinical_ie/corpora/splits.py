@@ -115,3 +115,24 @@ def draw(groups: Iterable[str], seed: int, shares: Mapping[Split, float]) -> dic
             from_below = split == "test" or (giver == "dev" and split == "train")
             chosen[there[0 if from_below else -1]] = split
     return chosen
+
+
+def draw_fold(groups: Iterable[str], seed: int, dev_share: float, folds: int, fold: int) -> dict[str, Split]:
+    """Group -> its split, where one fold of several is tested.
+
+    A group's fold depends on its name and the seed alone: the folds are disjoint, hold all groups together, and no group moves when others
+    are added. Folds hold as many groups as chance gives them, a few might hold none.
+
+    Args:
+        groups: What is never torn apart.
+        seed: Another seed, other folds.
+        dev_share: Expected share of ``dev`` among the groups of the other folds; one group at least where it is above 0 and there are two.
+        folds: How many.
+        fold: Which is ``test``, from 0.
+    """
+    known = sorted(set(groups))
+    tested = [group for group in known if int(position(group, seed) * folds) == fold]
+    there = set(tested)
+    # positions of their own, or the development groups would be those of one fold
+    others = draw((f"dev:{group}" for group in known if group not in there), seed, {"dev": dev_share})
+    return {**dict.fromkeys(tested, "test"), **{name.removeprefix("dev:"): split for name, split in others.items()}}

@@ -41,6 +41,10 @@ class View:
             mentions = [entity for entity in mentions if entity.id in chosen]
         return keep(document, mentions)
 
+    def types(self, document: Document) -> set[str]:
+        """The types of a document's mentions that this view shows."""
+        return {entity.type for entity in document.entities} & set(self.schema.entity_names)
+
     def _without_overlaps(self, mentions: list[Entity]) -> set[str]:
         """Ids of the mentions to keep."""
         chosen: set[str] = set()

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from clinical_ie.corpora.corpus import Corpus
-from clinical_ie.corpora.hash_split import HashSplit, Role, choose
+from clinical_ie.corpora.hash_split import HashSplit, Role
 from clinical_ie.corpora.reading import CorpusReader
+from clinical_ie.corpora.shots import choose
 from clinical_ie.corpora.views import keep
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError, printable

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clinical_ie.corpora import BratFolder, Corpus, CorpusReader, Demo, HashSplit, find, find_split
-from clinical_ie.corpora.hash_split import choose
+from clinical_ie.corpora.shots import choose
 from clinical_ie.document import Document
 from clinical_ie.errors import InputError, SettingError
 from clinical_ie.formats.findings import Findings
@@ -114,6 +114,11 @@ def test_values_for_one_corpus_leave_the_others_alone(tmp_path: Path) -> None:
         ({"test_share": -0.1}, "test_share -0.1"),
         ({"shots": 3}, "shots is 3: they are documents of corpora that data.split.held_out names"),
         ({"held_out": "ward", "shots": -1}, "shots is -1"),
+        ({"held_out": "ward", "shots_by": "chance"}, "shots_by is 'chance'; expected stratified or random"),
+        ({"folds": 1}, "folds is 1 and fold 0; expected 2 folds or more"),
+        ({"folds": 5, "fold": 5}, "folds is 5 and fold 5"),
+        ({"fold": 2}, "folds is None and fold 2"),
+        ({"pool_test": True}, "give data.split.folds"),
     ],
 )
 def test_wrong_values_are_refused(options: dict[str, Any], said: str) -> None:
@@ -176,3 +181,92 @@ def test_a_wrong_split_of_a_description_is_named_with_its_file(tmp_path: Path, t
         find_split(str(path))
     assert str(caught.value).startswith(str(path))
     assert said in str(caught.value)
+
+
+def test_folds_are_disjoint_and_hold_everything_and_adding_notes_moves_none(tmp_path: Path) -> None:
+    folds = [ids(ward(tmp_path / "a"), folds=4, fold=fold) for fold in range(4)]
+    everything = [f"n{number:02d}" for number in range(40)]
+    assert sorted(name for found in folds for name in found["test"]) == everything
+    for found in folds:
+        assert sorted(found["train"] + found["dev"] + found["test"]) == everything
+        assert found["dev"]
+        assert found["train"]
+    more = [ids(ward(tmp_path / "b", 60), folds=4, fold=fold) for fold in range(4)]
+    assert all(set(before["test"]) <= set(after["test"]) for before, after in zip(folds, more, strict=True))
+    assert ids(ward(tmp_path / "a"), folds=4, fold=1, seed=3)["test"] != folds[1]["test"]
+
+
+def test_patients_are_whole_in_folds(tmp_path: Path) -> None:
+    corpus = ward(tmp_path, patient_pattern=r"n(\d)")
+    for fold in range(3):
+        found = ids(corpus, folds=3, fold=fold)
+        patients = [{name[1] for name in found[role]} for role in ("train", "dev", "test")]
+        assert sum(map(len, patients)) == len(set.union(*patients)) == 4
+
+
+def test_the_test_part_of_the_owners_joins_folds_only_where_that_is_said() -> None:
+    usual = ids(Demo())
+    for pool_test, pooled in (
+        (False, sorted(usual["train"] + usual["dev"])),
+        (True, sorted(name for names in usual.values() for name in names)),
+    ):
+        folds = [ids(Demo(), folds=3, fold=fold, pool_test=pool_test) for fold in range(3)]
+        assert sorted(name for found in folds for name in found["test"]) == pooled
+        for found in folds:
+            assert found.get("held-out", []) == ([] if pool_test else usual["test"])
+            assert sorted(found["train"] + found["dev"] + found["test"]) == pooled
+    reader = CorpusReader(Demo(), HashSplit(folds=3))
+    assert sorted(document.id for document in reader.read("test")) == reader.ids()["test"]
+
+
+def test_a_corpus_that_is_held_out_is_tested_fold_by_fold() -> None:
+    usual, held = ids(Demo(), folds=3, fold=1), ids(Demo(), folds=3, fold=1, held_out="demo", shots=5)
+    assert held["test"] == usual["test"]
+    assert len(held["train"]) == 5
+    assert set(held["train"]) < set(usual["train"]) | set(usual["dev"])
+    assert held["dev"] == []
+    assert len(held["held-out"]) == 120 - 5 - len(held["test"])
+
+
+def test_tasks_and_sources_are_held_out_too() -> None:
+    split = HashSplit(held_out=["ward", "demo/entity_tagging", "relation_reading"])
+    tasks = ("entity_tagging", "relation_reading", "joint_instruction")
+    taught = {(corpus, task) for corpus in ("demo", "ward", "other") for task in tasks if split.teaches(corpus, task)}
+    assert taught == {("demo", "joint_instruction"), ("other", "entity_tagging"), ("other", "joint_instruction")}
+    assert all(split.validates(*source) for source in taught)
+    assert split.teaches("demo")
+    assert not split.teaches("ward")
+    split.check(["demo", "ward", "other"], (), tasks)
+    assert HashSplit(held_out="ward", shots=2).teaches("ward", "entity_tagging")
+    assert not HashSplit(held_out="ward", shots=2).validates("ward", "entity_tagging")
+    for held_out, options, said in (
+        ("demo/entity_taging", {}, "did you mean 'demo/entity_tagging'"),
+        ("entity_taging", {}, "did you mean 'entity_tagging'"),
+        (["entity_tagging"], {"shots": 3}, "held_out names entity_tagging: shots are documents of corpora"),
+        (["entity_tagging", "ward/joint_instruction", "demo"], {}, "nothing is left to learn from"),
+    ):
+        with pytest.raises(SettingError, match=said):
+            HashSplit(held_out=held_out, **options).check(["demo", "ward"], (), ("entity_tagging", "joint_instruction"))
+
+
+def test_a_rare_type_is_in_few_shots_unless_they_are_random(tmp_path: Path) -> None:
+    def stock(folder: Path) -> BratFolder:
+        corpus = BratFolder(str(folder), {"entities": ["Drug", "Allergy", "Device"]}, corpus_name="ward")
+        ward(folder)
+        for number in range(40):
+            (folder / f"n{number:02d}.ann").write_text("T1\tDrug 6 13\taspirin\n")
+        for number, kind in ((7, "Allergy"), (21, "Allergy"), (3, "Device"), (33, "Device"), (35, "Device")):
+            (folder / f"n{number:02d}.ann").write_text(f"T1\t{kind} 6 13\taspirin\n")
+        return corpus
+
+    corpus = stock(tmp_path)
+    options: dict[str, Any] = {"held_out": "ward", "test_share": 0.0}
+    found = {seed: [set(ids(corpus, shots=k, shots_seed=seed, **options)["train"]) for k in (1, 2, 3, 6)] for seed in range(8)}
+    for one, two, three, six in found.values():
+        assert one < two < three < six
+        assert one <= {"n07", "n21"}
+        assert two - one <= {"n03", "n33", "n35"}
+        assert not (three - two) & {"n07", "n21", "n03", "n33", "n35"}
+    assert len({frozenset(three) for _, _, three, _ in found.values()}) > 3, "another seed, another sample"
+    plain = [set(ids(corpus, shots=3, shots_seed=seed, shots_by="random", **options)["train"]) for seed in range(8)]
+    assert sum(bool(names & {"n07", "n21"}) for names in plain) < 5
