@@ -19,10 +19,10 @@ from clinical_ie.document import Document
 from clinical_ie.errors import SettingError, did_you_mean
 from clinical_ie.reports.confusion import confusion_counts, confusion_figure
 from clinical_ie.reports.results import Results
+from clinical_ie.scoring.intervals import check_samples
 from clinical_ie.scoring.rule_set import RuleSet
 from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import Compared, compare, summed
-from clinical_ie.scoring.significance import check_samples
 from clinical_ie.scoring.strict_one_to_one import StrictOneToOne
 
 

@@ -125,7 +125,7 @@ def _holds_json_lines(path: str) -> bool:
 
 def _rules(options: argparse.Namespace) -> RuleSet:
     if options.intervals:
-        from clinical_ie.scoring.significance import check_samples
+        from clinical_ie.scoring.intervals import check_samples
 
         check_samples(options.intervals, "--intervals")
     rules = rule_set(options.rules)
@@ -153,13 +153,15 @@ def _parser() -> Parser:
         help=f"one of {', '.join(RULE_SETS)}; default: %(default)s, where a missing prediction counts as missed",
     )
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
-    parser.add_argument("--compare", metavar="DIR", help="a second system; tells whether the difference may be chance")
+    parser.add_argument(
+        "--compare", metavar="DIR", help="a second system; gives the interval of the paired difference and tells whether it may be chance"
+    )
     parser.add_argument(
         "--intervals",
         type=int,
         default=0,
         metavar="N",
-        help="95 %% confidence intervals from N bootstrap samples of documents; 0, the default, for none",
+        help="95 %% confidence intervals (expanded percentile) from N bootstrap samples of documents; 0, the default, for none",
     )
     parser.add_argument("--lenient", action="store_true", help="mend and count broken records instead of stopping at the first")
     counted = f"{', '.join(RULES)}, or some joined by +"

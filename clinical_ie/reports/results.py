@@ -12,7 +12,6 @@ from clinical_ie.errors import FileFormatError
 from clinical_ie.files import read_text, write_text
 from clinical_ie.scoring.counts import KINDS, MODES, Kind
 from clinical_ie.scoring.score import Score
-from clinical_ie.scoring.significance import bootstrap_f1
 
 
 @dataclass(slots=True)
@@ -53,17 +52,18 @@ class Results:
 
         `finds` is what the model predicts: a tagger's results have no relations. `outcomes` counts what became of the model's output.
         """
+        from clinical_ie.scoring.clusters import Clustered  # with numpy, which reading results does not need
+        from clinical_ie.scoring.intervals import interval
+
         entry = {**score.to_dict(), "finds": finds, "coverage": coverage, "left_out_by_flat_view": dict(sorted(left_out.items()))}
         entry["outcomes"] = dict(sorted((outcomes or {}).items()))
         entry["intervals"], entry["per_document"] = {}, {}
         for kind in KINDS if score.macro_over != "rows" else ():
             for mode in MODES:
-                rows = score.per_document(kind, mode)
+                rows = score.rows(kind, mode)
                 if samples:
-                    low, high = bootstrap_f1(rows, samples=samples)
-                    entry["intervals"][f"{kind}/{mode}"] = {"level": 0.95, "low": low, "high": high, "samples": samples}
-                names = [document.id for document in score.documents]
-                entry["per_document"][f"{kind}/{mode}"] = {name: [row.tp, row.fp, row.fn] for name, row in zip(names, rows, strict=True)}
+                    entry["intervals"][f"{kind}/{mode}"] = interval(Clustered.of([rows]), samples=samples).to_dict()
+                entry["per_document"][f"{kind}/{mode}"] = {name: list(row) for name, row in rows.items()}
         self.splits.setdefault(split, {})[corpus] = entry
 
     def write(self, path: Path | str) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clinical_ie.reports.results import Results
-from clinical_ie.scoring.counts import KINDS
+from clinical_ie.reports.score_rows import kinds_of
 
 
 def show_run(results: Results, console: Console | None = None) -> None:
@@ -20,9 +20,7 @@ def show_run(results: Results, console: Console | None = None) -> None:
             head = f"{corpus}, {split}, {entry['rules']}, {entry['documents']} documents"
             if "events" in entry:
                 console.print(_event_table(head, entry))
-            # gold mentions held against themselves tell nothing, and a tagger's relations neither
-            wanted = KINDS if entry["finds"] == "relations" and entry.get("relation_setting") == "end to end" else (entry["finds"],)
-            for kind in [kind for kind in wanted if kind in entry and entry[kind]["strict"]["types"]]:
+            for kind in [kind for kind in kinds_of(entry) if entry[kind]["strict"]["types"]]:
                 title = head if kind == "entities" else f"{head}, relations {_setting(entry)}"
                 console.print(_table(title, entry, kind))
             _say_losses(entry, console)

@@ -85,12 +85,13 @@ def _table(score: Score, kind: Kind, samples: int) -> Table:
     macro = {mode: score.macro(kind, mode) for mode in MODES}
     table.add_row("macro", *(f"{macro[mode][name]:.4f}" for mode in MODES for name in ("precision", "recall", "f1")), "", "", "")
     if samples:
-        from clinical_ie.scoring.significance import bootstrap_f1
+        from clinical_ie.scoring.clusters import Clustered
+        from clinical_ie.scoring.intervals import interval
 
         cells = []
         for mode in MODES:
-            interval = bootstrap_f1(score.per_document(kind, mode), samples=samples)
-            cells += ["", "", f"{interval.low:.4f}\n{interval.high:.4f}"]
+            found = interval(Clustered.of([score.rows(kind, mode)]), samples=samples)
+            cells += ["", "", f"{found.low:.4f}\n{found.high:.4f}"]
         table.add_row("95 % of F1", *cells, "", "", "")
     return table
 
@@ -102,21 +103,27 @@ def _row(table: Table, name: str, counts: dict[Mode, Counts]) -> None:
 
 
 def _compare(score: Score, other: Score, kind: Kind, names: tuple[str, str | None], console: Console) -> None:
-    from clinical_ie.scoring.significance import approximate_randomisation
+    from clinical_ie.scoring.clusters import Clustered
+    from clinical_ie.scoring.intervals import interval
+    from clinical_ie.scoring.paired import approximate_randomisation, smallest_visible_difference
 
     table = Table(title=Text(f"{kind}: {names[0]} against {names[1]}"), title_justify="left")
-    for name in ("mode", "F1", "other F1", "difference", "p"):
+    for name in ("mode", "F1", "other F1", "difference", "95 % of it", "p"):
         table.add_column(name, justify="left" if name == "mode" else "right")
-    compared = 0
+    compared, visible = 0, 0.0
     for mode in MODES:
-        pairs = score.pairs(other, kind, mode)
-        compared = len(pairs)
-        rows, others = [row for row, _ in pairs], [row for _, row in pairs]
-        one, two = total(rows).f1, total(others).f1
-        p = approximate_randomisation(rows, others)
-        table.add_row(mode, f"{one:.4f}", f"{two:.4f}", f"{one - two:+.4f}", f"{p:.4f}")
+        one, two = (Clustered.of([rows]) for rows in score.pair(other, kind, mode))
+        compared = one.clusters
+        found, p = interval(one, two), approximate_randomisation(one, two)
+        visible = max(visible, smallest_visible_difference(one, two))
+        ends = f"{found.low:+.4f} {found.high:+.4f}"
+        table.add_row(mode, f"{one.f1:.4f}", f"{two.f1:.4f}", f"{one.f1 - two.f1:+.4f}", ends, f"{p:.4f}")
     console.print(table)
-    console.print(f"p: paired approximate randomisation over {compared} documents, 10,000 exchanges")
+    console.print(
+        f"over {compared} documents; 95 % of it: {found.method} interval of the paired difference, {found.samples:,} samples;"
+        f" p: paired approximate randomisation, 10,000 exchanges; smallest visible difference (80 % power): {visible:.4f}",
+        highlight=False,
+    )
     scored = {document.id for each in (score, other) for document in each.documents}
     if left := len(scored) - compared:
         console.print(f"[bold yellow]{left} documents that only one of the systems is scored on are not compared[/]")

@@ -46,6 +46,8 @@ class Counts:
         return {**ratios, "tp": self.tp, "fp": self.fp, "fn": self.fn}
 
 
+DocumentRow = tuple[int, int, int]
+"""True positives, false positives and false negatives of a document."""
 TypeCounts = dict[str, Counts]
 """Counts by type."""
 

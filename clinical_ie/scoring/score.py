@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from clinical_ie.document import Document
 from clinical_ie.errors import InputError, printable
 from clinical_ie.formats.brat_literal import LiteralNote
-from clinical_ie.scoring.counts import KINDS, MODES, Counts, DocumentCounts, Kind, Mode, TypeCounts, by_type, total
+from clinical_ie.scoring.counts import KINDS, MODES, Counts, DocumentCounts, DocumentRow, Kind, Mode, TypeCounts, by_type, total
 from clinical_ie.scoring.n2c2 import N2c22018
 from clinical_ie.scoring.rule_set import RuleSet
 
@@ -45,18 +45,20 @@ class Score:
         """Counts over all types, document by document."""
         return [total(getattr(document, kind).get(mode, {}).values()) for document in self.documents]
 
-    def pairs(self, other: Score, kind: Kind, mode: Mode) -> list[tuple[Counts, Counts]]:
-        """Counts of each document by this system and by another one under the same rules.
+    def rows(self, kind: Kind, mode: Mode) -> dict[str, DocumentRow]:
+        """Document -> its true positives, false positives and false negatives over all types."""
+        names = [document.id for document in self.documents]
+        return {name: (counts.tp, counts.fp, counts.fn) for name, counts in zip(names, self.per_document(kind, mode), strict=True)}
+
+    def pair(self, other: Score, kind: Kind, mode: Mode) -> tuple[dict[str, DocumentRow], dict[str, DocumentRow]]:
+        """`rows` of this system and of another one under the same rules, for the same documents.
 
         Where every document counts, one that a single system has, and that has no gold, is nothing for the other. Where only those
         on both sides count, only documents that both systems are scored on can be compared.
         """
-        ours, theirs = (
-            dict(zip([document.id for document in score.documents], score.per_document(kind, mode), strict=True)) for score in (self, other)
-        )
-        if self.files == "union":
-            return [(ours.get(name, Counts()), theirs.get(name, Counts())) for name in ours | theirs]
-        return [(ours[name], theirs[name]) for name in ours if name in theirs]
+        ours, theirs = self.rows(kind, mode), other.rows(kind, mode)
+        names = list(ours | theirs) if self.files == "union" else [name for name in ours if name in theirs]
+        return {name: ours.get(name, (0, 0, 0)) for name in names}, {name: theirs.get(name, (0, 0, 0)) for name in names}
 
     def macro(self, kind: Kind, mode: Mode) -> dict[str, float]:
         """Mean precision, recall and F1 over types or documents, as the rule set has it; 0 without any."""

@@ -1,0 +1,100 @@
+"""Every score below a folder as a row of a table: for one's own analysis, and for the tables of studies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clinical_ie.errors import InputError, RunError
+from clinical_ie.reports.results import Results
+from clinical_ie.scoring.counts import KINDS, MODES, Kind
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def rows(folder: Path | str) -> list[dict[str, Any]]:
+    """The scores in every ``results.json`` below a folder, by path: a row for each run, split, corpus, task, kind and mode.
+
+    Columns, None where a run does not say so:
+
+    - ``run`` (its folder, from the one given), ``split``, ``corpus``, ``task``, ``kind`` (entities or relations; events under rules that
+      count those), ``mode`` (strict or lenient; overall of events)
+    - ``rules``, ``setting`` (relations on gold entities or end to end), ``documents``, ``gold`` (annotations), ``precision``, ``recall``,
+      ``f1``, ``macro_f1``, ``tp``, ``fp``, ``fn``
+    - ``low``, ``high``, ``level``, ``method``, ``clusters`` of the F1's interval; ``smallest_visible_difference``
+    - ``per_document`` (document -> [tp, fp, fn]) and ``groups`` (document -> cluster), of which `Clustered.of` makes cells to compare
+    - ``strings``, ``seen``, ``unseen``, ``outcomes``, ``coverage``, ``survival`` as in the file
+    - ``model``, ``tuning``, ``seed``, ``held_out``, ``shots``, ``fingerprint``, ``data``, ``commit``
+    - the cost: ``steps``, ``seconds``, ``training_subwords``, ``parameters``, ``trainable_parameters``, ``peak_memory_bytes``,
+      ``checkpoint_bytes``
+
+    Raises:
+        InputError: No such folder.
+        FileFormatError: A file is no results file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected one with runs, which hold a results.json each")
+    found: list[dict[str, Any]] = []
+    for path in sorted(folder.rglob("results.json")):
+        found.extend(_rows(Results.load(path), path.parent.relative_to(folder).as_posix()))
+    return found
+
+
+def dataframe(folder: Path | str) -> pandas.DataFrame:
+    """`rows` as a pandas table.
+
+    Raises:
+        RunError: pandas is not installed.
+        InputError: As for `rows`.
+    """
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        raise RunError("a dataframe needs pandas: pip install 'clinical_ie[notebooks]'; rows() gives the same as a list") from None
+    return pandas.DataFrame(rows(folder))
+
+
+_COST = ("steps", "seconds", "training_subwords", "parameters", "trainable_parameters", "peak_memory_bytes", "checkpoint_bytes")
+_SETTINGS = ("model", "tuning", "seed", "held_out", "shots", "fingerprint", "data", "commit")
+_AS_THEY_ARE = ("groups", "strings", "seen", "unseen", "outcomes", "coverage", "survival")
+
+
+def _rows(results: Results, run: str) -> Iterator[dict[str, Any]]:
+    of_run = {name: results.run.get(name) for name in (*_SETTINGS, *_COST)}
+    for split, corpora in results.splits.items():
+        for corpus, tasks in corpora.items():
+            for task, entry in tasks.items():
+                place = {"run": run, "split": split, "corpus": corpus, "task": task}
+                for kind, mode in product(kinds_of(entry), MODES):
+                    yield {**place, "kind": kind, "mode": mode, **_scores(entry, kind, mode), **of_run}
+                if "events" in entry:
+                    yield {**place, "kind": "events", "mode": "overall", **_scores(entry, "events", "overall"), **of_run}
+
+
+def kinds_of(entry: Mapping[str, Any]) -> list[Kind]:
+    """What the scores of an entry say something of: gold mentions held against themselves do not, and neither a tagger's relations."""
+    wanted = KINDS if entry["finds"] == "relations" and entry.get("relation_setting") == "end to end" else (entry["finds"],)
+    return [kind for kind in wanted if kind in entry]
+
+
+def _scores(entry: dict[str, Any], kind: str, mode: str) -> dict[str, Any]:
+    key = f"{kind}/{mode}"
+    scores = {"micro": entry["overall"], "macro": {"f1": None}} if kind == "events" else entry[kind][mode]
+    micro, interval = scores["micro"], entry["intervals"].get(key, {})
+    return {
+        "rules": entry["rules"],
+        "setting": entry.get("relation_setting") if kind == "relations" else None,
+        "documents": entry["documents"],
+        "gold": micro["tp"] + micro["fn"],
+        **{name: micro[name] for name in ("precision", "recall", "f1")},
+        "macro_f1": scores["macro"]["f1"],
+        **{name: micro[name] for name in ("tp", "fp", "fn")},
+        **{name: interval.get(name) for name in ("low", "high", "level", "method", "clusters")},
+        "smallest_visible_difference": entry.get("smallest_visible_difference", {}).get(key),
+        "per_document": entry["per_document"].get(key),
+        **{name: entry.get(name) for name in _AS_THEY_ARE},
+    }
