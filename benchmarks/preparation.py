@@ -7,10 +7,10 @@ measured is all but the model.
 
 On 2026-11-26 (2 cores, CPU, beside much other work), peak memory: preparing 10,000 notes for tagging took 831 MB (85 KB a note) when
 examples and documents were Python objects; now it takes 49 MB (5 KB a note) and 43 s. Predicting on 500, 2,000 and 8,000 notes took 98, 417
-and 1,723 MB when outputs and predictions were kept to the end; now that they stream it takes 22, 45 and 50 MB (4.5, 20 and 74 s). 100,000
-notes have not been measured.
+and 1,723 MB when outputs and predictions were kept to the end; now that they stream it takes 22, 45 and 50 MB (4.5, 20 and 74 s). One
+note of 400 KB for `RelationReading` took 106.7 s and now takes 3.3 s, one of 100 KB 6.2 and 0.7 s.
 
-    python benchmarks/preparation.py [--task EntityTagging ...] [--notes 10000 ...] [--predict 500 2000 8000]
+    python benchmarks/preparation.py [--task EntityTagging ...] [--notes 10000 ...] [--long 100 400] [--predict 500 2000 8000]
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", nargs="*", default=["EntityTagging"], choices=TASKS)
     parser.add_argument("--notes", nargs="*", type=int, default=[10_000, 100_000])
+    parser.add_argument("--long", nargs="*", type=int, default=[], metavar="KB", help="one note of so many KB")
     parser.add_argument("--predict", nargs="*", type=int, default=[])
     parser.add_argument("--measured", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -49,6 +50,11 @@ def main() -> None:
             _write(Path(folder), count)
             for task in options.task:
                 _show(f"prepare, {task}", count, "prepare", task, folder)
+    for kilobytes in options.long:
+        with tempfile.TemporaryDirectory() as folder:
+            _write_long(Path(folder), kilobytes)
+            for task in options.task:
+                _show(f"prepare, {task}, {kilobytes} KB", 1, "prepare", task, folder)
     for count in options.predict:
         with tempfile.TemporaryDirectory() as folder:
             for number, (name, text) in enumerate(_texts(count)):
@@ -82,6 +88,29 @@ def _write(folder: Path, count: int) -> None:
     jsonl.write(map(short, range(count)), folder / "train.jsonl")
     for part in ("dev", "test"):
         jsonl.write([short(number) for number in range(count, count + 5)], folder / f"{part}.jsonl")
+
+
+def _write_long(folder: Path, kilobytes: int) -> None:
+    """One note for training: notes of the embedded corpus one behind the other."""
+    from clinical_ie.corpora.demo_notes.generate import note
+    from clinical_ie.document import Document, Entity, Relation, Span
+    from clinical_ie.formats import jsonl
+
+    text, entities, relations = "", list[Entity](), list[Relation]()
+    for number in itertools.count():
+        if len(text) >= 1000 * kilobytes:
+            break
+        one = note("train", number)
+        for entity in one.entities:
+            moved = Span(tuple((start + len(text), end + len(text)) for start, end in entity.span.fragments))
+            entities.append(Entity(f"{entity.id}.{number}", entity.type, moved))
+        for link in one.relations:
+            head, tail = f"{link.head}.{number}", f"{link.tail}.{number}"
+            relations.append(Relation(f"{link.id}.{number}", link.type, head, tail))
+        text += one.text + "\n"
+    jsonl.write([Document("long", text, tuple(entities), tuple(relations))], folder / "train.jsonl")
+    for part in ("dev", "test"):
+        jsonl.write([note(part, 0)], folder / f"{part}.jsonl")
 
 
 def _texts(count: int) -> Iterator[tuple[str, str]]:
