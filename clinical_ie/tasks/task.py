@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from clinical_ie.document import Document, Fragment
 from clinical_ie.schema import Schema
@@ -47,6 +47,16 @@ class ChatEncoder(SubwordEncoder, Protocol):
 
     def response(self, text: str) -> list[int]:
         """The model's turn with what ends it."""
+
+
+class SourceName(NamedTuple):
+    """A corpus and a task: what examples are of, written ``CORPUS/TASK``."""
+
+    corpus: str
+    task: str
+
+    def __str__(self) -> str:
+        return f"{self.corpus}/{self.task}"
 
 
 @dataclass(frozen=True, slots=True)
