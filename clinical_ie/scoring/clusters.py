@@ -65,7 +65,7 @@ class Clustered:
         return float(f1(self.counts.sum(1)).mean())
 
 
-def f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def f1(counts: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
     """F1 of rows of (tp, fp, fn); 0 where all are 0."""
     tp, fp, fn = counts[..., 0], counts[..., 1], counts[..., 2]
     total = 2 * tp + fp + fn

@@ -62,14 +62,16 @@ def interval(
 
     With ``F_s(w)``, the micro F1 of seed ``s`` where cluster ``c`` counts ``w_c`` times, the cell's score is ``mean_s F_s(1)``.
 
-    *Percentile*: a sample draws ``C`` of ``C`` clusters with replacement, and then ``S - 1`` of ``S`` seeds, which are the same for all of
-    its clusters; its score is ``mean over drawn s of F_s(drawn w)``. Seeds and clusters are crossed: every seed's model reads every
-    cluster, so that drawing seeds anew in each cluster would average the seeds' own differences away. With ``S - 1`` draws the variance
-    over seeds is ``sd_s^2 / S`` without bias; with one seed there is nothing to draw, and the interval is of that model. Two cells share
-    the clusters of a sample, and draw their seeds apart. The ends are the quantiles ``(1 - level) / 2`` and ``(1 + level) / 2``.
+    *Percentile*: a sample draws ``C`` of ``C`` clusters with replacement, and beside them ``S - 1`` of ``S`` seeds; its score is
+    ``mean_s F_s(drawn w) + shrink * mean over drawn s of (F_s(1) - mean F(1))``. Seeds are crossed with clusters: every seed's model
+    reads every cluster, so that seeds drawn anew inside each cluster would average away what a seed does everywhere, and models drawn
+    whole would count twice what they do in single clusters, which ``shrink`` takes out (`standard_error`). With ``S - 1`` draws the
+    variance over seeds is without bias; with one seed there is nothing to draw, and the interval is of that model. Two cells share the
+    clusters of a sample and draw their seeds apart. The ends are the quantiles ``(1 - level) / 2`` and ``(1 + level) / 2``.
 
-    *Expanded percentile*: the same samples with the quantiles at ``Phi(-+ sqrt(C / (C - 1)) t)``, where ``t`` is the quantile of
-    Student's t with ``C - 1`` degrees of freedom, as percentiles of few clusters are too narrow.
+    *Expanded percentile*: the same samples with the quantiles at ``Phi(-+ sqrt(C / (C - 1)) t)``, as percentiles of few clusters are too
+    narrow. ``t`` is the quantile of Student's t with ``C - 1`` degrees of freedom, or fewer where few seeds have a share in the error
+    (``(sum of v)^2 / sum of v^2 / freedom`` over the parts ``v`` of the squared error).
 
     *Jackknife-t*: ``score -+ t se`` with ``se`` as in `standard_error`, cut where a score ends.
 
@@ -88,8 +90,9 @@ def interval(
         InputError: The cells were not scored on the same clusters.
 
     Reference: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapters 11 and 13; Hesterberg, What Teachers Should Know About
-        the Bootstrap, The American Statistician 69 (2015), section 3.3; one draw less of a small stratum: McCarthy & Snowden, The
-        Bootstrap and Finite Population Sampling (1985).
+        the Bootstrap, The American Statistician 69 (2015); one draw less of a small stratum: McCarthy & Snowden, The Bootstrap and Finite
+        Population Sampling (1985); shrunken effects: Davison & Hinkley, Bootstrap Methods and their Application (1997), section 3.8;
+        degrees of freedom: Satterthwaite (1946).
     """
     cells = _cells(cell, minus)
     clusters = cell.clusters
@@ -97,41 +100,70 @@ def interval(
     drawn = 0 if method == "jackknife-t" else samples
     if clusters < 2:
         return Interval(least, 1.0, level, method, clusters, drawn)
-    t = t_quantile((1 + level) / 2, clusters - 1)
+    parts = _squared_error(cells)
+    t = t_quantile((1 + level) / 2, _freedom(parts, clusters))
     if method == "jackknife-t":
-        middle, reach = cell.f1 - (minus.f1 if minus is not None else 0.0), t * standard_error(cell, minus)
+        middle, reach = cell.f1 - (minus.f1 if minus is not None else 0.0), t * parts.whole**0.5
         return Interval(max(least, middle - reach), min(1.0, middle + reach), level, method, clusters, drawn)
     outside = (1 - level) / 2
     if method == "expanded percentile":
         outside = NormalDist().cdf(-((clusters / (clusters - 1)) ** 0.5) * t)
-    low, high = np.quantile(_scores(cells, samples, seed), [outside, 1 - outside])
+    low, high = np.quantile(_scores(cells, parts, samples, seed), [outside, 1 - outside])
     return Interval(float(low), float(high), level, method, clusters, drawn)
 
 
 def standard_error(cell: Clustered, minus: Clustered | None = None) -> float:
     """The jackknife's standard error of a cell's F1, or of the difference of two, over clusters and seeds.
 
-    ``se^2 = (C - 1) / C * sum_c (F_(c) - mean_c F_(c))^2 + sum over cells of sd_s^2 / S``: ``F_(c)`` is the score without cluster ``c``,
-    ``sd_s`` the standard deviation of the seeds' F1. What seeds and clusters share of it is counted twice, so that it is a little
-    too large rather than too small. 0 with fewer than two clusters.
+    ``se^2 = (C - 1) / C * sum_c (F_(c) - mean_c F_(c))^2 + sum over cells of max(0, sd_s^2 - e) / S``: ``F_(c)`` is the score without
+    cluster ``c``, ``sd_s`` the standard deviation of the seeds' F1, and ``e`` the share of it that is chance of single clusters, which
+    the first part holds already: the same jackknife of what is neither common to a cluster nor to a seed, with ``S - 1`` in place of ``S``.
+    0 with fewer than two clusters.
 
     Raises:
         InputError: The cells were not scored on the same clusters.
 
-    Reference: Efron & Tibshirani (1993), chapter 11.
+    Reference: Efron & Tibshirani (1993), chapter 11; the second part is the component of a two-way analysis of variance.
     """
     cells = _cells(cell, minus)
-    clusters = cell.clusters
-    if clusters < 2:
-        return 0.0
+    return _squared_error(cells).whole ** 0.5 if cell.clusters > 1 else 0.0
+
+
+class _SquaredError(NamedTuple):
+    """Parts of a squared standard error: of clusters, and of the seeds of each cell, also as a share of those seeds' own variance."""
+
+    clusters: float
+    seeds: list[float]
+    shares: list[float]
+    freedom: list[int]
+
+    @property
+    def whole(self) -> float:
+        return self.clusters + sum(self.seeds)
+
+
+def _squared_error(cells: Sequence[tuple[int, NDArray[np.int64]]]) -> _SquaredError:
+    clusters = cells[0][1].shape[1]
+    scale = (clusters - 1) / clusters
     without = np.zeros(clusters)
-    variance = 0.0
+    seeds, shares, freedom = [], [], []
     for sign, counts in cells:
-        totals = counts.sum(1)
-        without += sign * f1(totals[:, None] - counts).mean(0)
-        if len(counts) > 1:
-            variance += float(f1(totals).var(ddof=1)) / len(counts)
-    return float(((clusters - 1) / clusters * ((without - without.mean()) ** 2).sum() + variance) ** 0.5)
+        totals, number = counts.sum(1), len(counts)
+        left_out = f1(totals[:, None] - counts)  # (seeds, clusters)
+        without += sign * left_out.mean(0)
+        rest = left_out - left_out.mean(0) - left_out.mean(1, keepdims=True) + left_out.mean()
+        variance = float(f1(totals).var(ddof=1)) if number > 1 else 0.0
+        own = max(0.0, variance - scale * float((rest**2).sum()) / (number - 1)) if number > 1 else 0.0
+        seeds.append(own / number)
+        shares.append(own / variance if variance else 0.0)
+        freedom.append(max(1, number - 1))
+    return _SquaredError(scale * float(((without - without.mean()) ** 2).sum()), seeds, shares, freedom)
+
+
+def _freedom(parts: _SquaredError, clusters: int) -> float:
+    """Degrees of freedom of the whole error, by Satterthwaite; of equal clusters and seeds, those of the clusters."""
+    weighed = parts.clusters**2 / (clusters - 1) + sum(part**2 / freedom for part, freedom in zip(parts.seeds, parts.freedom, strict=True))
+    return parts.whole**2 / weighed if weighed else clusters - 1
 
 
 def _cells(cell: Clustered, minus: Clustered | None) -> list[tuple[int, NDArray[np.int64]]]:
@@ -142,19 +174,20 @@ def _cells(cell: Clustered, minus: Clustered | None) -> list[tuple[int, NDArray[
     return [(1, cell.counts), (-1, minus.counts)]
 
 
-def _scores(cells: Sequence[tuple[int, NDArray[np.int64]]], samples: int, seed: int) -> NDArray[np.float64]:
+def _scores(cells: Sequence[tuple[int, NDArray[np.int64]]], parts: _SquaredError, samples: int, seed: int) -> NDArray[np.float64]:
     """Scores of bootstrap samples."""
     generator = np.random.default_rng(seed)
     clusters = cells[0][1].shape[1]
     scores = np.zeros(samples)
     for start in range(0, samples, _AT_ONCE):  # memory for some draws only, however many there are
         size = min(_AT_ONCE, samples - start)
-        weights = generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
-        for sign, counts in cells:
-            found = f1(weights @ counts)  # (seeds, samples)
-            seeds = len(counts)
-            if seeds > 1:
-                chosen = generator.multinomial(seeds - 1, np.full(seeds, 1 / seeds), size=size).T
-                found = found * chosen / (seeds - 1)
-            scores[start : start + size] += sign * found.sum(0)
+        drawn = generator.integers(0, clusters, (size, clusters)) + clusters * np.arange(size)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=size * clusters).reshape(size, clusters).astype(float)  # faster, and as exact
+        found = scores[start : start + size]
+        for (sign, counts), share in zip(cells, parts.shares, strict=True):
+            found += sign * f1(weights @ counts).mean(0)
+            if share:
+                seeds, own = len(counts), f1(counts.sum(1))
+                chosen = generator.multinomial(seeds - 1, np.full(seeds, 1 / seeds), size=size) / (seeds - 1)
+                found += sign * share**0.5 * (chosen @ (own - own.mean()))
     return scores

@@ -43,7 +43,7 @@ def approximate_randomisation(first: Clustered, second: Clustered, *, samples: i
     at_least = 0
     for start in range(0, samples, _AT_ONCE):
         size = min(_AT_ONCE, samples - start)
-        swap = generator.integers(0, 2, size=(size, first.clusters))
+        swap = generator.integers(0, 2, size=(size, first.clusters)).astype(float)  # as exact as integers, and faster
         moved = swap @ (b - a)  # (seeds, samples, 3)
         one, two = f1(a.sum(1)[:, None] + moved), f1(b.sum(1)[:, None] - moved)
         at_least += int((np.abs((one - two).mean(0)) >= observed - 1e-12).sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 
 _TINY = 1e-300
@@ -22,6 +23,7 @@ def two_sided(t: float, freedom: float) -> float:
     return _beta_ratio(x, freedom / 2, 0.5)
 
 
+@lru_cache(maxsize=256)
 def t_quantile(probability: float, freedom: float) -> float:
     """The value below which a Student t variable lies with this probability.
 

@@ -138,6 +138,25 @@ def test_seeds_see_the_same_draw_of_notes() -> None:
     assert standard_error(cell(documents, documents)) == pytest.approx(standard_error(cell(documents)))
 
 
+def test_what_seeds_do_in_single_notes_counts_once() -> None:
+    """Notes of equal size make a two-way layout of seeds and notes; by its analysis of variance (Montgomery, random effects, one
+    observation a cell), the mean's squared error is the notes' mean square and what the seeds' exceeds the residual one."""
+    for table in ([(3, 5, 9, 4), (5, 2, 8, 6), (9, 7, 10, 8)], [(3, 8), (8, 3)]):
+        seeds, notes = len(table), len(table[0])
+        by_note, by_seed = [statistics.mean(column) for column in zip(*table, strict=True)], [statistics.mean(row) for row in table]
+        mean = statistics.mean(by_seed)
+        rest = [(table[s][c] - by_seed[s] - by_note[c] + mean) ** 2 for s in range(seeds) for c in range(notes)]
+        residual = sum(rest) / (seeds - 1) / (notes - 1)
+        error = statistics.variance(by_note) / notes + max(0, statistics.variance(by_seed) - residual / notes) / seeds
+        assert standard_error(cell(*(even(*row) for row in table))) == pytest.approx(math.sqrt(error) / 10, abs=1e-12)
+
+
+def test_few_seeds_leave_few_degrees_of_freedom() -> None:
+    """All doubt is that of two seeds: Student's t with one degree of freedom, 12.706, by sd / sqrt(2)."""
+    two = interval(cell([(60, 40, 40)] * 10, [(61, 39, 39)] * 10), method="jackknife-t")
+    assert ends(two) == pytest.approx((0.605 - 12.706 * 0.005, 0.605 + 12.706 * 0.005), abs=1e-5)
+
+
 def test_the_paired_difference() -> None:
     """A system that finds one mention more of ten in every note is better by exactly a tenth, however much the notes differ."""
     right = (2, 3, 5, 6, 7, 8, 8, 9)

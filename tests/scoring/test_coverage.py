@@ -1,0 +1,40 @@
+"""Intervals hold the truth as often as they say, in a simulation whose truth is a formula (`benchmarks/intervals.py` prints all of it)."""
+
+import pytest
+
+from benchmarks.intervals import coverage, difference_coverage, false_positives, visible
+
+TRIALS = 3000
+
+
+def error(share: float) -> float:
+    """Two binomial standard errors of the simulation itself."""
+    return float(2 * (share * (1 - share) / TRIALS) ** 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notes", [20, 37, 100])
+def test_intervals_cover_94_to_96_percent(notes: int) -> None:
+    found = coverage(notes, TRIALS)
+    for method in ("expanded percentile", "jackknife-t"):
+        assert 0.94 - error(0.94) <= found[method] <= 0.96 + error(0.96)
+    assert found["percentile"] < found["expanded percentile"]
+    if notes == 20:  # protocol.md, rule 9: 91.3 %
+        assert found["percentile"] < 0.925
+
+
+@pytest.mark.slow
+def test_the_interval_of_a_difference_covers_94_to_96_percent() -> None:
+    assert 0.94 - error(0.94) <= difference_coverage(37, TRIALS) <= 0.96 + error(0.96)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notes", [20, 37])
+def test_randomisation_sees_a_difference_that_is_not_there_in_4_to_6_percent(notes: int) -> None:
+    assert 0.04 - error(0.04) <= false_positives(notes, TRIALS) <= 0.06 + error(0.06)
+
+
+@pytest.mark.parametrize(("notes", "published"), [(37, 3.5), (60, 2.7), (100, 2.0)])
+def test_the_smallest_visible_difference_is_near_the_simulated_one(notes: int, published: float) -> None:
+    """Points of F1 with a power of 80 %, simulated on UW's counts with another error model (Card et al. 2020 for the method)."""
+    assert 100 * visible(notes, 200) == pytest.approx(published, rel=0.1)
