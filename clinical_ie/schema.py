@@ -6,7 +6,7 @@ schema decodes alone and a rare type has its place before it is first seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -134,6 +134,32 @@ class Schema:
             if bool(targets) == bool(attribute.targets)
         )
         return Schema(entities, relations, attributes, tuple(name for name in self.events if name in keep))
+
+    def renamed(self, names: Mapping[str, str]) -> Schema:
+        """The same schema with other names for some entity types and relations (roles too); old name -> new name.
+
+        Raises:
+            SettingError: An old name that nothing has, or a new one that something else has already.
+        """
+        known = {kind.name for kind in self.entities}, {kind.name for kind in self.relations}
+        for old, new in names.items():
+            if old not in known[0] | known[1]:
+                raise SettingError(f"rename: the schema has no type or relation {old!r}{did_you_mean(old, known[0] | known[1])}")
+            if any(sum(names.get(name, name) == new for name in kinds) > 1 for kinds in known):
+                raise SettingError(f"rename: {old!r} cannot be called {new!r}, which another type or relation is called already")
+
+        def all_of(listed: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(names.get(name, name) for name in listed)
+
+        return Schema(
+            tuple(replace(kind, name=names.get(kind.name, kind.name)) for kind in self.entities),
+            tuple(
+                replace(kind, name=names.get(kind.name, kind.name), heads=all_of(kind.heads), tails=all_of(kind.tails))
+                for kind in self.relations
+            ),
+            tuple(replace(kind, targets=all_of(kind.targets)) for kind in self.attributes),
+            all_of(self.events),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, dicts and strings, for YAML files and checkpoints."""

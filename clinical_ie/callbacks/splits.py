@@ -60,11 +60,6 @@ class SplitRecord(pl.Callback):
                 _show_sources(data.corpora[name], data.split)
                 for held in _HELD:
                     self._refuse_trained(name, held, splits[held], recorded)
-                    for other, count in data.reader.shared_texts(name, held).items():
-                        _warn(
-                            f"{name}: {count} of {len(splits[held])} {held} documents have the text of a training document of {other};"
-                            " their scores say little of new notes"
-                        )
             for name, ids in self._learned_before(recorded).items():
                 self._splits.setdefault(name, {})[LEARNED_BEFORE] = sorted(ids)
                 for held in _HELD:

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from clinical_ie.callbacks.checkpoints import Checkpoints
 from clinical_ie.callbacks.predictions import PredictionWriter
 from clinical_ie.callbacks.run_record import RunRecord
+from clinical_ie.callbacks.split_facts import SplitFacts
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.export import load_run, write_adapter
 from clinical_ie.commands.run_cost import run_cost
@@ -32,6 +33,7 @@ class ResultsCLI(LightningCLI):
     settings: Mapping[str, Any]
     throughput: Throughput
     record: RunRecord
+    split_facts: SplitFacts
 
     @property
     def _dry(self) -> bool:
@@ -49,6 +51,7 @@ class ResultsCLI(LightningCLI):
             path = self.directory.results
             results = Results.load(path)
             results.run, results.splits = run_cost(self.trainer, self.model, self.throughput, self.record, self.directory), {}
+            results.run |= self.split_facts.facts
             results.run["seed"] = self._get(self.config, "seed_everything")
             results.write(path)
             if (test := self.directory.path / "predictions" / "test").is_dir():

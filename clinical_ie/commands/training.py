@@ -28,6 +28,7 @@ from clinical_ie.callbacks.predictions import PredictionWriter
 from clinical_ie.callbacks.progress import ProgressBar, ProgressLines
 from clinical_ie.callbacks.random_state import RandomState
 from clinical_ie.callbacks.run_record import RunRecord
+from clinical_ie.callbacks.split_facts import SplitFacts
 from clinical_ie.callbacks.splits import NAME as SPLITS
 from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
@@ -255,7 +256,8 @@ class TrainingCLI(ResultsCLI):
             splits = SplitRecord(self.directory.path, begun_with, states_run)
         else:
             splits = SplitRecord(states_run if states_run and (states_run / SPLITS).exists() else self.source.path)
-        callbacks += [self.throughput, RandomState(), self.record, splits]
+        self.split_facts = SplitFacts()
+        callbacks += [self.throughput, RandomState(), self.record, splits, self.split_facts]
         if kwargs["logger"]:
             callbacks.append(LearningRateMonitor(logging_interval="step"))
         kwargs["enable_progress_bar"] = given.get("enable_progress_bar") is not False and sys.stdout.isatty()

@@ -34,6 +34,7 @@ class BratFolder(BratCorpus):
             never separates documents of one patient.
         entity_types: Only these types.
         flat: Only mentions that do not overlap.
+        rename: Other names for types, relations and roles; old name -> new name.
         offsets: What the offsets of the files count: ``characters``, ``utf-16`` (code units, as Java and JavaScript count),
             ``utf-8`` (bytes), ``crlf-as-one``, ``without-bom``, or some joined by ``+``.
     """
@@ -53,6 +54,7 @@ class BratFolder(BratCorpus):
         patient_pattern: str | None = None,
         entity_types: list[str] | None = None,
         flat: bool = False,
+        rename: dict[str, str] | None = None,
         offsets: str = CHARACTERS,
     ) -> None:
         try:
@@ -72,7 +74,7 @@ class BratFolder(BratCorpus):
             self.patient = re.compile(patient_pattern) if patient_pattern else None
         except re.error as error:
             raise SettingError(f"{corpus_name}: patient_pattern is no regular expression ({error})") from error
-        super().__init__(root, entity_types=entity_types, flat=flat)
+        super().__init__(root, entity_types=entity_types, flat=flat, rename=rename)
 
     @classmethod
     def from_yaml(cls, path: str | Path, *, root: str | None = None, **options: Any) -> BratFolder:
@@ -232,6 +234,11 @@ def _folders(fields: Fields, key: str) -> dict[str, list[str]]:
     return {split: inner.strings(split) for split in inner.data}
 
 
+def _names(fields: Fields, key: str) -> dict[str, str]:
+    inner = Fields(fields.get(key), fields.at(key))
+    return {name: inner.string(name, empty=False) for name in inner.data}
+
+
 def _pass(fields: Fields, key: str) -> Any:
     return fields.get(key)
 
@@ -243,6 +250,7 @@ _ARGUMENTS: dict[str, Callable[[Fields, str], Any]] = {
     "split_folders": _folders,
     "patient_pattern": Fields.string,
     "entity_types": Fields.strings,
+    "rename": _names,
     "flat": lambda fields, key: fields.flag_or(key, False),
     "offsets": Fields.string,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,6 +31,7 @@ class Corpus(ABC):
         root: The folder (or its parent, where that holds a folder ``data``) as its owners ship it.
         entity_types: Only these types; everything that refers to others goes too.
         flat: Only mentions that do not overlap: earliest start first, then longest, in one layer.
+        rename: Other names for entity types, relations and roles, such as those of `meanings`; old name -> new name.
 
     Raises:
         SettingError: An unknown entity type, or a name that cannot be a file's.
@@ -40,11 +41,15 @@ class Corpus(ABC):
     declared: ClassVar[Schema]
     licence: ClassVar[str]
     citation: ClassVar[str]
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """Types and relations whose names mean something else in other corpora -> names that tell; what is equal here means the same."""
 
-    def __init__(self, root: str, *, entity_types: list[str] | None = None, flat: bool = False) -> None:
+    def __init__(
+        self, root: str, *, entity_types: list[str] | None = None, flat: bool = False, rename: dict[str, str] | None = None
+    ) -> None:
         check_name(self.name)
         self._given_root = root
-        self.view = View(self.base_schema(), entity_types, flat=flat)
+        self.view = View(self.base_schema(), entity_types, flat=flat, rename=rename)
 
     @property
     def root(self) -> Path:
@@ -66,6 +71,11 @@ class Corpus(ABC):
     def schema(self) -> Schema:
         """What documents of this corpus, as configured, are annotated with."""
         return self.view.schema
+
+    def meaning(self, name: str) -> str:
+        """What a type or relation of the `schema` means, by a name that no other corpus has for something else."""
+        original = self.view.original(name)
+        return self.meanings.get(original, name)
 
     @abstractmethod
     def folders(self) -> dict[Split, list[Path]]:

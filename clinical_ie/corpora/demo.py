@@ -62,8 +62,15 @@ class Demo(Corpus):
         tuple(_TRIGGERS),
     )
 
-    def __init__(self, root: str | None = None, *, entity_types: list[str] | None = None, flat: bool = False) -> None:
-        super().__init__(root or str(Path(__file__).parent / "demo_notes"), entity_types=entity_types, flat=flat)
+    def __init__(
+        self,
+        root: str | None = None,
+        *,
+        entity_types: list[str] | None = None,
+        flat: bool = False,
+        rename: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(root or str(Path(__file__).parent / "demo_notes"), entity_types=entity_types, flat=flat, rename=rename)
 
     def folders(self) -> dict[Split, list[Path]]:
         """The files of the package."""

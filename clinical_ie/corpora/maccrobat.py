@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from clinical_ie.corpora.corpus import BratCorpus, entity_types
 from clinical_ie.corpora.splits import Split
@@ -89,6 +91,10 @@ class Maccrobat(BratCorpus):
         ),
         _EVENTS,
     )
+    meanings: ClassVar[Mapping[str, str]] = {
+        "Subject": "OtherPerson",
+        "Time": "TimeOfDay",
+    }  # the patient in PHEE; any point in time in social histories
 
     def folders(self) -> dict[Split, list[Path]]:
         """One folder; development and test documents are held out by seed."""

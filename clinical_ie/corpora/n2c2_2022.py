@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from clinical_ie.corpora.corpus import BratCorpus, entity_types, require
 from clinical_ie.corpora.splits import SPLITS, Split, named_parts
@@ -63,6 +65,7 @@ class N2c2SocialHistory2022(BratCorpus):
         ),
         tuple(_TRIGGERS),
     )
+    meanings: ClassVar[Mapping[str, str]] = {"Drug": "DrugUse", "History": "EventHistory", "LivingStatus": "LivingSituation"}
 
     def folders(self) -> dict[Split, list[Path]]:
         """The official folders, sources (``mimic``, ``uw``) inside them read together."""

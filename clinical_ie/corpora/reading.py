@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import compress
 
@@ -86,10 +85,6 @@ class CorpusReader:
         found = {role: sorted(name for pool in self._ids.values() for name in pool[role]) for role in ROLES}
         return {role: names for role, names in found.items() if names or role != "held-out"}
 
-    def texts(self, role: Split) -> list[bytes]:
-        """Digests of the texts of a role's documents: what is equal here is the same note under whatever name."""
-        return [hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).digest()[:16] for document in self.peek(role)]
-
     def _taken(self, pool: Pool, role: Split) -> tuple[CompressedSequence[Document], list[int]]:
         if (pool, role) not in self._waiting:
             self._load(pool)
@@ -103,7 +98,7 @@ class CorpusReader:
         for document in (document for part in pool for document in self.corpus.load_part(part, self._findings)):
             documents.append(document)
             names.append(document.id)
-        roles = self.split.roles(self.corpus, pool, names, lambda place: self.corpus.view.types(documents[place]), self._findings)
+        roles = self.split.roles(self.corpus, pool, names, lambda place: self.corpus.view.mentions(documents[place]), self._findings)
         self._ids[pool] = {role: [names[place] for place in places] for role, places in roles.items()}
         self._waiting |= {(pool, role): (documents, places) for role, places in roles.items() if role != "held-out"}
         self.drop(())

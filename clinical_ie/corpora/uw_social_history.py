@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from clinical_ie.corpora.corpus import BratCorpus, entity_types, require
 from clinical_ie.corpora.splits import SPLITS, Split, named_parts
@@ -76,6 +78,13 @@ class UWSocialHistory(BratCorpus):
         (AttributeType("StatusTimeVal", "The value of a status.", ("current", "past", "future", "none", "unknown"), ("StatusTime",)),),
         _ALL,
     )
+    meanings: ClassVar[Mapping[str, str]] = {
+        "Drug": "DrugUse",  # a medication elsewhere
+        "History": "EventHistory",  # earlier medical history elsewhere
+        "LivingStatus": "VitalStatus",  # with whom the patient lives, in SHAC
+        "Occupation": "Employment",  # SHAC's name; elsewhere the kind of work
+        "Other": "RelativeDetail",
+    }
 
     def folders(self) -> dict[Split, list[Path]]:
         """The official folders.

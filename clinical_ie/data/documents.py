@@ -9,8 +9,10 @@ from typing import Literal
 
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.hash_split import HashSplit, Role
+from clinical_ie.corpora.isolation import Isolation, isolate
 from clinical_ie.corpora.reading import CorpusReader
 from clinical_ie.corpora.shots import choose
+from clinical_ie.corpora.splits import Split
 from clinical_ie.corpora.views import keep
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError, printable
@@ -50,24 +52,35 @@ class DocumentReader:
             raise SettingError(f"data.mentions is {mentions}, but {type(task).__name__} starts from text alone")
         self._task, self._findings, self._texts, self._mentions = task, findings, texts, mentions
         self._split, self._readers = split, {corpus.name: CorpusReader(corpus, split, findings) for corpus in corpora}
+        self._isolation: Isolation | None = None
 
     def read(self, corpus: Corpus, part: Part, most: int | None = None) -> Iterator[Document]:
         """Documents of a part one by one, with types of the schema only; at most so many, by hash of ids: a new one replaces one."""
         return self._declared(corpus, self._of_part(corpus, part, most))
 
+    @property
+    def isolation(self) -> Isolation:
+        """How what is scored and what is learned from overlap; all is compared when it is first wanted, and before training documents are.
+
+        Raises:
+            SettingError: A corpus that is held out would be learned from all the same.
+        """
+        if self._isolation is None:
+            self._isolation = isolate(self._readers, [name for name in self._readers if self._split.teaches(name)])
+        return self._isolation
+
+    def peek(self, corpus: str, part: Split) -> Iterator[Document]:
+        """Documents of a part as their files have them, which are still there for `read`."""
+        return self._readers[corpus].peek(part)
+
     def ids(self, corpus: str) -> dict[Role, list[str]]:
         """What each document of a corpus is for: role -> ids, sorted."""
         return self._readers[corpus].ids()
 
-    def shared_texts(self, corpus: str, part: Literal["dev", "test"]) -> dict[str, int]:
-        """Other corpora -> how many documents of a part of this one have the text of one of their training documents."""
-        own = self._readers[corpus].texts(part)
-        trained = {name: set(reader.texts("train")) for name, reader in self._readers.items() if name != corpus}
-        found = {name: sum(text in texts for text in own) for name, texts in trained.items()}
-        return {name: count for name, count in found.items() if count}
-
     def _of_part(self, corpus: Corpus, part: Part, most: int | None) -> Iterable[Document]:
         reader = self._readers[corpus.name]
+        if part == "train":
+            _ = self.isolation
         if part != "predict":
             if most is None:
                 return reader.stream(part)

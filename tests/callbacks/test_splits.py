@@ -21,7 +21,7 @@ PARTS: tuple[Any, ...] = ("train", "dev", "test")
 def notes(folder: Path, *names: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        (folder / f"{name}.txt").write_text("Takes aspirin.")
+        (folder / f"{name}.txt").write_text(f"Takes aspirin as in {folder} {name}.")
         (folder / f"{name}.ann").write_text("")
 
 
@@ -114,23 +114,6 @@ def test_what_the_first_weights_learned_from_is_never_scored_either(tmp_path: Pa
         assert read_splits(tmp_path / run / NAME)["ward"]["learned before"] == learned
     fit(tmp_path / "fifth", ward, split=other, begun_with=tmp_path / "nowhere")
     assert "documents that these weights learned from may be among those that are scored now" in caplog.text
-
-
-def test_a_note_that_another_corpus_trains_on_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Corpora share notes (UW and others annotate MTSamples): a corpus that is held out is then not new to the model."""
-    for folder in ("notes", "others"):
-        notes(tmp_path / folder, *(f"{folder}{number}" for number in range(40)))
-    texts = sorted((tmp_path / "others").glob("*.txt"))
-    for number, path in enumerate(texts):
-        path.write_text(f"Takes aspirin {number}.")
-    other = BratFolder(str(tmp_path / "others"), {"entities": ["Drug"]}, corpus_name="other")
-    fit(tmp_path / "run", corpus(tmp_path / "notes"), other, split=HashSplit(held_out="ward"))
-    assert "have the text" not in caplog.text
-    trained = read_splits(tmp_path / "run" / NAME)["other"]["train"][0]
-    (tmp_path / "others" / f"{trained}.txt").write_text("Takes aspirin.")
-    fit(tmp_path / "again", corpus(tmp_path / "notes"), other, split=HashSplit(held_out="ward"))
-    tested = len(read_splits(tmp_path / "again" / NAME)["ward"]["test"])
-    assert f"ward: {tested} of {tested} test documents have the text of a training document of other" in caplog.text
 
 
 def test_a_corpus_that_repeats_a_document_in_two_splits_is_not_refused(tmp_path: Path) -> None:

@@ -103,3 +103,52 @@ def test_a_flat_view_keeps_mentions_that_a_line_end_breaks_with_their_fragments(
     assert [entity.id for entity in view(document).entities] == ["T1"]
     assert view(document).entities[0] == document.entities[0], "as its file has it"
     assert view.left_out == {"Dose": 2, "Drug": 2}, "counted in both calls"
+
+
+def test_other_names_stand_everywhere_and_nothing_else_changes() -> None:
+    view = View(SCHEMA, rename={"Drug": "Medication", "Has": "DoseOf", "Dose": "Amount", "Problem": "Finding"})
+    shown = view(DOCUMENT)
+    assert view.schema.entity_names == ("Medication", "Amount", "Finding", "Site")
+    assert [(relation.name, relation.heads, relation.tails) for relation in view.schema.relations] == [
+        ("DoseOf", ("Medication",), ("Amount",)),
+        ("For", ("Medication",), ("Finding",)),
+    ]
+    assert view.schema.events == ("Medication", "Finding")
+    assert view.schema.attributes[0].targets == ("Finding",)
+    assert [entity.type for entity in shown.entities] == ["Medication", "Amount", "Finding", "Site", "Finding"]
+    assert [(event.type, event.arguments) for event in shown.events] == [
+        ("Medication", (("Amount", "T2"), ("Finding", "E2"))),
+        ("Finding", (("Site", "T4"),)),
+    ]
+    assert [relation.type for relation in shown.relations] == ["DoseOf", "For"]
+    assert (shown.attributes, shown.comments, shown.normalizations) == (DOCUMENT.attributes, DOCUMENT.comments, DOCUMENT.normalizations)
+    assert view.mentions(DOCUMENT) == {"Finding": 2, "Medication": 1, "Amount": 1, "Site": 1}
+    assert view.links(DOCUMENT) == {"DoseOf": 1, "For": 1, "Amount": 1, "Finding": 1, "Site": 1}
+    assert (view.original("Amount"), view.original("Site")) == ("Dose", "Site")
+
+
+def test_a_role_keeps_its_number_under_another_name() -> None:
+    document = brat.parse("d", "ab cd ef", "T1\tDrug 0 2\tab\nT2\tDose 3 5\tcd\nT3\tDose 6 8\tef\nE1\tDrug:T1 Dose:T2 Dose2:T3\n")
+    assert View(SCHEMA, rename={"Dose": "Amount"})(document).events[0].arguments == (("Amount", "T2"), ("Amount2", "T3"))
+
+
+def test_renaming_goes_with_fewer_types_and_flat() -> None:
+    view = View(SCHEMA, ["Drug", "Dose"], flat=True, rename={"Drug": "Medication"})
+    assert [entity.type for entity in view(DOCUMENT).entities] == ["Medication", "Dose"]
+    assert view.mentions(DOCUMENT) == {"Medication": 1, "Dose": 1}
+    assert view.links(DOCUMENT) == {"Has": 1, "Dose": 1}
+
+
+@pytest.mark.parametrize(
+    ("rename", "said"),
+    [
+        ({"Drgu": "X"}, r"no type or relation 'Drgu'; did you mean 'Drug'"),
+        ({"Drug": "Dose"}, "'Drug' cannot be called 'Dose'"),
+        ({"Drug": "X", "Dose": "X"}, "'Drug' cannot be called 'X'"),
+        ({"Has": "For"}, "'Has' cannot be called 'For'"),
+    ],
+)
+def test_wrong_other_names_are_refused(rename: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        View(SCHEMA, rename=rename)
+    assert View(SCHEMA, rename={"Drug": "Dose", "Dose": "Drug"}).schema.entity_names[:2] == ("Dose", "Drug")

@@ -32,10 +32,10 @@ data:
 
 @pytest.fixture(scope="module")
 def ward(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Twenty of the invented notes as another corpus; the path of its data configuration."""
+    """Twenty of the invented notes, which nothing is trained on, as another corpus; the path of its data configuration."""
     folder = tmp_path_factory.mktemp("ward")
     brat.write([Document(document.id, document.text, tuple(e for e in document.entities if e.type in ("Drug", "Dosage")))
-                for document in Demo().read("train")[40:60]], folder / "notes")  # fmt: skip
+                for document in Demo().read("test")[:20]], folder / "notes")  # fmt: skip
     (folder / "ward.yaml").write_text(WARD.format(root=folder / "notes"))
     return str(folder / "ward.yaml")
 
@@ -61,6 +61,8 @@ def test_a_corpus_that_is_held_out_is_scored_and_nothing_else_and_files_are_read
     results = Results.load(run / "results.json")
     assert {name: entry["rules"] for name, entry in results.splits["test"].items()} == {"demo": "strict-one-to-one", "ward": "n2c2-2018"}
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["split"]["init_args"]["held_out"] == "ward"
+    assert results.run["isolation"]["learned"] == {"demo": 80}
+    assert results.run["label_shift"]["corpora"]["ward"]["entities"]["labels"] == {"Drug": "name", "Dosage": "name"}
 
 
 def test_only_corpora_with_something_to_find_choose_the_checkpoint(

@@ -1,0 +1,115 @@
+"""Whether notes that are tested are among those that are trained on, under whatever name and in whatever corpus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clinical_ie.corpora.near_duplicates import near_duplicates
+from clinical_ie.corpora.reading import CorpusReader
+from clinical_ie.corpora.splits import Split
+from clinical_ie.errors import SettingError, printable
+
+THRESHOLD = 0.8
+"""Similarity from which on two notes are near-duplicates, see `near_duplicates`."""
+_SHOWN = 10
+_PARTS: tuple[Split, ...] = ("dev", "test")
+_Name = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """A document that is scored and one that is learned from, of one text or nearly so; each by its corpus and id."""
+
+    part: Split
+    scored: _Name
+    learned: _Name
+    similarity: float
+    equal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What a comparison has found.
+
+    `scored` counts the documents of (part, corpus), `learned` those of a corpus that are learned from. `dropped` are ids that are
+    no longer learned from, by corpus; `leaks` what is left.
+    """
+
+    scored: Mapping[tuple[Split, str], int]
+    learned: Mapping[str, int]
+    leaks: tuple[Leak, ...]
+    dropped: Mapping[str, list[str]]
+
+    def counts(self, part: Split, corpus: str) -> tuple[int, int]:
+        """How many of the documents have the text of one that is learned from, and how many others nearly so."""
+        leaks = [leak for leak in self.leaks if leak.part == part and leak.scored[0] == corpus]
+        equal = {leak.scored for leak in leaks if leak.equal}
+        return len(equal), len({leak.scored for leak in leaks} - equal)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain counts and ids, for ``results.json``."""
+        compared: dict[str, dict[str, Any]] = {}
+        for (part, corpus), number in self.scored.items():
+            equal, near = self.counts(part, corpus)
+            compared.setdefault(part, {})[corpus] = {"documents": number, "equal": equal, "near": near}
+        return {"threshold": THRESHOLD, "learned": dict(self.learned), "compared": compared, "dropped": dict(self.dropped)}
+
+
+def isolate(readers: Mapping[str, CorpusReader], learned: Collection[str]) -> Isolation:
+    """Compare all texts that are scored with all that are learned from.
+
+    Args:
+        readers: Corpus -> its reader, which has handed nothing out yet.
+        learned: The corpora that models learn from; no documents of others are compared with.
+
+    Returns:
+        What was found, training documents dropped where the split says so.
+
+    Raises:
+        SettingError: A test text of a corpus that is held out would be learned from, and the split does not drop what repeats it.
+    """
+    split = next(iter(readers.values())).split
+    trained = [(name, document.id) for name in learned for document in readers[name].peek("train")]
+    scored = [(part, (name, document.id)) for part in _PARTS for name in readers for document in readers[name].peek(part)]
+    pairs = near_duplicates(
+        (document.text for part in _PARTS for reader in readers.values() for document in reader.peek(part)),
+        (document.text for name in learned for document in readers[name].peek("train")),
+        threshold=THRESHOLD,
+    )
+    leaks = [Leak(*scored[pair.first], trained[pair.second], pair.similarity, pair.equal) for pair in pairs]
+    forbidden = [leak for leak in leaks if leak.part == "test" and leak.scored[0] in split.held_out]
+    dropped = sorted({leak.learned for leak in forbidden})
+    if forbidden and not split.drop_duplicates:
+        raise SettingError(_refusal(forbidden, dropped, readers))
+    by_corpus = {corpus: [name for of, name in dropped if of == corpus] for corpus in dict.fromkeys(of for of, _ in dropped)}
+    for corpus, names in by_corpus.items():
+        readers[corpus].drop(names)
+    gone, before = set(dropped), Counter(corpus for corpus, _ in trained)
+    return Isolation(
+        Counter((part, corpus) for part, (corpus, _) in scored),
+        {corpus: number - len(by_corpus.get(corpus, ())) for corpus, number in before.items()},
+        tuple(leak for leak in leaks if leak.learned not in gone),
+        by_corpus,
+    )
+
+
+def _refusal(leaks: list[Leak], learned: Collection[_Name], readers: Mapping[str, CorpusReader]) -> str:
+    corpora = dict.fromkeys(leak.scored[0] for leak in leaks)
+    parts = []
+    for corpus in corpora:
+        tested = dict.fromkeys(leak.scored[1] for leak in leaks if leak.scored[0] == corpus)
+        parts.append(f"{len(tested)} of {len(readers[corpus].ids()['test'])} of {corpus} ({_listed(tested)})")
+    others = _listed(f"{corpus}/{name}" for corpus, name in learned)
+    return (
+        f"data.split.held_out: test documents are, or nearly are (similarity {THRESHOLD} or more), ones that this run would learn from:"
+        f" {', '.join(parts)}; they repeat {len(learned)} training documents ({others}). --data.split.drop_duplicates=true leaves those out"
+        " of training and counts them in results.json"
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = [printable(name) for name in names]
+    return ", ".join(shown[:_SHOWN]) + (", ..." if len(shown) > _SHOWN else "")
