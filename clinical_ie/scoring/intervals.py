@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
@@ -118,7 +119,7 @@ def standard_error(cell: Clustered, minus: Clustered | None = None) -> float:
     ``se^2 = (C - 1) / C * sum_c (F_(c) - mean_c F_(c))^2 + sum over cells of max(0, sd_s^2 - e) / S``: ``F_(c)`` is the score without
     cluster ``c``, ``sd_s`` the standard deviation of the seeds' F1, and ``e`` the share of it that is chance of single clusters, which
     the first part holds already: the same jackknife of what is neither common to a cluster nor to a seed, with ``S - 1`` in place of ``S``.
-    0 with fewer than two clusters.
+    Infinite with fewer than two clusters, which say nothing of others.
 
     Raises:
         InputError: The cells were not scored on the same clusters.
@@ -126,7 +127,7 @@ def standard_error(cell: Clustered, minus: Clustered | None = None) -> float:
     Reference: Efron & Tibshirani (1993), chapter 11; the second part is the component of a two-way analysis of variance.
     """
     cells = _cells(cell, minus)
-    return _squared_error(cells).whole ** 0.5 if cell.clusters > 1 else 0.0
+    return _squared_error(cells).whole ** 0.5 if cell.clusters > 1 else math.inf
 
 
 class _SquaredError(NamedTuple):

@@ -94,8 +94,8 @@ def smallest_visible_difference(cell: Clustered, minus: Clustered | None = None,
     """How large a true difference must be, in F1, to be found with this power on these clusters: ``(z_{1 - alpha/2} + z_power) se``.
 
     ``se`` is the standard error of the paired difference. Where there is one system only, the other is taken to have as large an error,
-    correlated with the first one's by 1/2, so that ``se^2 (1 + 1 - 2 * 1/2)`` is that of its own score. 0 with fewer than two clusters,
-    where nothing can be said.
+    correlated with the first one's by 1/2, so that ``se^2 (1 + 1 - 2 * 1/2)`` is that of its own score. 1, the whole range, at most, and
+    with fewer than two clusters.
 
     Args:
         cell: A system's runs.
@@ -106,4 +106,4 @@ def smallest_visible_difference(cell: Clustered, minus: Clustered | None = None,
     Reference: Card et al., With Little Power Comes Great Responsibility, EMNLP 2020.
     """
     normal = NormalDist()
-    return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)) * standard_error(cell, minus)
+    return min(1.0, (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)) * standard_error(cell, minus))
