@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("runs", "score a run's best checkpoint on the test split"),
     "predict": ("runs", "annotate texts with a run's best checkpoint"),
     "pipeline": ("pipeline", "train an entity and a relation model as one run, or annotate texts with both"),
-    "corpus": ("corpus", "check, describe and convert corpora"),
+    "corpus": ("corpus", "check, describe and convert corpora; survival of gold"),
     "score": ("score", "compare predicted with gold annotations under official rules"),
     "export": ("export", "write a generator as an adapter or a whole model that other software loads"),
     "demo": ("demo", "train and test on the embedded corpus, in a few minutes"),

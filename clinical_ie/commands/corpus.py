@@ -1,8 +1,9 @@
-"""``clinical-ie corpus check | stats | convert``."""
+"""``clinical-ie corpus check | stats | survive | convert``."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from clinical_ie.corpora import Corpus, CorpusReader, find, find_split
 from clinical_ie.corpora.corpus import BratCorpus
 from clinical_ie.document import Document
 from clinical_ie.errors import ClinicalIEError, SettingError
+from clinical_ie.files import write_text
 from clinical_ie.formats import brat, doccano, i2b2, jsonl, phee, prodigy, radgraph
 from clinical_ie.formats.brat.offsets import CHARACTERS, RULES, check_rule
 from clinical_ie.formats.findings import Findings
@@ -28,7 +30,7 @@ _READ_ONLY = ("doccano", "prodigy")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one of the three."""
+    """Run one of them."""
     options = _parser().parse_args(arguments[1:])
     command: Callable[[argparse.Namespace], int] = options.command
     return command(options)
@@ -88,6 +90,39 @@ def stats(options: argparse.Namespace) -> int:
     if options.figure:
         write_figure(options.figure, corpus.name, found)
         console.print(f"wrote {escape(str(options.figure))}")
+    return 0
+
+
+def survive(options: argparse.Namespace) -> int:
+    """What of the gold annotations comes back from each task, and why not the rest."""
+    from clinical_ie.commands.corpus_survival import GoldSurvival, table_of
+
+    corpus, findings, console = _corpus(options), Findings(strict=False), Console()
+    parts = CorpusReader(corpus, find_split(options.corpus), findings).read_all()
+    documents = [document for part in parts.values() for document in part]
+    if not any(document.entities for document in documents):
+        raise SettingError(f"corpus {corpus.name}: {len(documents)} documents without annotations; nothing could be lost")
+    measured = GoldSurvival(corpus.name, corpus.schema, documents, options.model)
+    rows = list(measured.rows(options.task, formats=options.formats))
+    if not rows:
+        raise SettingError(next(iter(measured.left_out.values())))
+    console.print(table_of(f"{corpus.name}: survival of gold, {len(documents):,} documents", rows))
+    console.print(f"tokenizers: {', '.join(dict.fromkeys(escape(row.model) for row in rows))}", highlight=False, soft_wrap=True)
+    for name, reason in measured.left_out.items():
+        console.print(f"[yellow]without {name}[/]: {escape(reason)}", highlight=False, soft_wrap=True)
+    if left_out := sum(corpus.view.left_out.values()):
+        console.print(f"[yellow]the flat view leaves out {left_out:,} overlapping mentions before[/]", highlight=False)
+    _tell(findings, console)
+    if options.json:
+        found = {
+            "corpus": corpus.name,
+            "documents": len(documents),
+            "rows": [row.to_dict() for row in rows],
+            "left_out": measured.left_out,
+            "left_out_by_flat_view": dict(sorted(corpus.view.left_out.items())),
+            "findings": dict(sorted(findings.counts().items())),
+        }
+        write_text(options.json, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     return 0
 
 
@@ -164,9 +199,9 @@ def _parser() -> Parser:
     parser = Parser(
         prog="clinical-ie corpus",
         example="clinical-ie corpus check /data/my_notes --corpus my_notes.yaml",
-        description="Check, describe and convert corpora.",
+        description="Check, describe and convert corpora, and measure what tasks lose of them.",
     )
-    commands = parser.add_subparsers(required=True, metavar="check|stats|convert")
+    commands = parser.add_subparsers(required=True, metavar="check|stats|survive|convert")
     described = "maccrobat, n2c2_2018, ..., or a YAML file that describes a BRAT folder"
 
     one = commands.add_parser("check", help="every integrity problem with file and line; exit code 2 on errors")
@@ -182,6 +217,17 @@ def _parser() -> Parser:
     two.add_argument("--figure", metavar="FILE", help="write a picture: .png, or .html with the tables too")
     two.set_defaults(command=stats)
 
+    four = commands.add_parser("survive", help="the share of gold annotations that comes back from each task, by cause of loss")
+    four.add_argument("dir", nargs="?", metavar="DIR", help="the corpus as its owners ship it")
+    four.add_argument("--corpus", required=True, metavar="NAME", help=described)
+    four.add_argument(
+        "--task", action="append", default=[], metavar="NAME", help="entity_tagging, ..., or a file; may be repeated (default: all tasks)"
+    )
+    four.add_argument("--model", metavar="NAME", help="whose tokenizer: minilm, ..., a hub name or a folder (default: the packaged models)")
+    four.add_argument("--formats", action="store_true", help="a row for each response format of instructions")
+    four.add_argument("--json", metavar="FILE", help="write all numbers, by type too")
+    four.set_defaults(command=survive)
+
     three = commands.add_parser("convert", help="the same annotations in another format")
     three.add_argument("dir", nargs="?", metavar="INPUT", help="folder or file")
     three.add_argument("--corpus", metavar="NAME", help=f"{described}; its splits become folders or files")
@@ -193,7 +239,7 @@ def _parser() -> Parser:
         action="store_true",
         help="leave out or replace what a format cannot hold, mend broken records, and count them, instead of stopping",
     )
-    for command in (one, two, three):
+    for command in (one, two, three, four):
         command.add_argument(
             "--offsets",
             metavar="RULE",

@@ -12,7 +12,7 @@ from clinical_ie.segmentation.sentences import cut_points
 from clinical_ie.segmentation.windows import starts_of, windows
 from clinical_ie.tasks import bio
 from clinical_ie.tasks.coverage import Coverage, Target, count_mentions, most_disjoint
-from clinical_ie.tasks.task import Example, Source, Task
+from clinical_ie.tasks.task import Example, Source, SubwordEncoder, Task
 from clinical_ie.tasks.units import inexact, unit_range, units_of, words_of
 
 TagRows = Mapping[str, Sequence[str]]
@@ -90,6 +90,10 @@ class EntityTagging(Task[TaggingExample]):
             )
         return found
 
+    def gold_output(self, example: TaggingExample, encoder: SubwordEncoder) -> TagRows:
+        """The gold rows of tags."""
+        return example.tags
+
     def annotations(
         self,
         document: Document,
@@ -148,8 +152,10 @@ class EntityTagging(Task[TaggingExample]):
                 if first >= ends[layer]:  # what is not exact is tagged all the same, as its whole words
                     rows[layer].append((entity.type, first, last))
                     ends[layer] = last
-                elif reason is None:
-                    reason = "annotated twice" if key in seen else "overlaps another in its layer"
+                elif reason is None and key in seen:
+                    reason = "annotated twice"
+                elif reason is None and rows[layer][-1] != (entity.type, first, last):  # one that is not exact may be tagged as these words
+                    reason = "overlaps another in its layer"
                 seen.add(key)
             if reason is not None:
                 coverage.unrepresentable[reason] += 1

@@ -28,6 +28,11 @@ def trimmed(span: Span, text: str) -> Span | None:
     return Span(tuple(found)) if found else None
 
 
+def shifted(span: Span, by: int) -> Span:
+    """A span so many characters farther on."""
+    return Span(tuple((start + by, end + by) for start, end in span.fragments))
+
+
 def trimmed_mentions(document: Document) -> list[Entity]:
     """Mentions without white space around them; mentions of white space only are left out."""
     found = []

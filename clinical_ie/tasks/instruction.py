@@ -26,11 +26,11 @@ from clinical_ie.prompts.responses.markup import UNCLOSED
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Coverage, Target, count_links, count_mentions
 from clinical_ie.tasks.demonstrations import Demonstrations, demonstration, written
-from clinical_ie.tasks.gold_answers import expressible, gold_links, in_text_order, mention_of, most_mentions, trimmed_mentions
+from clinical_ie.tasks.gold_answers import expressible, gold_links, in_text_order, mention_of, most_mentions, shifted, trimmed_mentions
 from clinical_ie.tasks.instruction_variants import InstructionAugmentation, InstructionVariant, instruction_variant
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
 from clinical_ie.tasks.segments import segment_of, segments_of
-from clinical_ie.tasks.task import ChatEncoder, Example, Source, Task
+from clinical_ie.tasks.task import ChatEncoder, Example, Source, SubwordEncoder, Task
 
 ResponseName = Literal["lines", "grouped", "json", "inline", "markup", "bio"]
 
@@ -280,6 +280,13 @@ class Instruction(Task[InstructionExample]):
         coverage.gold += sum(1 for _ in document.links())
         count_links(coverage, document, possible)
 
+    def gold_output(self, example: InstructionExample, encoder: SubwordEncoder) -> Completion:
+        """The gold response in words, as if nothing had constrained it; an answer that its window cannot hold is none."""
+        assert isinstance(encoder, ChatEncoder)
+        if example.length > self.window:
+            return Completion("", truncated=True)
+        return Completion(encoder.decode(list(example.response)))
+
     def annotations(
         self,
         document: Document,
@@ -309,9 +316,7 @@ class Instruction(Task[InstructionExample]):
                 outcomes.update(counted(grounded))
                 names = dict(example.types)
                 ends = [
-                    (names[mention.type], _shifted(place.span, example.segment[0]).joined(document.text))
-                    if place.span is not None
-                    else None
+                    (names[mention.type], shifted(place.span, example.segment[0]).joined(document.text)) if place.span is not None else None
                     for mention, place in zip(parsed.mentions, grounded, strict=True)
                 ]
                 spans.update(dict.fromkeys(end for end in ends if isinstance(end, tuple)))
@@ -389,7 +394,3 @@ class JointInstruction(Instruction):
 
     kind: ClassVar[Literal["entities", "relations", "joint"]] = "joint"
     finds: ClassVar[Literal["entities", "relations"]] = "relations"
-
-
-def _shifted(span: Span, by: int) -> Span:
-    return Span(tuple((start + by, end + by) for start, end in span.fragments))

@@ -21,15 +21,12 @@ from clinical_ie.schema import Schema
 from clinical_ie.scoring.matching import overlapping
 from clinical_ie.tasks.coverage import Coverage, count_links, count_mentions
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
-from clinical_ie.tasks.reading_inputs import ContextWindows, Query, Reading, ReadingExample
+from clinical_ie.tasks.reading_inputs import ContextWindows, Query, Reading, ReadingExample, SpanOutput
 from clinical_ie.tasks.task import DIRECTED_ATTENTION, SHARED_POSITIONS, Source
 from clinical_ie.tasks.units import inexact, words_of
 
 UNGROUNDED = "answers that touch no mention of a legal type"
 """The outcome of `RelationReading` for answers that it drops."""
-
-SpanOutput = Sequence[tuple[int, int, int, float]]
-"""Query, first unit, one past the last unit, score."""
 
 
 class EntityReading(Reading):

@@ -11,12 +11,14 @@ from clinical_ie.document import Document, Fragment
 from clinical_ie.errors import SettingError
 from clinical_ie.segmentation.sentences import cut_points
 from clinical_ie.segmentation.windows import starts_of, windows
-from clinical_ie.tasks.task import Example, Source, Task
+from clinical_ie.tasks.task import Example, Source, SubwordEncoder, Task
 from clinical_ie.tasks.units import unit_range, units_of
 
 Encoding = Literal["packed", "single"]
 QUERY_MARKER = -1
 """Stands in `input_ids` before a query, or for it; the heads read its hidden state."""
+SpanOutput = Sequence[tuple[int, int, int, float]]
+"""Query, first unit, one past the last unit, score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,10 @@ class Reading(Task[ReadingExample]):
         self.encoding: Encoding = encoding
         self.window, self.overlap, self.queries_per_input = window, overlap, queries_per_input
         self.definitions, self.negatives, self.seed = definitions, negatives, seed
+
+    def gold_output(self, example: ReadingExample, encoder: SubwordEncoder) -> SpanOutput:
+        """The gold answers of each query, all of the same score."""
+        return [(query, first, last, 1.0) for query, spans in enumerate(example.spans) for first, last in spans]
 
     def query_text(self, name: str, definition: str) -> str:
         """The words of a query."""

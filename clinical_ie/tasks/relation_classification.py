@@ -29,7 +29,7 @@ from clinical_ie.segmentation.sentences import cut_points, sentences
 from clinical_ie.segmentation.windows import starts_of, windows
 from clinical_ie.tasks.coverage import Coverage, count_links
 from clinical_ie.tasks.links import LinkLabels, linked
-from clinical_ie.tasks.task import DIRECTED_ATTENTION, SHARED_POSITIONS, Example, Source, Task
+from clinical_ie.tasks.task import DIRECTED_ATTENTION, SHARED_POSITIONS, Example, Source, SubwordEncoder, Task
 
 Encoding = Literal["shared", "pair"]
 Decision = Literal["multi_class", "multi_label", "binary"]
@@ -136,6 +136,10 @@ class RelationClassification(Task[PairExample]):
             pairs = [pair for pair in pairs if pair in gold or draw.random() < self.negatives]
         make = self._shared if self.encoding == "shared" else self._single
         return list(make(document, source, ids, offsets, mentions, pairs, gold, budget))
+
+    def gold_output(self, example: PairExample, encoder: SubwordEncoder) -> PairOutput:
+        """The gold labels of each pair, all of the same score."""
+        return {place: [(rank, 1.0) for rank in ranks] for place, ranks in enumerate(example.labels) if ranks}
 
     def annotations(
         self,

@@ -48,6 +48,9 @@ class ChatEncoder(SubwordEncoder, Protocol):
     def response(self, text: str) -> list[int]:
         """The model's turn with what ends it."""
 
+    def decode(self, ids: list[int]) -> str:
+        """The text of a response, special tokens left out."""
+
 
 class SourceName(NamedTuple):
     """A corpus and a task: what examples are of, written ``CORPUS/TASK``."""
@@ -131,6 +134,15 @@ class Task(ABC, Generic[E]):
             source: Corpus, schema and tokenizer.
             coverage: Counts what cannot be expressed.
             training: Whether the examples are for training, so that some negatives may be left out.
+        """
+
+    @abstractmethod
+    def gold_output(self, example: E, encoder: SubwordEncoder) -> Output:
+        """What a model that has learnt an example to the letter puts out for it.
+
+        Args:
+            example: With its gold answers.
+            encoder: The tokenizer that it was made with.
         """
 
     @abstractmethod

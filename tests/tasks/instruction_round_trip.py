@@ -49,6 +49,9 @@ class Characters:
     def response(self, text: str) -> list[int]:
         return [*map(ord, text), END]
 
+    def decode(self, ids: list[int]) -> str:
+        return "".join(chr(code) for code in ids if code != END)
+
 
 def spelled(ids: tuple[int, ...]) -> str:
     return "".join(map(chr, ids))

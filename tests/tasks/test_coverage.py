@@ -21,7 +21,6 @@ from clinical_ie.tasks.instruction import Instruction
 from clinical_ie.tasks.reading_comprehension import EntityReading, RelationReading
 from clinical_ie.tasks.relation_classification import RelationClassification
 from clinical_ie.tasks.task import Source
-from tests.tasks import instruction_round_trip, reading_round_trip, relation_round_trip
 from tests.tasks.instruction_round_trip import TASKS, WAYS, Characters
 from tests.tasks.test_links import OPEN, Pieces, documents
 
@@ -50,15 +49,7 @@ def answered(task: Any, annotated: Document, coverage: Coverage | None = None) -
     """What the task makes of the outputs that stand for an annotation."""
     source = Source("c", LAYERED, Characters() if isinstance(task, Instruction) else Pieces())
     examples = task.examples(annotated, source, coverage)
-    outputs: Any
-    if isinstance(task, Instruction):
-        outputs = instruction_round_trip.gold_outputs(examples)
-    elif isinstance(task, EntityTagging):
-        outputs = {example.id: example.tags for example in examples}
-    elif isinstance(task, RelationClassification):
-        outputs = relation_round_trip.gold_outputs(examples)
-    else:
-        outputs = reading_round_trip.gold_outputs(examples)
+    outputs = {example.id: task.gold_output(example, source.encoder) for example in examples}
     known = annotated.entities if task.needs_mentions else ()
     return task.annotations(Document(annotated.id, annotated.text, known), examples, outputs, LAYERED)  # type: ignore[no-any-return]
 

