@@ -120,6 +120,9 @@ def expressible(
         if head in lost or tail in lost:
             why[f"a mention cannot be expressed: {lost[head if head in lost else tail]}"] += 1
             continue
+        if head == tail:  # two mentions of one type and place are one in an answer
+            why["links a mention to itself"] += 1
+            continue
         renumbered = Link(link.label, moved[head], moved[tail])
         if not (exact[link.head] and exact[link.tail]):
             why[f"a mention {WHITE_SPACE}"] += 1

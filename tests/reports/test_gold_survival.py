@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -114,7 +115,9 @@ def test_the_best_f1_is_that_of_all_that_tags_can_hold() -> None:
 
 def test_words_that_stand_elsewhere_too_and_words_that_are_parts_of_others() -> None:
     """A list of mentions says words, not places: the first of two is taken, and what is no word is taken for one that is like it."""
-    note = Document("d", "pain, then pain in occasional bouts", (Entity("T1", "Sign", Span.of(11, 15)), Entity("T2", "Site", Span.of(19, 28))))
+    note = Document(
+        "d", "pain, then pain in occasional bouts", (Entity("T1", "Sign", Span.of(11, 15)), Entity("T2", "Site", Span.of(19, 28)))
+    )
     assert note.covered(note.entities[1].span) == "occasiona"
     found = survival([note], entities("lines"), source_for(entities("lines")))
     assert (found.returned, found.causes) == (0, {ELSEWHERE: 1, MISFOUND: 1})
@@ -140,6 +143,14 @@ def test_nothing_to_lose() -> None:
     assert found.to_dict()["gold_f1"] == 1.0
 
 
+def test_a_mention_that_is_tagged_for_an_inexact_one_is_not_said_to_be_lost() -> None:
+    """Found by this measurement: tags of "ab " are those of "ab", which was counted as overlapping though it comes back."""
+    note = Document("d", "x ab ", (Entity("T1", "Site", Span.of(2, 5)), Entity("T2", "Site", Span.of(2, 4))))
+    assert survival([note], EntityTagging(), source_for(EntityTagging())).causes == {"begins or ends in white space": 1}
+    note = Document("d", "x ab", (Entity("T1", "Site", Span.of(1, 4)), Entity("T2", "Site", Span.of(2, 4))))
+    assert survival([note], EntityReading(), source_for(EntityReading())).causes == {"begins or ends in white space": 1}
+
+
 EXACT: dict[str, Any] = {
     "tagging": lambda: EntityTagging(window=40, overlap=8),
     "reading": lambda: EntityReading(window=40, overlap=8),
@@ -159,6 +170,8 @@ EXACT: dict[str, Any] = {
 def test_a_task_knows_all_that_it_loses(name: str, note: Document) -> None:
     """So the reasons that examples count give the same numbers as coming back does, and need no second pass."""
     task = EXACT[name]()
+    if isinstance(task, JointInstruction):  # equal mentions are one there, and two values of one argument are lost as `MISFOUND`
+        note = replace(note, attributes=())
     found = survival([note], task, source_for(task, OPEN))
     assert found.gold == found.coverage.gold
     assert found.returned == found.coverage.gold - found.coverage.unrepresentable.total()
