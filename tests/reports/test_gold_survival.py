@@ -42,7 +42,7 @@ NOTE = Document(
     ),
     (Relation("R1", "In", "T2", "T6"), Relation("R2", "In", "T3", "T4"), Relation("R3", "In", "T2", "T5")),
 )
-"""Nested, discontinuous, crossing and mid-word mentions; what comes back of them is worked out by hand from what each task's docstring says."""
+"""Nested, discontinuous, crossing and mid-word mentions; what comes back is worked out by hand from what the tasks' docstrings say."""
 
 
 def source_for(task: Any, schema: Schema = SCHEMA) -> Source:
@@ -159,8 +159,12 @@ EXACT: dict[str, Any] = {
     "multi_label": lambda: RelationClassification(decision="multi_label", sentences=None, window=40),
     "pair": lambda: RelationClassification("pair", sentences=0),
     "relation reading": lambda: RelationReading(window=40),
-    **{f"{kind}/{name}": (lambda kind=kind, name=name: task_of(kind, name, segment=12)) for kind, name in WAYS if name in ("inline", "markup", "bio") or kind == "relations"},
-}  # fmt: skip
+    **{
+        f"{kind}/{name}": (lambda kind=kind, name=name: task_of(kind, name, segment=12))
+        for kind, name in WAYS
+        if name in ("inline", "markup", "bio") or kind == "relations"
+    },
+}
 """Tasks whose outputs say places."""
 
 
