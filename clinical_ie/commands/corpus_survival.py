@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -85,7 +86,7 @@ class GoldSurvival:
             try:
                 model, source = self._source(name, task)
                 for row, one in _in_formats(name, task) if formats else [(name, task)]:
-                    yield Row(row, model, self._shown(row, lambda notes, one=one, source=source: survival(notes, one, source)))
+                    yield Row(row, model, self._shown(row, partial(survival, task=one, source=source)))
             except SettingError as error:
                 if names:
                     raise
@@ -97,7 +98,7 @@ class GoldSurvival:
                 (one, _), (other, source) = measured[first], measured[second]
                 name = f"{first}, then {second}"
                 model, _ = self._source(second, other)
-                yield Row(name, model, self._shown(name, lambda notes, a=one, b=other, s=source: end_to_end(notes, a, b, s)))
+                yield Row(name, model, self._shown(name, partial(end_to_end, first=one, second=other, source=source)))
 
     def _source(self, name: str, task: Task[Any]) -> tuple[str, Source]:
         if task.finds == "relations" and not len(LinkLabels(self.schema)):
@@ -114,10 +115,10 @@ class GoldSurvival:
             self._encoders[model, generates] = (ChatTokenizer if generates else Subwords)(backbone_of(model))
         return model, Source(self.corpus, self.schema, self._encoders[model, generates])
 
-    def _shown(self, name: str, measure: Callable[[Iterator[Document]], Survival]) -> Survival:
+    def _shown(self, name: str, measure: Callable[[Iterable[Document]], Survival]) -> Survival:
         """Measure with a bar of progress on a terminal."""
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-            return measure(iter(progress.track(self.documents, description=name)))
+            return measure(progress.track(self.documents, description=name))
 
 
 def _in_formats(name: str, task: Task[Any]) -> Iterator[tuple[str, Task[Any]]]:
