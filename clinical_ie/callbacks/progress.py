@@ -10,6 +10,8 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
+from clinical_ie.reports.durations import duration
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -113,21 +115,6 @@ class ProgressBar(RichProgressBar):
         """What stands behind the bar."""
         shown = super().get_metrics(trainer, pl_module)
         return {name.removeprefix("train/").removeprefix("dev/"): value for name, value in shown.items() if name != "v_num"}
-
-
-def duration(seconds: float) -> str:
-    """A time as people read it.
-
-    Example:
-        >>> [duration(7.4), duration(200), duration(7380)]
-        ['7 s', '3 min 20 s', '2 h 3 min']
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
 
 
 def _of(total: float | None) -> str:

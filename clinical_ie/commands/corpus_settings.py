@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.errors import SettingError, did_you_mean
 
 
@@ -16,10 +17,21 @@ def name_of(entry: Any) -> str:
         entry: Its ``class_path`` and ``init_args``, as parsed.
     """
     given = (entry.get("init_args") or {}).get("corpus_name")
-    if given:
-        return str(given)
-    module, _, name = entry.class_path.rpartition(".")
-    return str(getattr(import_module(module), name).name)
+    return str(given or class_of(entry["class_path"]).name)
+
+
+def class_of(path: str) -> type[Corpus]:
+    """The class of that name.
+
+    Raises:
+        SettingError: There is none.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        found: type[Corpus] = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        raise SettingError(f"{path}: no such class of corpora; expected one such as clinical_ie.corpora.Demo") from None
+    return found
 
 
 def check_different(corpora: Sequence[Any], added_by: Sequence[str]) -> None:

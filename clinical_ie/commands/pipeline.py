@@ -7,6 +7,7 @@ is an ordinary command in a process of its own, so any strategy works, and the s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -179,12 +180,19 @@ def _command(*arguments: str) -> None:
         raise RunError(f"`clinical-ie {arguments[0]}` stopped with exit code {code}; the same pipeline command goes on from there")
 
 
-def run_process(line: Sequence[str]) -> int:
+def run_process(line: Sequence[str], *, log: Path | None = None, inherited: Sequence[int] = ()) -> int:
     """Run a command to its end, whatever signals come: it is the one to act on them. Its exit code.
 
     A terminal sends Ctrl-C to both processes; what is sent to this one alone is passed on.
+
+    Args:
+        line: The command.
+        log: A file for what it says, in place of our own output.
+        inherited: File descriptors that it keeps open.
     """
-    process = subprocess.Popen(line)
+    with contextlib.ExitStack() as opened:
+        said = opened.enter_context(log.open("wb")) if log is not None else None
+        process = subprocess.Popen(line, stdout=said, stderr=said, pass_fds=inherited)
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         if number != signal.SIGINT:

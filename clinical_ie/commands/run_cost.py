@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -17,6 +16,7 @@ import transformers
 
 from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.throughput import Throughput
+from clinical_ie.commands.code_version import code_version
 from clinical_ie.commands.run_directory import RunDirectory
 from clinical_ie.strategies.checkpoint import Checkpoint
 
@@ -62,23 +62,13 @@ def versions() -> dict[str, str | None]:
     """What computes: this package by its commit and its source files, and the libraries whose numbers it uses."""
     return {
         "clinical_ie": version("clinical_ie"),
-        "code": _sources(),
+        "code": code_version(),
         "torch": str(torch.__version__),
         "lightning": version("lightning"),
         "transformers": transformers.__version__,
         "peft": version("peft"),
         "python": platform.python_version(),
     }
-
-
-def _sources() -> str:
-    """A digest of the package's own code, which an installed wheel has as well as a checkout with changes."""
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def _commit() -> str | None:

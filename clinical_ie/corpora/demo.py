@@ -8,10 +8,12 @@ from pathlib import Path
 from clinical_ie.corpora.corpus import Corpus, entity_types
 from clinical_ie.corpora.splits import SPLITS, Split
 from clinical_ie.document import Document
+from clinical_ie.errors import SettingError
 from clinical_ie.formats import jsonl
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import AttributeType, RelationType, Schema, arguments
 
+_HANDS = 5
 _CONCEPTS = {
     "Problem": "A disease, symptom, finding or reaction of the patient or, if so asserted, of a relative.",
     "Test": "An examination, image, laboratory test or measured quantity.",
@@ -31,7 +33,19 @@ _DRUG, _PROBLEM, _TEST = ("Drug",), ("Problem",), ("Test",)
 
 
 class Demo(Corpus):
-    """About 120 invented notes in five hands, gold by construction; the test notes hold words that no other note has."""
+    """About 120 invented notes in five hands, gold by construction; the test notes hold words that no other note has.
+
+    Args:
+        root: Another folder of such notes.
+        corpus_name: What tables and files call it.
+        hands: Only the notes of these hands, from 0 to 4: parts that share no hand are corpora as different as two wards.
+        entity_types: Only these types.
+        flat: Only mentions that do not overlap.
+        rename: Other names for types, relations and roles; old name -> new name.
+
+    Raises:
+        SettingError: No such hand.
+    """
 
     name = "demo"
     licence = "Apache-2.0"
@@ -66,10 +80,16 @@ class Demo(Corpus):
         self,
         root: str | None = None,
         *,
+        corpus_name: str = "demo",
+        hands: list[int] | None = None,
         entity_types: list[str] | None = None,
         flat: bool = False,
         rename: dict[str, str] | None = None,
     ) -> None:
+        if hands is not None and (not hands or not set(hands) <= set(range(_HANDS))):
+            raise SettingError(f"{corpus_name}: hands are {hands}; expected some of 0 to {_HANDS - 1}")
+        self.name = corpus_name  # type: ignore[misc]  # parts of it are corpora of their own
+        self._hands = None if hands is None else frozenset(hands)
         super().__init__(root or str(Path(__file__).parent / "demo_notes"), entity_types=entity_types, flat=flat, rename=rename)
 
     def folders(self) -> dict[Split, list[Path]]:
@@ -77,5 +97,7 @@ class Demo(Corpus):
         return {split: [self.root / f"{split}.jsonl"] for split in SPLITS}
 
     def load(self, path: Path, findings: Findings) -> Iterator[Document]:
-        """JSON lines."""
-        return jsonl.stream(path, findings)
+        """JSON lines; notes take turns of hands by their number."""
+        for document in jsonl.stream(path, findings):
+            if self._hands is None or int(document.id.rpartition("-")[2]) % _HANDS in self._hands:
+                yield document

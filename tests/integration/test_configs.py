@@ -12,7 +12,8 @@ from clinical_ie.commands.pipeline import read_recipe
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = sorted((CONFIGS / "pipeline").glob("*.yaml"))
-FILES = sorted(set(CONFIGS.rglob("*.yaml")) - set(RECIPES))
+STUDIES = sorted((CONFIGS / "study").glob("*.yaml"))
+FILES = sorted(set(CONFIGS.rglob("*.yaml")) - set(RECIPES) - set(STUDIES))
 CHAIN = ("base", "task/entity_tagging", "model/minilm", "data/demo")
 
 

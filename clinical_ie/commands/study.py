@@ -1,0 +1,171 @@
+"""``clinical-ie study plan | run | report``: a grid of runs from one file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from clinical_ie.commands import configurations
+from clinical_ie.commands.arguments import Parser
+from clinical_ie.commands.code_version import STUDY, code_version
+from clinical_ie.commands.pipeline import run_process
+from clinical_ie.commands.run_content import RunContent
+from clinical_ie.commands.study_progress import StudyProgress
+from clinical_ie.errors import SettingError
+from clinical_ie.reports.study_files import write_report
+from clinical_ie.reports.study_rows import StudyCell
+from clinical_ie.studies.estimate import estimates
+from clinical_ie.studies.grid import Cell, cells
+from clinical_ie.studies.plan import Run, distinct, plan
+from clinical_ie.studies.runner import run_missing
+from clinical_ie.studies.store import Store
+from clinical_ie.studies.study import Study
+from clinical_ie.studies.table import plan_data, plan_summary, plan_table
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A study, and where its runs are."""
+
+    study: Study
+    cells: list[Cell]
+    of_cell: dict[str, Run]
+    store: Store
+
+    @property
+    def runs(self) -> list[Run]:
+        return distinct(self.of_cell.values())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Plan, run or report."""
+    options = _parser().parse_args(arguments[1:])
+    return int(options.command(options))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="clinical-ie study",
+        example="clinical-ie study run smoke --root=runs/smoke",
+        description="Many runs from one file: a grid of models, tunings, tasks, corpora, shots and seeds, each cell computed once.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="plan | run | report", parser_class=Parser)
+    for name, what, command in (
+        ("plan", "show the runs, what each depends on, what is done and what the rest will cost", _plan),
+        ("run", "do what is missing, in order; the same command goes on after an interruption; ends with the report", _run),
+        ("report", "write tables and figures from the results that are there", _report),
+    ):
+        own = commands.add_parser(name, help=what, description=what, prog=f"clinical-ie study {name}")
+        own.set_defaults(command=command)
+        own.add_argument("study", help="a packaged study (open, paper, smoke), or a YAML file")
+        own.add_argument(
+            "--root", default="studies", metavar="DIR", help="where runs lie, those of other studies among them (default: studies)"
+        )
+        own.add_argument("--corpora", metavar="DIR", help="the folder that holds the corpora, where they are not where their settings say")
+        own.add_argument(
+            "--with",
+            dest="more",
+            action="append",
+            default=[],
+            metavar="OPTION",
+            help="an option of `clinical-ie fit` for every run; repeatable",
+        )
+        if name == "plan":
+            own.add_argument("--json", action="store_true", help="print plain data")
+        if name != "run":
+            own.add_argument("--code", metavar="VERSION", help="look at runs of this version of the code, not of the present one")
+        if name == "report":
+            own.add_argument("--output", metavar="FOLDER", help="where to write (default: ROOT/reports/NAME)")
+    return parser
+
+
+def _planned(options: argparse.Namespace) -> _Planned:
+    study = Study.load(configurations.resolve(options.study, "study"))
+    store, code = Store(Path(options.root)), code_version(STUDY)
+    corpora = Path(options.corpora) if options.corpora else None
+    if corpora is not None and not corpora.is_dir():
+        raise SettingError(f"--corpora={corpora}: no such folder; it holds a folder for each corpus")
+    content = RunContent(store.root / "cache", code, corpora=corpora, more=options.more)
+    there = cells(study)
+    return _Planned(study, there, plan(there, content, getattr(options, "code", None) or code), store)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    planned = _planned(options)
+    runs, store = planned.runs, planned.store
+    data = plan_data(runs, {run.key: store.state(run) for run in runs}, estimates(runs, store), store)
+    if options.json:
+        print(json.dumps(data, indent=1, ensure_ascii=False))
+        return 0
+    Console().print(plan_table(data))
+    print(plan_summary(data))
+    _say_other_code(planned)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    planned = _planned(options)
+    runs, store = planned.runs, planned.store
+    if absent := sorted({name for run in runs for name in run.content.absent}):
+        raise SettingError(f"no files of {', '.join(absent)}; --corpora=DIR names the folder that holds them (see `study plan`)")
+    store.root.mkdir(parents=True, exist_ok=True)
+
+    def start(run: Run, lock: int) -> int:
+        return run_process(fit_command(run, store, options.more), log=store.log(run.key), inherited=(lock,))
+
+    with StudyProgress(runs, estimates(runs, store)) as progress:
+        outcomes = run_missing(runs, store, planned.study.name, start, begin=progress.begin, end=progress.end)
+    failed = [outcome for outcome in outcomes if outcome.state != "done"]
+    for outcome in failed:
+        print(f"{outcome.run.cells[0]}: {outcome.state}; {outcome.message} (see {store.log(outcome.run.key)})", file=sys.stderr)
+    _write(planned, store.root / "reports" / planned.study.name)
+    return 1 if failed else 0
+
+
+def fit_command(run: Run, store: Store, more: Sequence[str]) -> list[str]:
+    """The command line of a run, for this machine."""
+    chain = [part for one in run.chain for part in ([one] if one.startswith("-") else ["-c", one])]
+    begins = [f"--init_from={store.folder(run.begins_with.key)}"] if run.begins_with else []
+    own = [*more, *run.content.options, *begins, f"--run_dir={store.folder(run.key)}", "--resume=auto"]
+    return [sys.executable, "-m", "clinical_ie", "fit", *chain, *own]
+
+
+def _report(options: argparse.Namespace) -> int:
+    planned = _planned(options)
+    output = Path(options.output) if options.output else planned.store.root / "reports" / planned.study.name
+    _say_other_code(planned)
+    _write(planned, output)
+    return 0
+
+
+def _write(planned: _Planned, output: Path) -> None:
+    begun = time.monotonic()
+    study, store = planned.study, planned.store
+    titles = {grid.name: grid.about for grid in study.grids}
+    shown = []
+    for cell in planned.cells:
+        run = planned.of_cell[cell.name]
+        state = store.state(run)
+        results = store.results(run.key) if state == "done" else None
+        shown.append(StudyCell(titles[cell.grid], cell.axes, cell.tested, run.key, results, state, store.failure(run.key)))
+    page = write_report(output, study.name, study.about, shown, study.repeats, study.controls, study.curve)
+    print(f"Report: {page} ({time.monotonic() - begun:.0f} s)")
+
+
+def _say_other_code(planned: _Planned) -> None:
+    """Name versions of the code that have computed cells of this study which the present one has not."""
+    known = planned.store.known()
+    found = set()
+    for run in planned.runs:
+        if not planned.store.is_done(run.key):
+            content = run.key.rpartition("-")[0]
+            found |= {key.rpartition("-")[2] for key in known if key.startswith(f"{content}-") and planned.store.is_done(key)}
+    if found:
+        print(f"Runs that are missing here were done by other versions of the code: {', '.join(sorted(found))} (--code=VERSION shows them)")

@@ -1,0 +1,18 @@
+"""Times in words."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """A time as people read it.
+
+    Example:
+        >>> [duration(7.4), duration(200), duration(7380)]
+        ['7 s', '3 min 20 s', '2 h 3 min']
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"

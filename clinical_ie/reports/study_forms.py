@@ -1,0 +1,76 @@
+"""Tables as Markdown, LaTeX (booktabs), HTML and CSV."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from collections.abc import Iterable
+
+from clinical_ie.reports.study_rows import Row
+from clinical_ie.reports.study_tables import StudyTable
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    }
+)  # fmt: skip
+
+
+def markdown(table: StudyTable) -> str:
+    """A table of GitHub's Markdown under its title."""
+    marks = ["---" if place < table.words else "---:" for place in range(len(table.columns))]
+    lines = [table.columns, marks, *table.rows]
+    text = "\n".join("| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in line) + " |" for line in lines)
+    return f"### {table.title}\n\n{text}\n" + (f"\n{table.note}\n" if table.note else "")
+
+
+def latex(table: StudyTable) -> str:
+    """A table of the package booktabs."""
+    rows = [" & ".join(cell.translate(_LATEX) for cell in line) + r" \\" for line in (table.columns, *table.rows)]
+    kinds = "l" * table.words + "r" * (len(table.columns) - table.words)
+    caption = table.title + (f". {table.note}" if table.note else "")
+    body = "\n".join([r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"])
+    head = f"\\begin{{table}}\n\\centering\n\\caption{{{caption.translate(_LATEX)}}}\n\\begin{{tabular}}{{{kinds}}}"
+    return f"{head}\n{body}\n\\end{{tabular}}\n\\end{{table}}\n"
+
+
+def page_table(table: StudyTable) -> str:
+    """A table of a page; what is wider than the page can be scrolled."""
+    kinds = ["" if place < table.words else ' class="n"' for place in range(len(table.columns))]
+    head = "".join(f"<th{kind}>{html.escape(name)}</th>" for name, kind in zip(table.columns, kinds, strict=True))
+    body = "\n".join(
+        "<tr>" + "".join(f"<td{kind}>{html.escape(cell)}</td>" for cell, kind in zip(line, kinds, strict=True)) + "</tr>"
+        for line in table.rows
+    )
+    note = f"<p class=note>{html.escape(table.note)}</p>" if table.note else ""
+    inner = f"<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody>"
+    return f"<h3>{html.escape(table.title)}</h3><div class=wide><table>{inner}</table></div>{note}\n"
+
+
+def csv_rows(rows: Iterable[Row]) -> str:
+    """One line for each score of each run, so that every point is there; numbers in full."""
+    rows = list(rows)
+    axes = list(dict.fromkeys(axis for row in rows for axis in row.axes))
+    numbers = ("precision", "recall", "f1", "macro_f1", "tp", "fp", "fn", "documents", "gold")
+    cost = ("seed", "steps", "seconds", "training_subwords", "parameters", "trainable_parameters", "peak_memory_bytes", "fingerprint")
+    summary = ("mean_f1", "low", "high", "clusters", "visible", "control", "difference", "difference_low", "difference_high", "p", "holm")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["table", *axes, "corpus", "task", "kind", "mode", "run", *numbers, *cost, *summary])
+    for row in rows:
+        ends = row.ends
+        whole = [row.f1, *((ends.low, ends.high, ends.clusters) if ends else ("", "", "")), "" if row.visible is None else row.visible]
+        for one in row.differences[:1]:
+            (axis, value), *_ = one.control.items()
+            tests = ["" if p is None else p for p in (one.p, one.holm)]
+            whole += [f"{axis}={value}", one.value, one.ends.low, one.ends.high, *tests]
+        whole += [""] * (len(summary) - len(whole))
+        for number, score in enumerate((*row.strict, *row.lenient)):
+            place = [row.section, *(row.axes.get(axis, "") for axis in axes), row.corpus, row.task, row.kind, score["mode"]]
+            values = ["" if score.get(name) is None else score[name] for name in (*numbers, *cost)]
+            writer.writerow(
+                [*place, number % len(row.strict) + 1, *values, *(whole if score["mode"] != "lenient" else [""] * len(summary))]
+            )
+    return buffer.getvalue()

@@ -1,0 +1,183 @@
+"""The rows of a study's tables: scores of a cell over its repeats, with interval, difference to the control, and what qualifies them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from clinical_ie.errors import InputError
+from clinical_ie.reports.results import Results
+from clinical_ie.reports.score_rows import rows as score_rows
+from clinical_ie.scoring.clusters import Clustered
+from clinical_ie.scoring.intervals import Interval, interval
+from clinical_ie.scoring.paired import approximate_randomisation, holm, smallest_visible_difference
+
+Axes = Mapping[str, str]
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class StudyCell:
+    """A cell of a study as a report sees it.
+
+    Attributes:
+        section: The title of the tables that it stands in.
+        axes: Axis -> value.
+        tested: Corpora whose scores are shown; all that are there when empty.
+        key: Of the run that holds its scores.
+        results: Its ``results.json``; None where it is not done.
+        state: What has become of the run.
+        message: Why it failed.
+    """
+
+    section: str
+    axes: Axes
+    tested: tuple[str, ...]
+    key: str
+    results: Path | None
+    state: str
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """F1 less that of the control, on the same documents.
+
+    Attributes:
+        control: The axes of the control where they are others.
+        value: The difference.
+        ends: Its interval.
+        p: Of approximate randomisation; None where the two have different numbers of runs.
+        holm: The same over all rows of the table.
+    """
+
+    control: Axes
+    value: float
+    ends: Interval
+    p: float | None
+    holm: float | None = None
+
+
+@dataclass(slots=True)
+class Row:
+    """A score: a cell's runs, which differ in seeds and draws, on one corpus and task.
+
+    Attributes:
+        strict: Rows of `score_rows.rows`, one for each run, under strict matching.
+        lenient: The same under lenient matching.
+        runs: What ``results.json`` says of each run.
+        cells: How many runs the cell has, done or not.
+        problem: Why runs cannot be taken together.
+    """
+
+    section: str
+    axes: Axes
+    corpus: str
+    task: str
+    kind: str
+    cells: int
+    strict: list[dict[str, Any]] = field(default_factory=list)
+    lenient: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[Mapping[str, Any]] = field(default_factory=list)
+    clustered: Clustered | None = None
+    ends: Interval | None = None
+    differences: list[Difference] = field(default_factory=list)
+    problem: str = ""
+
+    @property
+    def f1(self) -> float:
+        """Mean strict F1 of the runs."""
+        return mean(self.points)
+
+    @property
+    def points(self) -> list[float]:
+        """Strict F1 of each run."""
+        return [float(one["f1"]) for one in self.strict]
+
+    @property
+    def label(self) -> dict[str, str]:
+        """Axes that say more than the corpus does."""
+        return {axis: value for axis, value in self.axes.items() if value != self.corpus}
+
+    @property
+    def visible(self) -> float | None:
+        """The smallest visible difference of these runs on this test set."""
+        return smallest_visible_difference(self.clustered) if self.clustered is not None else None
+
+    def mean_of(self, *keys: str) -> float | None:
+        """The mean over runs of a number in their strict rows; None where one lacks it."""
+        found: list[float] = []
+        for one in self.strict:
+            value: Any = one
+            for key in keys:
+                value = value.get(key) if isinstance(value, Mapping) else None
+            if not isinstance(value, int | float):
+                return None
+            found.append(float(value))
+        return mean(found) if found else None
+
+
+def study_rows(cells: Sequence[StudyCell], repeats: Iterable[str], controls: Axes) -> list[Row]:
+    """All rows, in the order of the cells; of cells with no run that is done there are none."""
+    repeated = set(repeats)
+    found: dict[tuple[Any, ...], Row] = {}
+    counts: dict[tuple[Any, ...], int] = {}
+    for cell in cells:
+        axes = {axis: value for axis, value in cell.axes.items() if axis not in repeated}
+        place = (cell.section, *axes.items())
+        counts[place] = counts.get(place, 0) + 1
+        if cell.results is None:
+            continue
+        run = Results.load(cell.results).run
+        for score in score_rows(cell.results.parent):
+            if score["split"] != "test" or (cell.tested and score["corpus"] not in cell.tested):
+                continue
+            what = (*place, score["corpus"], score["task"], score["kind"])
+            row = found.setdefault(what, Row(cell.section, axes, score["corpus"], score["task"], score["kind"], 0))
+            if score["mode"] == "lenient":
+                row.lenient.append(score)
+            else:
+                row.strict.append(score)
+                row.runs.append(run)
+    for row in found.values():
+        row.cells = counts[row.section, *row.axes.items()]
+        _cluster(row)
+    _compare(list(found.values()), controls)
+    return list(found.values())
+
+
+def _cluster(row: Row) -> None:
+    tables = [one["per_document"] for one in row.strict]
+    if not all(tables):
+        return  # rules of events have no counts by document
+    try:
+        row.clustered = Clustered.of(tables, row.strict[0]["groups"])
+    except InputError as error:
+        row.problem = str(error)
+        return
+    row.ends = interval(row.clustered)
+
+
+def _compare(rows: Sequence[Row], controls: Axes) -> None:
+    """Hold rows against those that differ in one controlled axis only, wherever in the study these are."""
+    by_place = {(*sorted(row.axes.items()), row.corpus, row.task, row.kind): row for row in reversed(rows)}
+    tables: dict[tuple[str, str], list[tuple[Row, int]]] = {}
+    for row in rows:
+        for axis, value in controls.items():
+            if row.axes.get(axis, value) == value:
+                continue
+            other = by_place.get((*sorted({**row.axes, axis: value}.items()), row.corpus, row.task, row.kind))
+            if other is None or row.clustered is None or other.clustered is None or row.clustered.names != other.clustered.names:
+                continue
+            p = approximate_randomisation(row.clustered, other.clustered) if row.clustered.seeds == other.clustered.seeds else None
+            ends = interval(row.clustered, other.clustered)
+            row.differences.append(Difference({axis: value}, row.clustered.f1 - other.clustered.f1, ends, p))
+            tables.setdefault((row.section, row.kind), []).append((row, len(row.differences) - 1))
+    for places in tables.values():
+        tested = [(row, number) for row, number in places if row.differences[number].p is not None]
+        raised = holm([row.differences[number].p or 0.0 for row, number in tested])
+        for (row, number), adjusted in zip(tested, raised, strict=True):
+            row.differences[number] = replace(row.differences[number], holm=adjusted)

@@ -1,0 +1,222 @@
+"""A study's rows as tables of words and numbers, for every form that a report has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import mean
+from typing import Any
+
+from clinical_ie.reports.study_rows import SIGNIFICANT, Difference, Row, StudyCell
+
+NOTHING = "-"
+MISSING = "missing"
+OUTCOMES = {
+    "unparsed": ("malformed lines", "mentions of an unknown type", "links of an unknown label", "links to an unknown mention"),
+    "ungrounded": ("mentions, none", "links to an ungrounded mention", "answers that touch no mention of a legal type"),
+    "truncated": ("completions truncated",),
+}
+"""Column -> the outcomes of completions that it counts; the table of outcomes has all of them."""
+
+
+@dataclass(slots=True)
+class StudyTable:
+    """Rows of cells under a head.
+
+    Attributes:
+        title: What stands above.
+        columns: Names; the first `words` of them hold words, the others numbers.
+        note: What stands below.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+    words: int = 1
+    note: str = ""
+
+
+def overview(rows: Sequence[Row], cells: Sequence[StudyCell], repeats: Iterable[str]) -> list[StudyTable]:
+    """Strict F1 by corpus, a table for each kind of annotation; cells that are not done say so."""
+    found = []
+    corpora = list(dict.fromkeys(row.corpus for row in rows))
+    waiting = _unfinished(cells, set(repeats))
+    for kind in dict.fromkeys(row.kind for row in rows):
+        lines: dict[tuple[str, str, str], dict[str, str]] = {}
+        for row in rows:
+            if row.kind == kind:
+                lines.setdefault((row.section, words(row.label), row.task), {})[row.corpus] = _f1(row)
+        for (section, axes), corpora_of in waiting.items():
+            for corpus in corpora_of:
+                label = words({axis: value for axis, value in axes if value != corpus})
+                for line in [line for line in lines if line[:2] == (section, label)]:
+                    lines[line].setdefault(corpus, MISSING)
+        table = StudyTable(f"{kind}: strict F1 by corpus", ["table", "cell", "task", *corpora], words=3)
+        table.rows = [[*line, *(values.get(corpus, NOTHING) for corpus in corpora)] for line, values in lines.items()]
+        table.note = "Mean over repeats [95 % interval by cluster, repeats nested]."
+        found.append(table)
+    return found
+
+
+def score_table(title: str, rows: Sequence[Row]) -> StudyTable:
+    """The whole row of each score."""
+    axes = list(dict.fromkeys(axis for row in rows for axis in row.axes))
+    columns = [
+        *(*axes, "corpus", "task", "kind"),
+        *("runs", "F1 strict", "difference to the control", "visible", "lenient", "strings", "unseen recall", "gold surviving"),
+        *(*OUTCOMES, "tokens", "hours", "fingerprint"),
+    ]
+    table = StudyTable(title, columns, words=len(axes) + 3)
+    for row in rows:
+        table.rows.append(
+            [
+                *(row.axes.get(axis, NOTHING) for axis in axes),
+                *(row.corpus, row.task, row.kind),
+                f"{len(row.strict)}/{row.cells}",
+                _f1(row),
+                "; ".join(_difference(one) for one in row.differences) or NOTHING,
+                number(row.visible),
+                number(mean(float(one["f1"]) for one in row.lenient)) if row.lenient else NOTHING,
+                number(
+                    row.mean_of("strings", "f1") if row.mean_of("strings", "f1") is not None else row.mean_of("strings", row.kind, "f1")
+                ),
+                number(row.mean_of("unseen", "recall")),
+                number(row.mean_of("survival", "share")),
+                *(_outcome(row, *names) for names in OUTCOMES.values()),
+                _mean(row.runs, "training_subwords", "{:,.0f}"),
+                _mean(row.runs, "seconds", "{:.2f}", 3600),
+                " ".join(dict.fromkeys(str(run.get("fingerprint") or NOTHING)[:8] for run in row.runs)),
+            ]
+        )
+    table.note = (
+        "F1 strict [95 % interval over clusters of documents, repeats nested]; the difference is to the same cell with the named value,"
+        f" on the same documents, * where p of approximate randomisation is below {SIGNIFICANT} after Holm over this table;"
+        " visible: the smallest difference that this test set shows with 80 % power; outcomes are counts over all runs."
+    )
+    return table
+
+
+def cost_table(rows: Sequence[Row]) -> StudyTable:
+    """What runs took, by cell."""
+    columns = ["table", "cell", "runs", "trained", "peak memory, MB", "seconds", "sub-words/s", "steps", "adapter, MB"]
+    table = StudyTable("cost of training", columns, words=2, note="Means over runs; the adapter is what a checkpoint holds of the model.")
+    lines: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        lines.setdefault((row.section, words(row.axes)), {}).update({str(run.get("fingerprint")): run for run in row.runs})
+    for (section, cell), found in lines.items():
+        runs = list(found.values())
+        shares = [run["trainable_parameters"] / run["parameters"] for run in runs if run.get("parameters")]
+        cells = [
+            f"{mean(shares):.2%}" if shares else NOTHING,
+            _mean(runs, "peak_memory_bytes", "{:,.0f}", 1e6),
+            _mean(runs, "seconds", "{:,.0f}"),
+            _mean(runs, "subwords_per_second", "{:,.0f}"),
+            _mean(runs, "steps", "{:,.0f}"),
+            _mean(runs, "checkpoint_model_bytes", "{:,.1f}", 1e6),
+        ]
+        table.rows.append([section, cell, str(len(runs)), *cells])
+    return table
+
+
+def outcome_table(rows: Sequence[Row]) -> StudyTable:
+    """What became of completions and answers, sums over runs."""
+    names = sorted({name for row in rows for one in row.strict for name in one.get("outcomes") or {}})
+    table = StudyTable("outcomes of completions", ["table", "cell", "corpus", "task", *names], words=4)
+    for row in rows:
+        if any(one.get("outcomes") for one in row.strict):
+            line = [row.section, words(row.label), row.corpus, row.task, *(_outcome(row, name) for name in names)]
+            if line not in table.rows:
+                table.rows.append(line)
+    return table
+
+
+def shots_table(rows: Sequence[Row]) -> StudyTable:
+    """How much the documents of few-shot runs hold."""
+    table = StudyTable("shots", ["table", "cell", "corpus", "documents", "mentions", "types"], words=3)
+    for row in rows:
+        for run in row.runs:
+            found = (run.get("shots") or {}).get(row.corpus) if isinstance(run.get("shots"), Mapping) else None
+            if found:
+                held = found.get("mentions", {})
+                line = [row.section, words(row.axes), row.corpus, str(found.get("documents", NOTHING)), str(sum(held.values()))]
+                line.append(str(sum(1 for count in held.values() if count)))
+                if line not in table.rows:
+                    table.rows.append(line)
+    return table
+
+
+def shift_table(rows: Sequence[Row]) -> StudyTable:
+    """What training had seen of the types of a corpus: numbers by place in ``run.label_shift``."""
+    table = StudyTable("label shift", ["table", "cell", "corpus", "what", "seen by training"], words=5)
+    for row in rows:
+        for run in row.runs[:1]:
+            shift = (run.get("label_shift") or {}).get(row.corpus)
+            for what, value in shift.items() if isinstance(shift, Mapping) else ():
+                line = [row.section, words(row.label), row.corpus, what.replace("_", " "), _counted(value)]
+                if line not in table.rows:
+                    table.rows.append(line)
+    return table
+
+
+def problem_table(cells: Sequence[StudyCell], rows: Sequence[Row]) -> StudyTable:
+    """Cells that are not done, and why; scores that cannot be taken together."""
+    table = StudyTable("missing cells and failures", ["table", "cell", "state", "run", "message"], words=5)
+    for cell in cells:
+        if cell.results is None:
+            table.rows.append([cell.section, words(cell.axes), cell.state, cell.key, cell.message or NOTHING])
+    for row in rows:
+        if row.problem:
+            table.rows.append([row.section, words(row.axes), "no interval", row.corpus, row.problem])
+    return table
+
+
+def words(axes: Mapping[str, str]) -> str:
+    """Axes and values on a line."""
+    return ", ".join(f"{axis} {value}" for axis, value in axes.items()) or NOTHING
+
+
+def number(value: float | None) -> str:
+    """A share of 1 with three digits."""
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def _f1(row: Row) -> str:
+    ends = f" [{row.ends.low:.3f}, {row.ends.high:.3f}]" if row.ends is not None else ""
+    partial = f" ({len(row.strict)} of {row.cells} runs)" if len(row.strict) < row.cells else ""
+    return f"{row.f1:.3f}{ends}{partial}"
+
+
+def _difference(found: Difference) -> str:
+    mark = "*" if found.holm is not None and found.holm < SIGNIFICANT else ""
+    ends = f"[{found.ends.low:+.3f}, {found.ends.high:+.3f}]"
+    p = f", p {found.holm:.3f}" if found.holm is not None else ""
+    return f"{found.value:+.3f}{mark} {ends}{p} to {words(found.control)}"
+
+
+def _outcome(row: Row, *names: str) -> str:
+    """A count over all runs; nothing where no run counts outcomes."""
+    tables = [one["outcomes"] for one in row.strict if one.get("outcomes")]
+    return str(sum(table.get(name, 0) for table in tables for name in names)) if tables else NOTHING
+
+
+def _mean(runs: Sequence[Mapping[str, Any]], key: str, shown: str, unit: float = 1.0) -> str:
+    values = [run[key] / unit for run in runs if isinstance(run.get(key), int | float)]
+    return shown.format(mean(values)) if values else NOTHING
+
+
+def _counted(value: Any) -> str:
+    """A mapping of counts or lists as words."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_counted(one)}" for key, one in value.items()) or NOTHING
+    return ", ".join(map(str, value)) or NOTHING if isinstance(value, list) else str(value)
+
+
+def _unfinished(cells: Sequence[StudyCell], repeats: set[str]) -> dict[tuple[str, tuple[tuple[str, str], ...]], tuple[str, ...]]:
+    """Section and axes -> corpora, of cells none of whose runs is done."""
+    done: dict[tuple[str, tuple[tuple[str, str], ...]], bool] = {}
+    corpora = {}
+    for cell in cells:
+        place = cell.section, tuple((axis, value) for axis, value in cell.axes.items() if axis not in repeats)
+        done[place] = done.get(place, False) or cell.results is not None
+        corpora[place] = cell.tested
+    return {place: corpora[place] for place, finished in done.items() if not finished}

@@ -1,0 +1,121 @@
+"""Does what is missing of a study, one run after the other, each in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from clinical_ie.errors import Stopped
+from clinical_ie.studies.plan import Run
+from clinical_ie.studies.store import Store
+
+Start = Callable[[Run, int], int]
+"""Does a run to its end, holding the lock of that file descriptor; its exit code."""
+_MOST = 500
+"""Characters of a message that is kept."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        run: Which.
+        state: ``done``, ``failed``, or ``stopped`` where the run that it begins with failed.
+        seconds: How long it took; 0 of one that was there already, or was done by somebody else.
+        message: Why it failed.
+    """
+
+    run: Run
+    state: str
+    seconds: float = 0.0
+    message: str = ""
+
+
+def run_missing(
+    runs: Sequence[Run],
+    store: Store,
+    study: str,
+    start: Start,
+    *,
+    begin: Callable[[Run], None] = lambda _: None,
+    end: Callable[[Outcome], None] = lambda _: None,
+    pause: float = 1.0,
+) -> list[Outcome]:
+    """Do what is not done, in its order; what another process is at work on is waited for.
+
+    A run that fails stops only those that begin with it.
+
+    Args:
+        runs: Each behind the one that it begins with.
+        store: Where they lie.
+        study: The study's name, for ``study.json``.
+        start: Does one.
+        begin: Told of each run that is begun.
+        end: Told of each that is over.
+        pause: Seconds between two looks at what others are at work on.
+
+    Raises:
+        Stopped: A signal ended a run; the next call goes on from there.
+    """
+    outcomes: dict[str, Outcome] = {}
+    left = list(runs)
+    while left:
+        again = []
+        for run in left:
+            before = outcomes.get(run.begins_with.key) if run.begins_with else None
+            if run.begins_with is not None and before is None:
+                again.append(run)  # somebody else is at work on it
+                continue
+            if before is not None and before.state != "done":
+                outcome: Outcome | None = Outcome(run, "stopped", message=f"begins with {before.run.key}, which {_what(before)}")
+            else:
+                outcome = _attempt(run, store, study, start, begin)
+            if outcome is None:
+                again.append(run)
+                continue
+            outcomes[run.key] = outcome
+            end(outcome)
+        if len(again) == len(left):
+            time.sleep(pause)
+        left = again
+    return [outcomes[run.key] for run in runs]
+
+
+def _attempt(run: Run, store: Store, study: str, start: Start, begin: Callable[[Run], None]) -> Outcome | None:
+    """Do a run unless it is done; None where somebody else is at work on it."""
+    with store.held(run.key) as lock:
+        if lock is None:
+            return None
+        store.describe(run, study)
+        if store.is_done(run.key):
+            return Outcome(run, "done")
+        begin(run)
+        store.forget_failure(run.key)
+        begun = time.monotonic()
+        code = start(run, lock)
+        seconds = time.monotonic() - begun
+        if code == Stopped.exit_code:
+            raise Stopped(f"{run.cells[0]} was stopped")
+        if code == 0 and store.is_done(run.key):
+            return Outcome(run, "done", seconds)
+        message = f"exit code {code}: {_last_line(run, store)}" if code else "it ended without scores of its test part"
+        store.note_failure(run.key, code, message)
+        return Outcome(run, "failed", seconds, message)
+
+
+def _last_line(run: Run, store: Store) -> str:
+    """The last line of what its process said."""
+    try:
+        with store.log(run.key).open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 8192))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        lines = []
+    text = "".join(sign if sign.isprintable() else " " for sign in lines[-1]) if lines else "no message"
+    return text if len(text) <= _MOST else f"{text[:_MOST]} ..."
+
+
+def _what(outcome: Outcome) -> str:
+    return "failed" if outcome.state == "failed" else "could not begin"
