@@ -61,7 +61,7 @@ def test_a_corpus_that_is_held_out_is_scored_and_nothing_else_and_files_are_read
     results = Results.load(run / "results.json")
     assert {name: entry["rules"] for name, entry in results.splits["test"].items()} == {"demo": "strict-one-to-one", "ward": "n2c2-2018"}
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["split"]["init_args"]["held_out"] == "ward"
-    assert results.run["isolation"]["learned"] == {"demo": 80}
+    assert results.run["isolation"]["learned"] == {"demo": 24}
     assert results.run["label_shift"]["corpora"]["ward"]["entities"]["labels"] == {"Drug": "name", "Dosage": "name"}
 
 
