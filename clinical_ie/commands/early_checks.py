@@ -207,6 +207,30 @@ def check_modes(settings: Mapping[str, Any]) -> None:
             raise SettingError(f"{part}.mode is {mode}, but {better}; give --{part}.mode={wanted}")
 
 
+def check_fixed_steps(data: ExtractionDataModule, settings: Mapping[str, Any]) -> None:
+    """Make sure that a few-shot run is not stopped or chosen by notes beside its shots: it would have seen more than it says.
+
+    Args:
+        data: With its split.
+        settings: As plain values.
+
+    Raises:
+        SettingError: Something would be decided by development documents, and there are none but those of corpora that are held out.
+
+    Reference:
+        Perez, Kiela, Cho, "True few-shot learning with language models", NeurIPS 2021.
+    """
+    if not data.split.shots or data.corpora_of("dev"):
+        return
+    choices = {name: settings.get(name) for name in ("patience.epochs", "checkpoints.monitor", "patience.monitor")}
+    for name, value in choices.items():
+        if value is not None and not str(value).startswith("train/"):
+            raise SettingError(
+                f"{name} is {value}, but all corpora are held out, and beside their {data.split.shots} shots are no notes to choose by;"
+                " leave it out and give fixed steps (--trainer.max_steps=N), chosen on other corpora, or add a corpus that is not held out"
+            )
+
+
 def check_monitors(data: ExtractionDataModule, monitors: Mapping[str, str | None]) -> None:
     """Make sure that scores by which checkpoints are kept and runs are stopped are ones that are logged.
 

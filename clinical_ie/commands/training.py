@@ -34,7 +34,7 @@ from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.chain import Chain
 from clinical_ie.commands.corpus_settings import check_different, name_of, place_roots
-from clinical_ie.commands.early_checks import check_extent, check_modes, check_monitors, check_numbers, check_settings
+from clinical_ie.commands.early_checks import check_extent, check_fixed_steps, check_modes, check_monitors, check_numbers, check_settings
 from clinical_ie.commands.parse_errors import explain
 from clinical_ie.commands.precision import default_precision
 from clinical_ie.commands.quiet import quieten
@@ -229,6 +229,7 @@ class TrainingCLI(ResultsCLI):
         precision = str(self.settings["trainer.precision"])
         check_settings(self.model, self.datamodule, training=self.subcommand == "fit", precision=precision)
         if self.subcommand == "fit":
+            check_fixed_steps(self.datamodule, self.settings)
             names = ("checkpoints.monitor", "patience.monitor")
             check_monitors(self.datamodule, {name: cast("str | None", self.settings.get(name)) for name in names})
             check_modes(self.settings)

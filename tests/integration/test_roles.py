@@ -122,3 +122,24 @@ def test_what_cannot_hold_a_corpus_out_says_so_before_training(
         assert main(arguments("fit", tmp_path / "run", "-c", ward, *more)) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_few_shots_are_trained_on_for_fixed_steps_and_nothing_is_chosen_by_other_notes(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ("--data.split.held_out=demo", "--data.split.shots=3", "--trainer.max_steps=4", "--evaluation.interval_samples=0")
+    for more, said in (
+        ("--patience.epochs=3", "patience.epochs is 3, but all corpora are held out, and beside their 3 shots are no notes to choose by"),
+        ("--checkpoints.monitor=dev/entities/strict_f1", "checkpoints.monitor is dev/entities/strict_f1, but all corpora are held out"),
+    ):
+        assert main(arguments("fit", tmp_path / "run", *few, more)) == 2
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("clinical-ie")]
+        assert said in line
+        assert "--trainer.max_steps=N" in line
+    assert main(arguments("fit", tmp_path / "run", *few)) == 0
+    results = Results.load(tmp_path / "run" / "results.json")
+    assert results.run["steps"] == 4
+    assert results.run["shots"]["demo"]["documents"] == 3
+    assert results.run["shots"]["demo"]["ids"] == json.loads((tmp_path / "run" / "splits.json").read_text())["demo"]["train"]
+    assert results.run["isolation"]["learned"] == {"demo": 3}
+    assert set(results.splits) == {"test"}
