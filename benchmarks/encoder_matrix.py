@@ -114,7 +114,7 @@ class Matrix:
     def _data(self, task: str) -> ExtractionDataModule:
         """All architectures have the same tokenizer, so notes are cut once for each task."""
         if task not in self.data:
-            self.data[task] = ExtractionDataModule([Demo(root=str(self.folder))], TASKS[task][1], self._model("bert"), batch_budget=256)
+            self.data[task] = ExtractionDataModule([Demo(root=str(self.folder))], [TASKS[task][1]], self._model("bert"), batch_budget=256)
         return self.data[task]
 
 

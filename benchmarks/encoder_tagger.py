@@ -39,7 +39,7 @@ def ours(experiment: str, root: str, seed: int, run_dir: str) -> dict[str, float
     command += ["--trainer.precision=bf16-mixed", "--trainer.accelerator=cpu"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     results = json.loads(Path(run_dir, "results.json").read_text(encoding="utf-8"))
-    (entry,) = results["splits"]["test"].values()
+    ((entry,),) = (tasks.values() for tasks in results["splits"]["test"].values())
     return {
         "strict": entry["entities"]["strict"]["micro"]["f1"],
         "lenient": entry["entities"]["lenient"]["micro"]["f1"],

@@ -15,6 +15,7 @@ import time
 
 from clinical_ie.data.plan import Plan, SharedPrefixes
 from clinical_ie.data.sampler import PlanSampler
+from clinical_ie.tasks.task import SourceName
 
 
 def plan_of(count: int) -> Plan:
@@ -22,7 +23,7 @@ def plan_of(count: int) -> Plan:
     dice = random.Random(0)
     own = [dice.randint(300, 1500) for _ in range(count)]
     prefixes = SharedPrefixes([0] * count, [600])
-    return Plan([600 + length for length in own], own, ["c"] * count, 2100, shuffle=True, prefixes=prefixes)
+    return Plan([600 + length for length in own], own, [SourceName("c", "t")] * count, 2100, shuffle=True, prefixes=prefixes)
 
 
 def sampled(plan: Plan) -> list[tuple[list[int], int]]:

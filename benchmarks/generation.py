@@ -83,7 +83,7 @@ class Run:
     def __init__(self, folder: Path, corpus: UWSocialHistory, notes: list[Any]) -> None:
         self.folder, self.corpus, self.notes = folder, corpus, notes
         self.model: Any = load_run(folder)
-        settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["data"]["task"]
+        settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["data"]["tasks"][0]
         kind = {"EntityInstruction": EntityInstruction, "JointInstruction": JointInstruction}[settings["class_path"].rpartition(".")[2]]
         self.task = kind(**{**settings["init_args"], "augmentation": None})
         source = Source(corpus.name, corpus.schema, self.model.subwords)
@@ -181,7 +181,7 @@ def encoder_like(decoder: Any, folder: Path) -> str:
 
 def tagged(encoder: str, corpus: UWSocialHistory, precision: torch.dtype) -> float:
     """Seconds of windows, encoder, CRF and spans over the test notes, the best of three."""
-    data = ExtractionDataModule([corpus], EntityTagging(), encoder)
+    data = ExtractionDataModule([corpus], [EntityTagging()], encoder)
     model = EncoderTagger(encoder, data.schemas)
     model.configure_model()
     model.eval()
@@ -196,7 +196,7 @@ def tagged(encoder: str, corpus: UWSocialHistory, precision: torch.dtype) -> flo
         made = data.make_examples("test")
         for document in data.documents["test"][corpus.name]:
             examples = [example for example in made if example.document_id == document.id]
-            data.task.annotations(document, examples, outputs, corpus.schema)
+            data.tasks["entity_tagging"].annotations(document, examples, outputs, corpus.schema)
         rounds.append(time.perf_counter() - begun)
     return min(rounds)
 

@@ -52,7 +52,7 @@ def main() -> None:
     print("| " + " | ".join([*columns, "cut", "seconds"]) + " |\n" + "|---" * (len(columns) + 2) + "|")
     for run in options.runs:
         model = load_run(run)
-        settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]["task"]
+        settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]["tasks"][0]
         kind = getattr(tasks, settings["class_path"].rpartition(".")[2])
         task = kind(**{**settings["init_args"], "augmentation": None})
         source = Source(corpus.name, corpus.schema, model.subwords)

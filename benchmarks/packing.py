@@ -35,7 +35,7 @@ def measured(corpora: str, way: str, steps: int, budget: int, chunk: int) -> dic
     quieten()
     corpus = UWSocialHistory(str(Path(corpora) / "uw_social_history_mtsamples"))
     task = EntityInstruction("grouped", definitions=False)
-    data = ExtractionDataModule([corpus], task, BACKBONE, batch_budget=budget, packing=way == "packed")
+    data = ExtractionDataModule([corpus], [task], BACKBONE, batch_budget=budget, packing=way == "packed")
     data.setup("fit")
     torch.manual_seed(0)
     peft = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear")

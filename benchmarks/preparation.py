@@ -128,11 +128,11 @@ def _prepared(task: str, folder: str) -> tuple[float, int, int]:
     from clinical_ie.data.datamodule import ExtractionDataModule
 
     quieten()
-    tried = ExtractionDataModule([Demo()], getattr(tasks, task)(), BACKBONE)
+    tried = ExtractionDataModule([Demo()], [getattr(tasks, task)()], BACKBONE)
     tried.setup("test")
     del tried
     before = _peak()
-    data = ExtractionDataModule([Demo(folder)], getattr(tasks, task)(), BACKBONE)
+    data = ExtractionDataModule([Demo(folder)], [getattr(tasks, task)()], BACKBONE)
     begun = time.process_time()
     data.setup("fit")
     return time.process_time() - begun, before, _peak()
@@ -162,7 +162,7 @@ def _predicted(folder: str) -> tuple[float, int, int]:
     model = EncoderTagger(backbone, {corpus.name: corpus.schema.to_dict()})
 
     def run(texts: Path, output: str) -> None:
-        data = ExtractionDataModule([corpus], EntityTagging(), backbone, texts=str(texts))
+        data = ExtractionDataModule([corpus], [EntityTagging()], backbone, texts=str(texts))
         writer = PredictionWriter(folder, output)
         options = {"enable_progress_bar": False, "enable_model_summary": False, "use_distributed_sampler": False}
         trainer = pl.Trainer(accelerator="cpu", logger=False, callbacks=[writer], **options)  # type: ignore[arg-type]

@@ -40,7 +40,7 @@ def prepared(corpus: Any, notes: int, way: Way) -> tuple[EncoderModule, list[Any
     encoder = Subwords(BACKBONE)
     source = Source(corpus.name, corpus.schema, encoder)
     examples = [example for document in corpus.read("test")[:notes] for example in task.examples(document, source)]
-    collate = collator_for(task, encoder.pad_id, {corpus.name: corpus.schema})
+    collate = collator_for([task], encoder.pad_id, {corpus.name: corpus.schema})
     batches = [collate([examples[place] for place in batch]) for batch in budget_batches([e.length for e in examples], 8192)]
     model = make({corpus.name: corpus.schema.to_dict()})
     model.configure_model()

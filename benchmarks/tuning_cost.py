@@ -27,7 +27,7 @@ def cost(way: str, root: Path, folder: Path, *, decoder: bool, steps: int) -> di
     """What ``results.json`` says of a run of one epoch, or of a few steps, with the strict F1 of its test as ``f1`` if there was one."""
     if decoder:
         names = ("task/entity_instruction", "model/smollm2_135m", "experiment/uw_instruction", f"peft/{way}")
-        more = ["--data.task.init_args.response=grouped"]
+        more = ["--data.tasks.init_args.response=grouped"]
     else:
         names = ("task/entity_tagging", "model/minilm", f"peft/{way}", "data/uw_social_history")
         more = ["--data.batch_budget=2048"]
@@ -42,7 +42,7 @@ def cost(way: str, root: Path, folder: Path, *, decoder: bool, steps: int) -> di
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     found: dict[str, Any] = results["run"]
     if tests:
-        (entry,) = results["splits"]["test"].values()
+        ((entry,),) = (tasks.values() for tasks in results["splits"]["test"].values())
         found["f1"] = entry["entities"]["strict"]["micro"]["f1"]
     return found
 

@@ -17,9 +17,9 @@ from clinical_ie.strategies.checkpoint_names import BEST, LAST
 
 
 def _default_monitor(trainer: pl.Trainer) -> str | None:
-    """The score of what the task of the data finds, where the data are ours."""
+    """The score of what the tasks of the data find, where the data are ours."""
     data = getattr(trainer, "datamodule", None)
-    return monitored(data.task.finds) if isinstance(data, ExtractionDataModule) else None
+    return monitored(task.finds for task in data.tasks.values()) if isinstance(data, ExtractionDataModule) else None
 
 
 class Checkpoints(ModelCheckpoint):
@@ -31,7 +31,8 @@ class Checkpoints(ModelCheckpoint):
 
     Args:
         run_dir: The run's folder.
-        monitor: The score; when None, strict F1 of what the task finds (``dev/entities/strict_f1`` or ``dev/links/strict_f1``).
+        monitor: The score; when None, strict F1 of what the tasks find: ``dev/entities/strict_f1`` or ``dev/links/strict_f1``, and
+            ``dev/strict_f1`` where some find the one and some the other.
         mode: Whether more or less of it is better.
         every_minutes: The most training, in minutes, that a killed process loses; None for up to an epoch. `SafeInterruption`, with
             which ranks agree on it, does this saving.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +12,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from clinical_ie.callbacks.metrics import SCORED, TypeScore, monitored
+from clinical_ie.callbacks.metrics import AVERAGED, SCORED, TypeScore, monitored
 from clinical_ie.callbacks.outputs import OutputCallback, Stage, gathered
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.data.streaming import Key
@@ -24,14 +25,15 @@ from clinical_ie.scoring.rule_set import RuleSet
 from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import Compared, compare, summed
 from clinical_ie.scoring.strict_one_to_one import StrictOneToOne
+from clinical_ie.tasks.task import SourceName
 
 
 class Evaluation(OutputCallback):
     """Logs development scores after each validation and writes ``results.json`` after a test.
 
-    ``dev/entities/strict_f1`` or ``dev/links/strict_f1``, whichever the task finds, is the mean over the corpora whose development
-    documents hold any; ``dev/CORPUS/entities/...`` (or ``links``) holds precision, recall and F1, strict and lenient, over all types
-    and for each.
+    ``dev/CORPUS/TASK/entities/...`` (or ``links``, whichever the task finds) holds precision, recall and F1, strict and lenient, over all
+    types and for each. ``dev/entities/strict_f1`` and ``dev/links/strict_f1`` are means over the corpora and tasks whose development
+    documents hold any, ``dev/strict_f1`` is the mean over all of these.
 
     Args:
         run_dir: Where ``results.json`` goes; nothing is written without it.
@@ -49,16 +51,16 @@ class Evaluation(OutputCallback):
         self.run_dir, self.interval_samples = run_dir, interval_samples
         self._rules = {name: rule_set(rules[name]) for name in rules} if isinstance(rules, dict) else {}
         self._others = rule_set(StrictOneToOne.name if isinstance(rules, dict) else rules)
-        self.metrics: dict[str, TypeScore] = {}
-        self._compared: dict[str, list[tuple[int, Compared]]] = {}
-        self._confused: dict[str, Counter[tuple[str, str]]] = {}
+        self.metrics: dict[SourceName, TypeScore] = {}
+        self._compared: dict[SourceName, list[tuple[int, Compared]]] = {}
+        self._confused: dict[SourceName, Counter[tuple[str, str]]] = {}
 
     def rules(self, corpus: str) -> RuleSet:
         """The rule set of a corpus' test result."""
         return self._rules.get(corpus, self._others)
 
     def check(self, data: ExtractionDataModule) -> None:
-        """Make sure that the rules count what the task finds in every corpus.
+        """Make sure that the rules count what each task finds in every corpus.
 
         Raises:
             SettingError: They would count nothing, so that a test could only end in zeros; or they are those of a corpus that is not there.
@@ -66,20 +68,20 @@ class Evaluation(OutputCallback):
         for name in sorted(set(self._rules) - set(data.corpora) - set(data.corpora_left_out)):
             known = f"the corpora are {', '.join(sorted(data.corpora))}{did_you_mean(name, data.corpora)}"
             raise SettingError(f"evaluation.rules names {name!r}; {known}; name only those, or give one rule set (--evaluation.rules=NAME)")
-        for name, corpus in data.corpora.items():
-            rules = self.rules(name)
-            if reason := rules.unfit(corpus.schema, data.task.finds):
+        for source in data.sources:
+            rules = self.rules(source.corpus)
+            if reason := rules.unfit(data.schema_of(source.corpus), data.tasks[source.task].finds):
                 remedy = f"give {StrictOneToOne.name}, or score the predictions under other rules with clinical-ie score"
-                raise SettingError(f"evaluation.rules is {rules.name}, which counts nothing in corpus {name}: {reason}; {remedy}")
+                raise SettingError(f"evaluation.rules is {rules.name}, which counts nothing in corpus {source.corpus}: {reason}; {remedy}")
 
     def begin(self, trainer: pl.Trainer, stage: Stage) -> None:
         """Take earlier scores away, so that they are not taken for those of a test that failed."""
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
-        self._compared = {corpus: [] for corpus in data.documents.get(stage, {})}
-        self._confused = {corpus: Counter() for corpus in self._compared}
+        self._compared = {source: [] for source in data.inputs.get(stage, {})}
+        self._confused = {source: Counter() for source in self._compared}
         if stage == "dev":
-            for corpus in self._compared:
-                metric = self.metrics.setdefault(corpus, TypeScore(data.task.finds, data.schema_of(corpus)))
+            for source in self._compared:
+                metric = self.metrics.setdefault(source, TypeScore(data.tasks[source.task].finds, data.schema_of(source.corpus)))
                 metric.to(trainer.lightning_module.device).reset()
                 metric.update()  # a rank may have no documents
         if self._is_written(trainer, stage):
@@ -90,16 +92,15 @@ class Evaluation(OutputCallback):
         if stage == "predict":
             return
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
-        corpus, place = key
-        gold = data.documents[stage][corpus][place]
+        gold = data.documents[stage][key.corpus][key.place]
         if stage == "dev":
-            self.metrics[corpus].update(rule_set("strict-one-to-one").count(gold, predicted))
-            if data.task.finds == "entities" and isinstance(trainer.logger, TensorBoardLogger):
-                self._confused[corpus].update(confusion_counts([gold], [predicted]))
+            self.metrics[key.source].update(rule_set("strict-one-to-one").count(gold, predicted))
+            if data.tasks[key.task].finds == "entities" and isinstance(trainer.logger, TensorBoardLogger):
+                self._confused[key.source].update(confusion_counts([gold], [predicted]))
         if self._is_written(trainer, stage):
-            self._compared[corpus].append((place, compare(gold, predicted, self.rules(corpus))))
+            self._compared[key.source].append((key.place, compare(gold, predicted, self.rules(key.corpus))))
 
-    def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, outcomes: Mapping[str, Counter[str]]) -> None:
+    def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, outcomes: Mapping[SourceName, Counter[str]]) -> None:
         """Log and write the scores over all ranks."""
         if stage == "dev":
             self._log(trainer, pl_module)
@@ -113,64 +114,61 @@ class Evaluation(OutputCallback):
     def _log(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         values: dict[str, float] = {}
-        scored = SCORED[data.task.finds]
+        kinds = {source: SCORED[data.tasks[source.task].finds] for source in self._compared}
         confused = gathered(trainer, self._confused)
-        for corpus in self._compared:
-            values |= {f"dev/{corpus}/{scored}/{name}": value for name, value in self.metrics[corpus].compute().items()}
-            if data.task.finds == "entities":
-                self._figure(trainer, corpus, sum((theirs[corpus] for theirs in confused), Counter()))
-        # without gold annotations a score means nothing
-        averaged = [corpus for corpus in self._compared if data.coverage["dev"][corpus].gold] or list(self._compared)
-        for name in ("strict_f1", "strict_precision", "strict_recall", "lenient_f1"):
-            values[f"dev/{scored}/{name}"] = sum(values[f"dev/{corpus}/{scored}/{name}"] for corpus in averaged) / len(averaged)
-        shown = {monitored(data.task.finds)}
+        for source, kind in kinds.items():
+            values |= {f"dev/{source}/{kind}/{name}": value for name, value in self.metrics[source].compute().items()}
+            if kind == SCORED["entities"]:
+                self._figure(trainer, source, sum((theirs[source] for theirs in confused), Counter()))
+        groups = {f"dev/{kind}": [source for source in kinds if kinds[source] == kind] for kind in kinds.values()} | {"dev": [*kinds]}
+        for (mean, sources), name in product(groups.items(), AVERAGED):
+            # without gold annotations a score means nothing
+            averaged = [source for source in sources if data.coverage["dev"][source].gold] or sources
+            values[f"{mean}/{name}"] = sum(values[f"dev/{source}/{kinds[source]}/{name}"] for source in averaged) / len(averaged)
+        shown = {monitored(task.finds for task in data.tasks.values())}
         tensors = {name: torch.tensor(value, device=pl_module.device) for name, value in values.items()}
         pl_module.log_dict({name: value for name, value in tensors.items() if name not in shown}, rank_zero_only=False)
         pl_module.log_dict({name: tensors[name] for name in shown}, prog_bar=True)
 
     def _forget(self, trainer: pl.Trainer, stage: Stage) -> None:
-        """Take the earlier scores of these corpora away."""
+        """Take the earlier scores of these corpora and tasks away."""
         if not trainer.is_global_zero:
             return
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         path = Path(str(self.run_dir)) / "results.json"
         results = Results.load(path)
-        scored = results.splits.get(stage, {})
-        left = {corpus: entry for corpus, entry in scored.items() if corpus not in data.corpora}
-        if len(left) < len(scored):
-            results.splits = {name: entry for name, entry in (results.splits | {stage: left}).items() if entry}
+        removed = [results.remove(stage, *source) for source in data.sources_of(stage)]
+        if any(removed):
             results.write(path)
 
-    def _figure(self, trainer: pl.Trainer, corpus: str, confused: Counter[tuple[str, str]]) -> None:
+    def _figure(self, trainer: pl.Trainer, source: SourceName, confused: Counter[tuple[str, str]]) -> None:
         logger = trainer.logger
         if trainer.is_global_zero and isinstance(logger, TensorBoardLogger):
-            figure = confusion_figure(confused, title=f"{corpus}, epoch {trainer.current_epoch}")
-            logger.experiment.add_figure(f"dev/{corpus}/confusion", figure, trainer.global_step)
+            figure = confusion_figure(confused, title=f"{source}, epoch {trainer.current_epoch}")
+            logger.experiment.add_figure(f"dev/{source}/confusion", figure, trainer.global_step)
 
-    def _write(self, trainer: pl.Trainer, stage: Stage, outcomes: Mapping[str, Counter[str]]) -> None:
+    def _write(self, trainer: pl.Trainer, stage: Stage, outcomes: Mapping[SourceName, Counter[str]]) -> None:
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         all_compared = gathered(trainer, self._compared)
         if not trainer.is_global_zero:
             return
         path = Path(str(self.run_dir)) / "results.json"
         results = Results.load(path)
-        for corpus in self._compared:
-            compared = sorted((pair for theirs in all_compared for pair in theirs[corpus]), key=lambda pair: pair[0])
-            result = summed([one for _, one in compared], self.rules(corpus))
+        for source in self._compared:
+            compared = sorted((pair for theirs in all_compared for pair in theirs[source]), key=lambda pair: pair[0])
+            rules = self.rules(source.corpus)
             on_gold = data.mentions is None
-            coverage = data.coverage[stage][corpus].to_dict(self.rules(corpus).name) if on_gold else None
-            left_out = data.left_out[stage, corpus]
             results.add(
                 stage,
-                corpus,
-                result,
-                finds=data.task.finds,
-                coverage=coverage,
-                left_out=left_out,
-                outcomes=outcomes[corpus],
+                *source,
+                summed([one for _, one in compared], rules),
+                finds=data.tasks[source.task].finds,
+                coverage=data.coverage[stage][source].to_dict(rules.name) if on_gold else None,
+                left_out=data.left_out[stage, source.corpus],
+                outcomes=outcomes[source],
                 samples=self.interval_samples,
             )
-        if data.corpora_left_out:
-            results.run["corpora_left_out"] = data.corpora_left_out
+        if data.sources_left_out:
+            results.run["sources_left_out"] = {str(source): reason for source, reason in data.sources_left_out.items()}
         results.run["findings"] = dict(sorted(data.findings.counts().items()))
         results.write(path)

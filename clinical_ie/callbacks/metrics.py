@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
@@ -14,18 +15,22 @@ from clinical_ie.scoring.counts import MODES, Counts, DocumentCounts, Kind, tota
 
 _FIELDS = ("tp", "fp", "fn")
 
+AVERAGED = ("strict_f1", "strict_precision", "strict_recall", "lenient_f1")
+"""Scores whose means over corpora and tasks are logged."""
+
 SCORED: dict[Kind, str] = {"entities": "entities", "relations": "links"}
 """What keys of scores call what they are of: a task that finds relations finds arguments of events and their values too."""
 
 
-def monitored(kind: Kind) -> str:
-    """The key of the development score by which the best checkpoint of such a task is kept.
+def monitored(kinds: Iterable[Kind]) -> str:
+    """The key of the development score by which the best checkpoint of tasks that find these is kept: the mean over corpora and tasks.
 
     Example:
-        >>> monitored("relations")
-        'dev/links/strict_f1'
+        >>> monitored(["relations"]), monitored(["entities", "relations"])
+        ('dev/links/strict_f1', 'dev/strict_f1')
     """
-    return f"dev/{SCORED[kind]}/strict_f1"
+    found = set(kinds)
+    return f"dev/{SCORED[found.pop()]}/strict_f1" if len(found) == 1 else "dev/strict_f1"
 
 
 class TypeScore(Metric):

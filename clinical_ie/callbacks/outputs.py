@@ -17,7 +17,7 @@ from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.tasks.coverage import Coverage
-from clinical_ie.tasks.task import Example
+from clinical_ie.tasks.task import Example, SourceName
 
 Stage = Literal["dev", "test", "predict"]
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class OutputCollector:
     """Predicted documents of one rank from outputs in any order; an output that comes twice counts once.
 
     Args:
-        data: Documents and task.
+        data: Documents and tasks.
         stage: Which of them.
     """
 
@@ -43,17 +43,17 @@ class OutputCollector:
         self._data, self._stage = data, stage
         self._waiting: dict[Key, _Waiting] = {}
         self._owners: dict[str, Key] = {}
-        self._seen = {corpus: bytearray(len(documents)) for corpus, documents in data.inputs[stage].items()}
-        self.outcomes: dict[str, Counter[str]] = {corpus: Counter() for corpus in data.inputs[stage]}
-        self.coverage = {corpus: Coverage(of=data.counted) for corpus in data.inputs[stage]}
+        self._seen = {source: bytearray(len(documents)) for source, documents in data.inputs[stage].items()}
+        self.outcomes: dict[SourceName, Counter[str]] = {source: Counter() for source in data.inputs[stage]}
+        self.coverage = {source: Coverage(of=data.tasks[source.task].counted) for source in data.inputs[stage]}
         self.decoded: list[tuple[Key, Document]] = []
 
     def expect(self, chunk: DocumentChunk) -> None:
         """Expect outputs of these documents; those without examples are complete."""
-        for corpus, coverage in chunk.coverage.items():
-            self.coverage[corpus].add(coverage)
+        for source, coverage in chunk.coverage.items():
+            self.coverage[source].add(coverage)
         for key, examples in chunk.documents:
-            self._seen[key[0]][key[1]] = True
+            self._seen[key.source][key.place] = True
             if examples:
                 self._waiting[key] = _Waiting(examples)
                 self._owners |= dict.fromkeys((example.id for example in examples), key)
@@ -84,17 +84,17 @@ class OutputCollector:
         if self._owners:
             return next(iter(self._owners))
         for key in stream.mine:
-            if not self._seen[key[0]][key[1]]:
-                examples = stream.examples(key, self.coverage[key[0]])
+            if not self._seen[key.source][key.place]:
+                examples = stream.examples(key, self.coverage[key.source])
                 if examples:
                     return examples[0].id
                 self._decode(key, [], {})
         return None
 
     def _decode(self, key: Key, examples: Sequence[Example], outputs: Mapping[str, Any]) -> None:
-        corpus, place = key
-        document, schema = self._data.inputs[self._stage][corpus][place], self._data.schema_of(corpus)
-        self.decoded.append((key, self._data.task.annotations(document, examples, outputs, schema, self.outcomes[corpus])))
+        document, schema = self._data.inputs[self._stage][key.source][key.place], self._data.schema_of(key.corpus)
+        task = self._data.tasks[key.task]
+        self.decoded.append((key, task.annotations(document, examples, outputs, schema, self.outcomes[key.source])))
 
 
 class OutputCallback(pl.Callback):
@@ -114,8 +114,8 @@ class OutputCallback(pl.Callback):
         """Take in a document of this rank, in any order."""
 
     @abstractmethod
-    def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, outcomes: Mapping[str, Counter[str]]) -> None:
-        """All documents have come on every rank; `outcomes` counts by corpus, over all ranks, what became of the model's output."""
+    def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, outcomes: Mapping[SourceName, Counter[str]]) -> None:
+        """All documents have come on every rank; `outcomes` counts what became of the model's output, over all ranks."""
 
     def _leads(self, trainer: pl.Trainer) -> bool:
         return next(_consumers(trainer)) is self
@@ -164,14 +164,14 @@ class OutputCallback(pl.Callback):
         collector.take(remaining)
         missing = collector.finish(data.stream(stage))
         self._give(trainer, collector)
-        outcomes: dict[str, Counter[str]] = {corpus: Counter() for corpus in collector.outcomes}
-        coverage = {corpus: Coverage(of=data.counted) for corpus in collector.coverage}
+        outcomes: dict[SourceName, Counter[str]] = {source: Counter() for source in collector.outcomes}
+        coverage = {source: Coverage(of=counted.of) for source, counted in collector.coverage.items()}
         for their_missing, their_outcomes, their_coverage in gathered(trainer, (missing, collector.outcomes, collector.coverage)):
             if their_missing is not None:  # every rank says so, or the others would wait for it
                 raise SettingError(f"{stage}: no output for {their_missing}; limit_*_batches would leave documents half annotated")
-            for corpus in outcomes:
-                outcomes[corpus].update(their_outcomes[corpus])
-                coverage[corpus].add(their_coverage[corpus])
+            for source in outcomes:
+                outcomes[source].update(their_outcomes[source])
+                coverage[source].add(their_coverage[source])
         data.record_coverage(stage, coverage)
         for consumer in _consumers(trainer):
             consumer.end(trainer, pl_module, stage, outcomes)

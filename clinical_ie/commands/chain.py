@@ -1,7 +1,8 @@
 """The chain of configuration files and options of `fit`, `validate`, `test` and `predict`, looked over before anything heavy is imported.
 
-Files are found by name, ``base`` and ``strategy/single`` stand in front, ``--data.root`` becomes the root of the corpus, and
-what no later check could explain (a missing axis, a wrong order, broken YAML) is refused here.
+Files are found by name, ``base`` and ``strategy/single`` stand in front, ``--data.root`` becomes the root of the corpus,
+``data.task_args`` arguments of the tasks that it names, and what no later check could explain (a missing axis, a wrong order, broken
+YAML) is refused here.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Any
 import yaml
 
 from clinical_ie.commands import configurations
+from clinical_ie.commands.chain_tasks import TASK_ARGS, TASKS, ChainTasks
 from clinical_ie.errors import FileFormatError, SettingError
 from clinical_ie.files import read_text
 
 DEFAULTS = ("base", "strategy/single")
 _ROOT, _CORPUS_ROOT = "--data.root", "--data.corpora.init_args.root"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_CLASSES = {"model": "task", "data.task": "task", "data.corpora": "data"}
+_CLASSES = {"model": "task", TASKS: "task", "data.corpora": "data"}
 """Key that holds a class -> the folder of the configurations that name it."""
 _GROUPS = {"trainer", "data", "evaluation", "predictions", "checkpoints", "patience", "interruption"}
 _SECTIONS = {*_GROUPS, *_CLASSES}
@@ -38,6 +40,7 @@ class Chain:
         arguments: The same with files in place of names, and the defaults in front.
         origins: Key, without ``init_args``, -> ``FILE:LINE`` or the option that set it last.
         added_by: The files that name corpora, as they were given.
+        tasks: The tasks that files and options name.
 
     Raises:
         SettingError: A file that does not exist, or settings of a class that nothing before them names.
@@ -48,6 +51,7 @@ class Chain:
         self.arguments = [part for name in DEFAULTS for part in ("-c", str(configurations.resolve(name)))]
         self.origins: dict[str, str] = {}
         self.added_by: list[str] = []
+        self.tasks = ChainTasks()
         self._classes: set[str] = set()
         self._whole: set[str] = set()
         self._root = ""
@@ -60,7 +64,8 @@ class Chain:
                 self.arguments += ["-c", str(path)]
             else:
                 self._option(key, value)
-                self.arguments += tokens
+                self.arguments += tokens if self.tasks.option(key, value, tokens) else []
+        self.arguments += self.tasks.arguments
         if self._root and self.has("data.corpora"):
             self.arguments.append(f"{_CORPUS_ROOT}={self._root}")
 
@@ -75,7 +80,7 @@ class Chain:
             SettingError: It does not; the message lists what there is.
         """
         for key, axis, what, more in (
-            ("data.task", "task", "task", ""),
+            (TASKS, "task", "task", ""),
             ("model.backbone", "model", "model", ", or --model.init_args.backbone=FOLDER"),
             ("data.corpora", "data", "corpus", ", or a copy of data/brat_folder for your own notes"),
         ):
@@ -93,6 +98,7 @@ class Chain:
         for holder in _CLASSES:
             if name.startswith(f"{holder}.") and not (name.endswith("class_path") or self._named(holder)):
                 self._refuse(holder, key)
+        self._of_tasks(name, key)
         if key == _ROOT:
             self._root = value
 
@@ -103,8 +109,9 @@ class Chain:
             if problem := _unbounded(text):  # before anything recursive sees it
                 raise FileFormatError(path, 0, problem, expected=expected)
             node = yaml.compose(text, Loader=_LOADER)
+            settings = None
             with contextlib.suppress(ValueError):  # dates that are none are words for jsonargparse
-                _LOADER(text).get_single_data()
+                settings = _LOADER(text).get_single_data()
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             raise FileFormatError(path, mark.line + 1 if mark else 0, "not YAML, or no plain one", expected=expected) from None
@@ -115,6 +122,7 @@ class Chain:
                 path, strange[0].start_mark.line + 1, "a number or the like in place of a setting's name", expected=expected
             )
         self._walk(path, node, "", given)
+        self.tasks.read(settings)
 
     def _walk(self, path: Path, node: Any, key: str, given: str) -> None:
         """Note what a node of a file sets; inside lists nothing but that the list is set."""
@@ -148,7 +156,16 @@ class Chain:
             own = _plain(f"{key}.{str(name.value).rstrip('+')}" if key else str(name.value).rstrip("+"))
             if own != key:
                 self.origins[own] = f"{path}:{name.start_mark.line + 1}"
+                self._of_tasks(own, given)
             self._walk(path, value, own, given)
+
+    def _of_tasks(self, key: str, given: str) -> None:
+        """Note where an argument of tasks was set that names them; refuse it where there are none before it."""
+        if key == TASK_ARGS or key.startswith(f"{TASK_ARGS}."):
+            if not self._named(TASKS):
+                self._refuse(TASKS, given)
+            _, _, argument = key.removeprefix(f"{TASK_ARGS}.").partition(".")
+            self.origins[f"{TASKS}.{argument}"] = self.origins[key]
 
     def _named(self, key: str) -> bool:
         return key in self._classes or self._within_whole(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import product
 from typing import Any
 
@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 from transformers import PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from clinical_ie.callbacks.metrics import SCORED, TypeScore
+from clinical_ie.callbacks.metrics import AVERAGED, SCORED, TypeScore, monitored
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.errors import SettingError, did_you_mean
 from clinical_ie.models.folders import known_config
@@ -19,6 +19,7 @@ from clinical_ie.models.positions import most_positions
 from clinical_ie.modules import InstructionGenerator
 from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.tasks.instruction import Instruction
+from clinical_ie.tasks.task import Task
 
 _RANGES: dict[str, tuple[float, float]] = {
     "seed_everything": (0, 2**32 - 1),
@@ -127,29 +128,28 @@ def _check_whole_documents(settings: Mapping[str, Any], command: str) -> None:
 
 
 def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, training: bool, precision: str) -> None:
-    """Hold the task of the data against the model, and both against what the backbone is.
+    """Hold the tasks of the data against the model, and both against what the backbone is.
 
     Args:
         model: With its settings; nothing is loaded.
-        data: With its task; nothing is read.
+        data: With its tasks; nothing is read.
         training: Whether the model is to be trained.
         precision: The trainer's.
 
     Raises:
         SettingError: They do not fit.
     """
-    supported_tasks = getattr(model, "supported_tasks", None)
-    if supported_tasks is not None and not isinstance(data.task, supported_tasks):
-        raise SettingError(f"{type(model).__name__} does not do {type(data.task).__name__}; take both from one -c task/NAME")
-    decision = getattr(data.task, "decision", None)
-    if decision != getattr(model, "decision", None):
-        raise SettingError(f"data.task decides {decision}, but the model {getattr(model, 'decision', None)}; give both the same")
+    for task in data.tasks.values():
+        _check_task(model, task, data.tasks)
     if training:
-        data.split.check(data.corpora, data.corpora_left_out)
-    if isinstance(data.task, Instruction):
-        schemas = {name: corpus.base_schema() for name, corpus in data.corpora.items()}
-        data.task.demonstrations.check(schemas, training=training and not data.corpora_left_out)
-    headless = [name for name in data.corpora if not data.split.teaches(name)]
+        data.split.check(data.corpora, data.corpora_left_out, data.tasks)
+    for task in data.tasks.values():
+        if isinstance(task, Instruction):
+            asked = [source.corpus for source in data.sources if source.task == task.name]
+            schemas = {corpus: data.corpora[corpus].base_schema() for corpus in asked}
+            left_out = any(source.task == task.name for source in data.sources_left_out)
+            task.demonstrations.check(schemas, training=training and not left_out)
+    headless = [source.corpus for source in data.sources if not data.split.teaches(*source)]
     if headless and not getattr(model, "fits_any_schema", True):
         raise SettingError(
             f"data.split.held_out names {', '.join(headless)}, but {type(model).__name__} has heads only for corpora that it learns from;"
@@ -162,7 +162,8 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, tra
     config = known_config(name)
     virtual = 0  # those of an encoder have positions of their own
     if isinstance(model, EncoderModule):
-        model.check(data.task, training=training, precision=precision)
+        for task in data.tasks.values():
+            model.check(task, training=training, precision=precision)
     if isinstance(model, InstructionGenerator):
         _check_decoder(name, model, config, training=training)
         virtual = int(getattr(model.peft, "num_virtual_tokens", None) or 0)
@@ -170,9 +171,27 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, tra
     front = int(getattr(getattr(model, "peft", None), "num_virtual_tokens", None) or 0)
     if most is not None and front > most:
         raise SettingError(f"peft.init_args.num_virtual_tokens is {front}, but {name} has {most} positions only; give fewer")
-    if most is not None and data.task.window > most - virtual:
-        less = f", {virtual} of them for virtual tokens" if virtual else ""
-        raise SettingError(f"data.task.window is {data.task.window}, but {name} has {most} positions only{less}; lower the window")
+    for task in data.tasks.values():
+        if most is not None and task.window > most - virtual:
+            less = f", {virtual} of them for virtual tokens" if virtual else ""
+            raise SettingError(f"the window of {task.name} is {task.window}, but {name} has {most} positions only{less}; lower the window")
+
+
+def _check_task(model: pl.LightningModule, task: Task[Any], tasks: Collection[str]) -> None:
+    """Make sure that the model does this task, and that together with the others."""
+    kind = type(model).__name__
+    if len(tasks) > 1 and not getattr(model, "mixes_tasks", True):
+        raise SettingError(
+            f"{kind} does one task, but data.tasks has {', '.join(tasks)}; leave out the -c task/NAME of all but one, or take the"
+            " instructions of a generator (task/entity_instruction, task/relation_instruction)"
+        )
+    supported_tasks = getattr(model, "supported_tasks", None)
+    if supported_tasks is not None and not isinstance(task, supported_tasks):
+        others = f" (data.tasks has {', '.join(tasks)})" if len(tasks) > 1 else ""
+        raise SettingError(f"{kind} does not do {type(task).__name__}; take both from one -c task/NAME{others}")
+    decision = getattr(task, "decision", None)
+    if decision != getattr(model, "decision", None):
+        raise SettingError(f"{task.name} decides {decision}, but the model {getattr(model, 'decision', None)}; give both the same")
 
 
 def _check_decoder(name: str, model: InstructionGenerator, config: PreTrainedConfig, *, training: bool) -> None:
@@ -241,14 +260,13 @@ def check_monitors(data: ExtractionDataModule, monitors: Mapping[str, str | None
     Raises:
         SettingError: A name that is not logged.
     """
-    kind = data.task.finds
-    scored = SCORED[kind]
     known = {"train/loss", "dev/loss"}
-    known |= {f"dev/{scored}/{score}" for score in _SCORES[:4]}
-    for name, corpus in data.corpora_of("dev").items():
-        prefixes = ["", *(f"types/{label}/" for label in TypeScore(kind, corpus.schema).types)]
-        known |= {f"dev/{name}/{scored}/{prefix}{score}" for prefix, score in product(prefixes, _SCORES)}
+    for source in data.sources_of("dev"):
+        kind = data.tasks[source.task].finds
+        known |= {f"dev/{mean}{score}" for mean, score in product(("", f"{SCORED[kind]}/"), AVERAGED)}
+        prefixes = ["", *(f"types/{label}/" for label in TypeScore(kind, data.schema_of(source.corpus)).types)]
+        known |= {f"dev/{source}/{SCORED[kind]}/{prefix}{score}" for prefix, score in product(prefixes, _SCORES)}
     for setting, monitor in monitors.items():
         if monitor is not None and monitor not in known:
-            example = f"expected a score such as dev/{scored}/strict_f1"
+            example = f"expected a score such as {monitored(task.finds for task in data.tasks.values())}"
             raise SettingError(f"{setting} is {monitor}, which is not logged; {example}{did_you_mean(monitor, known)}")

@@ -34,7 +34,7 @@ _NO_MODULE = re.compile(r"No module named '([^']+)'")
 _LONGEST = 100
 _HOMES = {
     "model": "clinical_ie.modules",
-    "data.task": "clinical_ie.tasks",
+    "data.tasks": "clinical_ie.tasks",
     "data.corpora": "clinical_ie.corpora",
     "data.split": "clinical_ie.corpora",
 }

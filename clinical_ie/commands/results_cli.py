@@ -20,7 +20,7 @@ from clinical_ie.commands.run_directory import RunDirectory
 from clinical_ie.decoding.rank_synchronization import is_sharded
 from clinical_ie.files import writing_folder
 from clinical_ie.modules import InstructionGenerator
-from clinical_ie.reports.prediction_folder import set_all_aside
+from clinical_ie.reports.prediction_folder import folder_of, set_all_aside
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
 from clinical_ie.strategies.checkpoint import Checkpoint
@@ -54,8 +54,9 @@ class ResultsCLI(LightningCLI):
             results.run |= self.split_facts.facts
             results.run["seed"] = self._get(self.config, "seed_everything")
             results.write(path)
-            if (test := self.directory.path / "predictions" / "test").is_dir():
-                set_all_aside(test)  # with the scores: both are of the model before
+            for task in self.datamodule.tasks:  # with the scores: both are of the model before
+                if (test := folder_of(self.directory.path / "predictions" / "test", task, self.datamodule.tasks)).is_dir():
+                    set_all_aside(test)
             if isinstance(self.trainer.logger, TensorBoardLogger):
                 best = cast("Checkpoints", self._get(self.config_init, "checkpoints"))
                 score = best.best_model_score
@@ -108,8 +109,9 @@ class ResultsCLI(LightningCLI):
         if not self._get(self.config, "output"):
             self._note_scored("predict", self._get(self.config, "ckpt_path"))
         for writer in self.trainer.callbacks:  # type: ignore[attr-defined]
-            for found in writer.written if isinstance(writer, PredictionWriter) else ():
-                links = f", {found.links:,} links" if self.datamodule.task.finds == "relations" else ""
+            rows = writer.written.items() if isinstance(writer, PredictionWriter) else ()
+            for task, found in [(task, one) for task, corpora in rows for one in corpora]:
+                links = f", {found.links:,} links" if self.datamodule.tasks[task].finds == "relations" else ""
                 documents = "1 document" if found.documents == 1 else f"{found.documents:,} documents"
                 print(f"{found.corpus}: {documents}, {found.mentions:,} mentions{links} in {found.folder}/")
                 print(f"  beside it: {found.folder.name}.jsonl (JSON lines), {found.folder.name}.html (a page to look at)", flush=True)

@@ -26,7 +26,7 @@ _FREE = re.compile(
         | max_new_tokens_base | max_new_tokens_ratio | num_draft_tokens )
     | data\.roots\..* | data\.( root | tokenizer | texts | mentions | workers | eval_batch_budget | lenient )
     | data\.corpora\.\d+\.init_args\.root
-    | data\.task\.init_args\.( prompt_template | demonstrations(\..*)? )
+    | data\.tasks\.\d+\.init_args\.( prompt_template | demonstrations(\..*)? )
     )""",
     re.VERBOSE,
 )

@@ -73,6 +73,8 @@ class TrainingCLI(ResultsCLI):
         parser.add_argument("--run_dir", type=str | None, default=None, help="Where all files of the run go.")
         parser.add_argument("--data.root", type=str | None, default=None, help="The folder of the corpus, where there is one corpus.")
         parser.add_argument("--data.roots", type=dict[str, str] | None, default=None, help="Corpus -> its folder.")
+        more = "Task, or all -> arguments of those before it; --data.task_args.TASK.window=512."
+        parser.add_argument("--data.task_args", type=dict[str, dict[str, Any]] | None, default=None, help=more)
         parser.add_argument("--init_from", type=str | None, default=None, help="A run or checkpoint whose weights a new run begins with.")
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Score the best checkpoint on the test split after fit.")
         parser.add_lightning_class_args(Evaluation, "evaluation")
@@ -127,6 +129,7 @@ class TrainingCLI(ResultsCLI):
         config = self.config[self.subcommand]
         root = config.data.pop("root", None)  # the corpus holds it, and so does the run's config.yaml
         roots = config.data.pop("roots", None)
+        config.data.pop("task_args", None)  # the tasks hold them (see Chain)
         check_different(config.data.corpora, self.added_by)
         if root is not None and len(config.data.corpora) > 1:
             names = ", ".join(f"--data.roots.{name_of(corpus)}=DIR" for corpus in config.data.corpora)

@@ -8,7 +8,7 @@ Shape legend: ``B`` rows, ``L`` sub-words, ``W`` units, ``M`` mentions, ``P`` pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -314,31 +314,33 @@ class _Row:
 
 
 def collator_for(
-    task: Task,  # type: ignore[type-arg]
+    tasks: Collection[Task[Any]],
     pad_id: int,
     schemas: Mapping[str, Schema],
     *,
     training: bool = False,
     packed: bool = False,
 ) -> Callable[[Sequence[Any]], Batch]:
-    """What makes batches of a task's examples.
+    """What makes batches of examples.
 
     Args:
-        task: The task.
+        tasks: Whose examples; instructions of several tasks stand in one batch.
         pad_id: Fills up what is short.
         schemas: Corpus -> schema.
         training: Instructions are to be learned from; else they are to be answered.
         packed: All instructions of a training batch share a row.
 
     Raises:
-        SettingError: No batches are known for this task.
+        SettingError: No batches are known for these tasks.
     """
-    if isinstance(task, EntityTagging):
-        return TaggingCollator(pad_id, schemas)
-    if isinstance(task, RelationClassification):
-        return PairCollator(pad_id, schemas)
-    if isinstance(task, EntityReading | RelationReading):
-        return ReadingCollator(pad_id)
-    if isinstance(task, Instruction):
+    if all(isinstance(task, Instruction) for task in tasks):
         return InstructionCollator(pad_id, packed=packed) if training else PromptCollator()
-    raise SettingError(f"no batches are known for {type(task).__name__}")
+    if len(tasks) == 1:
+        (task,) = tasks
+        if isinstance(task, EntityTagging):
+            return TaggingCollator(pad_id, schemas)
+        if isinstance(task, RelationClassification):
+            return PairCollator(pad_id, schemas)
+        if isinstance(task, EntityReading | RelationReading):
+            return ReadingCollator(pad_id)
+    raise SettingError(f"no batches are known for {' and '.join(type(task).__name__ for task in tasks)}")

@@ -43,18 +43,20 @@ from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import Instruction
 from clinical_ie.tasks.links import LinkLabels
-from clinical_ie.tasks.task import Example, Source, Task
+from clinical_ie.tasks.task import Example, Source, SourceName, Task
 
 _LOG = logging.getLogger(__name__)
 
 
 class ExtractionDataModule(pl.LightningDataModule):
-    """Documents of one or more corpora as examples of a task, in batches of a budget of sub-words.
+    """Documents of one or more corpora as examples of one or more tasks, in batches of a budget of sub-words.
+
+    Every task asks for every corpus; one that only links mentions leaves out those whose schema declares no relations. To predict, and
+    to test with `mentions`, tasks that need mentions are asked with `mentions` only, and others without.
 
     Args:
-        corpora: Where documents come from. Each keeps its schema, and the model a head for each. A task that only links mentions leaves
-            out those whose schema declares no relations.
-        task: The task of the model.
+        corpora: Where documents come from. Each keeps its schema, and the model a head for each.
+        tasks: The tasks of the model, of different names.
         split: What each document is for: training, development or test; corpora that are held out.
         tokenizer: Hub name or folder; the command line links it to the model's backbone.
         batch_budget: Sub-words of a training batch, padding included; batches of a shuffled epoch may exceed it by a few per
@@ -62,7 +64,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         eval_batch_budget: Most sub-words of a batch elsewhere; of an instruction, those behind the shared prefix.
         seed: Order of training batches; by default the run's (``seed_everything``).
         texts: A folder of ``.txt`` files for ``predict``, or one such file; without it, predictions are made for the test split.
-        mentions: Where a task needs mentions, those that another model found, for ``test`` and ``predict``: a folder of its
+        mentions: Where tasks need mentions, those that another model found, for ``test`` and ``predict``: a folder of its
             predictions, with ``CORPUS.jsonl`` or BRAT files in ``CORPUS``. Without it gold mentions are taken.
         workers: Processes that make batches; 0 makes them in the main process, which is fastest for short notes.
         packing: Sequence packing: training instructions share a row with others of the same prefix, which is there once; else a row each.
@@ -74,7 +76,7 @@ class ExtractionDataModule(pl.LightningDataModule):
     def __init__(
         self,
         corpora: list[Corpus],
-        task: Task,  # type: ignore[type-arg]
+        tasks: list[Task],  # type: ignore[type-arg]
         tokenizer: str,
         *,
         split: HashSplit | None = None,
@@ -89,28 +91,34 @@ class ExtractionDataModule(pl.LightningDataModule):
         lenient: bool = False,
     ) -> None:
         super().__init__()
-        names = [corpus.name for corpus in corpora]
-        if not names or len(set(names)) != len(names):
-            raise SettingError(f"data.corpora has {names or 'no corpora'}; expected one or more with different names")
-        self.corpora = {corpus.name: corpus for corpus in corpora if not _without_links(task, corpus)}
-        self.corpora_left_out = {name: "its schema declares no relations" for name in names if name not in self.corpora}
-        if not self.corpora:
-            raise SettingError(
-                f"{type(task).__name__} links mentions, but the schema of no corpus declares relations ({', '.join(names)}); give one that"
-                " does, or a task that finds mentions"
-            )
-        self.task, self.tokenizer = task, tokenizer
+        for what, names in (("corpora", [corpus.name for corpus in corpora]), ("tasks", [task.name for task in tasks])):
+            if not names or len(set(names)) != len(names):
+                raise SettingError(f"data.{what} has {', '.join(names) or f'no {what}'}; expected one or more with different names")
+        self.tasks: dict[str, Task[Any]] = {task.name: task for task in tasks}
+        pairs = {SourceName(corpus.name, task.name): _without_links(task, corpus) for corpus in corpora for task in tasks}
+        self.sources = [source for source, without in pairs.items() if not without]
+        self.sources_left_out = {source: "its schema declares no relations" for source, without in pairs.items() if without}
+        for name, task in self.tasks.items():
+            if not any(source.task == name for source in self.sources):
+                raise SettingError(
+                    f"{type(task).__name__} links mentions, but the schema of no corpus declares relations"
+                    f" ({', '.join(corpus.name for corpus in corpora)}); give one that does, or a task that finds mentions"
+                )
+        taking_part = {source.corpus for source in self.sources}
+        self.corpora = {corpus.name: corpus for corpus in corpora if corpus.name in taking_part}
+        self.corpora_left_out = [corpus.name for corpus in corpora if corpus.name not in taking_part]
+        self.tokenizer = tokenizer
         self.batch_budget, self.eval_batch_budget = batch_budget, eval_batch_budget
         self.seed, self.texts, self.mentions, self.workers = seed, texts, mentions, workers
         self.packing, self.dev_documents = packing, dev_documents
         self.documents: dict[Part, dict[str, CompressedSequence[Document]]] = {}
-        self.inputs: dict[Part, dict[str, CompressedSequence[Document]]] = {}
+        self.inputs: dict[Part, dict[SourceName, CompressedSequence[Document]]] = {}
         self.examples: dict[Part, Examples] = {}
-        self._ends: dict[Part, dict[str, Sequence[int]]] = {}
-        self.coverage: dict[Part, dict[str, Coverage]] = {}
+        self._ends: dict[Part, dict[SourceName, Sequence[int]]] = {}
+        self.coverage: dict[Part, dict[SourceName, Coverage]] = {}
         self.findings = Findings(strict=not lenient)
         self.split = HashSplit() if split is None else split
-        self.reader = DocumentReader(self.corpora.values(), self.split, task, self.findings, texts=texts, mentions=mentions)
+        self.reader = DocumentReader(self.corpora.values(), self.split, tasks, self.findings, texts=texts, mentions=mentions)
         self._encoder: Subwords | None = None
         self._reported: Counter[str] = Counter()
         self._sampler: PlanSampler | None = None
@@ -122,22 +130,41 @@ class ExtractionDataModule(pl.LightningDataModule):
         """Corpus that models learn from -> its schema as plain data; the command line links it to the model."""
         return {name: corpus.schema.to_dict() for name, corpus in self.corpora_of("train").items()}
 
-    def corpora_of(self, part: Part) -> dict[str, Corpus]:
-        """The corpora that have a say in a part: those held out have none in training and development."""
+    def sources_of(self, part: Part) -> list[SourceName]:
+        """What a part has examples of: of corpora that are held out none to train on and to validate, and see `asks`."""
         say = {"train": self.split.teaches, "dev": self.split.validates}.get(part)
-        return {name: corpus for name, corpus in self.corpora.items() if say is None or say(name)}
+        return [source for source in self.sources if self.asks(source.task, part) and (say is None or say(*source))]
+
+    def corpora_of(self, part: Part) -> dict[str, Corpus]:
+        """The corpora that have a say in a part."""
+        return {source.corpus: self.corpora[source.corpus] for source in self.sources_of(part)}
+
+    def asks(self, task: str, part: Part) -> bool:
+        """Whether documents of a part are asked by a task.
+
+        All are where mentions are gold. Texts have none; with `mentions` only tasks that need them have something to do.
+        """
+        if part == "predict" or (part == "test" and self.mentions is not None):
+            return self.tasks[task].needs_mentions == (self.mentions is not None)
+        return True
+
+    @property
+    def generates(self) -> bool:
+        """Whether the tasks are instructions, for decoders."""
+        return all(isinstance(task, Instruction) for task in self.tasks.values())
 
     @property
     def encoder(self) -> Subwords:
         """The tokenizer, loaded when it is first needed."""
         if self._encoder is None:
-            self._encoder = (ChatTokenizer if isinstance(self.task, Instruction) else Subwords)(self.tokenizer)
+            self._encoder = (ChatTokenizer if self.generates else Subwords)(self.tokenizer)
         return self._encoder
 
     def follow_seed(self, seed: int) -> None:
-        """Take the run's seed for the order of training and the task's choices, where they have none of their own."""
+        """Take the run's seed for the order of training and the tasks' choices, where they have none of their own."""
         self.seed = seed if self.seed is None else self.seed
-        self.task.seed = seed if self.task.seed is None else self.task.seed
+        for task in self.tasks.values():
+            task.seed = seed if task.seed is None else task.seed
 
     def setup(self, stage: str) -> None:
         """Read what a stage needs, once; examples of training and development are made, those of others batch by batch."""
@@ -149,6 +176,12 @@ class ExtractionDataModule(pl.LightningDataModule):
                 self._prepare(part)
 
     def _prepare(self, part: Part) -> None:
+        if part == "predict" and not any(self.asks(name, part) for name in self.tasks):
+            kinds = " and ".join(type(task).__name__ for task in self.tasks.values())
+            raise SettingError(
+                f"{kinds} needs mentions to link: give --data.mentions, the predictions of an entity model (RUN/predictions/predict)"
+            )
+        self._tell_not_asked(part)
         self.documents[part], self.inputs[part], self.coverage[part] = {}, {}, {}
         most = self.dev_documents if part == "dev" and self._fitting else None
         for name, corpus in self.corpora_of(part).items():
@@ -156,28 +189,33 @@ class ExtractionDataModule(pl.LightningDataModule):
             documents = CompressedSequence(self.reader.read(corpus, part, most))
             distinct((document.id for document in documents), name)
             self.left_out[part, name] = dict(Counter(corpus.view.left_out) - before)
-            inputs: Sequence[Document] = self.reader.inputs(corpus, part, documents)
             self.documents[part][name] = documents
-            self.inputs[part][name] = documents if inputs is documents else CompressedSequence(inputs)
-            self.coverage[part][name] = Coverage(of=self.counted)
+            with_mentions: Sequence[Document] = self.reader.inputs(corpus, part, documents)
+            if with_mentions is not documents:
+                with_mentions = CompressedSequence(with_mentions)
+            for source in self.sources_of(part):
+                if source.corpus == name:
+                    task = self.tasks[source.task]
+                    self.inputs[part][source] = with_mentions if task.needs_mentions else documents
+                    self.coverage[part][source] = Coverage(of=task.counted)
         if part in ("train", "dev"):
             self.examples[part] = self.make_examples(part)
             self._tell(part)
         else:
             self._tell_documents(part)
-            for name, texts in self.inputs[part].items():  # what no example can be made with is said before a model begins
-                next((text for text in texts if self.task.examples(text, self._source(name))), None)
+            for source, texts in self.inputs[part].items():  # what no example can be made with is said before a model begins
+                next((text for text in texts if self.tasks[source.task].examples(text, self._source(source.corpus))), None)
         needed = part != "dev" or self._validating
         number = sum(len(documents) for documents in self.documents[part].values())
         if needed and not number:
             split = "test" if part == "predict" else part
             raise SettingError(f"{part}: no documents in the {split} split of {', '.join(self.corpora)}")
-        if part == "train" and not self.examples[part]:
-            kind = type(self.task).__name__
-            raise SettingError(
-                f"train: {number} documents of {', '.join(self.corpora)}, but {kind} can learn from none of them;"
-                f" do they hold {'mentions that the schema lets be joined' if self.task.finds == 'relations' else 'any text'}?"
-            )
+        for name, task in self.tasks.items() if part == "train" else ():
+            if not any(ends[-1] > ends[0] for source, ends in self._ends[part].items() if source.task == name):
+                raise SettingError(
+                    f"train: {number} documents of {', '.join(self.corpora)}, but {type(task).__name__} can learn from none of them;"
+                    f" do they hold {'mentions that the schema lets be joined' if task.finds == 'relations' else 'any text'}?"
+                )
 
     def _source(self, corpus: str) -> Source:
         return Source(corpus, self.corpora[corpus].schema, self.encoder)
@@ -187,20 +225,16 @@ class ExtractionDataModule(pl.LightningDataModule):
         examples = Examples()
         self._ends[part] = {}
         for name, documents in self.inputs[part].items():
-            source, coverage = self._source(name), Coverage(of=self.counted)
+            task, source = self.tasks[name.task], self._source(name.corpus)
+            coverage = Coverage(of=task.counted)
             self._ends[part][name] = ends = array("q", [len(examples)])
             for document in documents:
-                examples.extend(examples_of(self.task, document, source, coverage, training=part == "train"))
+                examples.extend(examples_of(task, document, source, coverage, training=part == "train"))
                 ends.append(len(examples))
             self.coverage[part][name] = coverage
         return examples
 
-    @property
-    def counted(self) -> str:
-        """What `coverage` is of."""
-        return "links" if self.task.finds == "relations" else "mentions"
-
-    def record_coverage(self, part: Part, coverage: dict[str, Coverage]) -> None:
+    def record_coverage(self, part: Part, coverage: dict[SourceName, Coverage]) -> None:
         """Take in what examples that were made batch by batch can express, over all ranks."""
         if part in ("test", "predict"):
             self.coverage[part] = coverage
@@ -214,18 +248,29 @@ class ExtractionDataModule(pl.LightningDataModule):
 
     @rank_zero_only
     def _tell_left_out(self) -> None:
-        for name, reason in self.corpora_left_out.items():
-            _LOG.warning(f"{name} is left out of this run: {reason}, and {type(self.task).__name__} does nothing but link mentions")
+        for source, reason in self.sources_left_out.items():
+            kind, where = type(self.tasks[source.task]).__name__, "this run" if source.corpus in self.corpora_left_out else source.task
+            _LOG.warning(f"{source.corpus} is left out of {where}: {reason}, and {kind} does nothing but link mentions")
+
+    @rank_zero_only
+    def _tell_not_asked(self, part: Part) -> None:
+        """Say by which tasks a part is not asked."""
+        for name in self.tasks:
+            if not self.asks(name, part):
+                needs = "starts from text alone" if self.mentions is not None else "needs --data.mentions"
+                _LOG.info(f"{part}: {name} {needs} and is left out")
 
     @rank_zero_only
     def _tell(self, part: Part) -> None:
         """Say what was read, what was mended and what no tag can express: counts, never text."""
-        for name, coverage in self.coverage[part].items():
+        for source, coverage in self.coverage[part].items():
+            name = source.corpus if len(self.tasks) == 1 else f"{source}"
+            what = f"{part}: {name}, {len(self.documents[part][source.corpus])} documents"
             if part == "predict" or (self.mentions is not None and part == "test"):
                 coverage = Coverage(words=coverage.words, unknown_words=coverage.unknown_words, obscured=coverage.obscured)
-                _LOG.info("; ".join([f"{part}: {name}, {len(self.documents[part][name])} documents", *coverage.remarks]))
+                _LOG.info("; ".join([what, *coverage.remarks]))
                 continue
-            what = f"{part}: {name}, {len(self.documents[part][name])} documents, {coverage.gold} {coverage.of}"
+            what += f", {coverage.gold} {coverage.of}"
             _LOG.info(what + (", " + "; ".join(coverage.remarks) if coverage.remarks else ""))
         self._tell_findings(part)
 
@@ -241,10 +286,10 @@ class ExtractionDataModule(pl.LightningDataModule):
         Raises:
             SettingError: No epoch would have enough batches to come to a validation, or the batches are not those of the checkpoint.
         """
-        trainer, examples, packed = self.trainer, self.examples["train"], isinstance(self.task, Instruction) and self.packing
+        trainer, examples, packed = self.trainer, self.examples["train"], self.generates and self.packing
         prefixes = SharedPrefixes(*examples.prefixes()) if packed else None
         plan = Plan(
-            examples.lengths, examples.targets, examples.corpora, self.batch_budget, shuffle=True, seed=self.seed or 0, prefixes=prefixes
+            examples.lengths, examples.targets, examples.sources, self.batch_budget, shuffle=True, seed=self.seed or 0, prefixes=prefixes
         )
         self._sampler = PlanSampler(
             plan,
@@ -281,12 +326,13 @@ class ExtractionDataModule(pl.LightningDataModule):
         if part == "dev":
             source = partial(stored_examples, self.examples[part], self._ends[part])
         else:
-            source = partial(made_examples, self.task, {name: self._source(name) for name in self.inputs[part]}, self.inputs[part])
+            sources = {corpus: self._source(corpus) for corpus in self.documents[part]}
+            source = partial(made_examples, self.tasks, sources, self.inputs[part])
         return DocumentStream(
             {name: len(documents) for name, documents in self.inputs[part].items()},
             source,
             self.eval_batch_budget,
-            shared_prefixes=isinstance(self.task, Instruction),
+            shared_prefixes=self.generates,
             rank=self.trainer.global_rank if self.trainer else 0,
             ranks=self.trainer.world_size if self.trainer else 1,
         )
@@ -301,7 +347,7 @@ class ExtractionDataModule(pl.LightningDataModule):
 
     def _collator(self, *, training: bool = False) -> Callable[[Sequence[Any]], Batch]:
         schemas = {name: corpus.schema for name, corpus in self.corpora.items()}
-        return collator_for(self.task, self.encoder.pad_id, schemas, training=training, packed=self.packing)
+        return collator_for(self.tasks.values(), self.encoder.pad_id, schemas, training=training, packed=self.packing)
 
     @property
     def _loader_options(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.hash_split import HashSplit, Role
@@ -27,12 +27,12 @@ Part = Literal["train", "dev", "test", "predict"]
 
 
 class DocumentReader:
-    """Reads the documents of a part, each file once, and the mentions that a task starts from.
+    """Reads the documents of a part, each file once, and the mentions that tasks start from.
 
     Args:
         corpora: Where documents come from.
         split: What they are for.
-        task: The task of the model.
+        tasks: The tasks of the model.
         findings: Collects what is wrong in the files.
         texts: A folder of ``.txt`` files for ``predict``, or one such file; the test split without it.
         mentions: Predictions of another model that a task starts from; gold mentions without it.
@@ -42,15 +42,16 @@ class DocumentReader:
         self,
         corpora: Iterable[Corpus],
         split: HashSplit,
-        task: Task,  # type: ignore[type-arg]
+        tasks: Iterable[Task[Any]],
         findings: Findings,
         *,
         texts: str | None,
         mentions: str | None,
     ) -> None:
-        if mentions is not None and not task.needs_mentions:
-            raise SettingError(f"data.mentions is {mentions}, but {type(task).__name__} starts from text alone")
-        self._task, self._findings, self._texts, self._mentions = task, findings, texts, mentions
+        if mentions is not None and not any(task.needs_mentions for task in tasks):
+            kinds = " and ".join(type(task).__name__ for task in tasks)
+            raise SettingError(f"data.mentions is {mentions}, but {kinds} starts from text alone")
+        self._findings, self._texts, self._mentions = findings, texts, mentions
         self._split, self._readers = split, {corpus.name: CorpusReader(corpus, split, findings) for corpus in corpora}
         self._isolation: Isolation | None = None
 
@@ -92,22 +93,13 @@ class DocumentReader:
         return (Document(name, text) for name, text in texts if text is not None)
 
     def inputs(self, corpus: Corpus, part: Part, documents: Sequence[Document]) -> Sequence[Document]:
-        """What the task starts from: the documents, or the same texts with the mentions that another model found.
+        """What tasks that need mentions start from: the documents, or the same texts with the mentions that another model found.
 
         Raises:
-            SettingError: Mentions are needed and there are none.
+            SettingError: There are none of some documents.
             InputError: They are of other texts.
         """
-        if not self._task.needs_mentions:
-            return documents
-        if self._mentions is None:
-            if part == "predict":
-                raise SettingError(
-                    f"{type(self._task).__name__} needs mentions to link: give --data.mentions, the predictions of an entity model"
-                    " (RUN/predictions/predict)"
-                )
-            return documents
-        if part in ("train", "dev"):
+        if self._mentions is None or part in ("train", "dev"):
             return documents
         found = self._found(Path(self._mentions), corpus, documents)
         if missing := [document.id for document in documents if document.id not in found]:

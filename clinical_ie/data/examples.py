@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from clinical_ie.compressed import CompressedSequence
 from clinical_ie.data.sampler import PlannedBatch
-from clinical_ie.tasks.task import Example
+from clinical_ie.tasks.task import Example, SourceName
 
 
 class Examples(Dataset[Any]):
@@ -28,7 +28,6 @@ class Examples(Dataset[Any]):
         self.lengths: Sequence[int] = array("l")
         self.targets: Sequence[int] = array("l")
         self.input_lengths: Sequence[int] = array("l")
-        self.corpora: list[str] = []
         self.shared: Sequence[int] = array("l")
         self._stored: CompressedSequence[tuple[Any, ...]] = CompressedSequence()
         self._common: list[tuple[Any, ...]] = []
@@ -37,10 +36,10 @@ class Examples(Dataset[Any]):
         self.extend(examples)
 
     def extend(self, examples: Iterable[Example]) -> None:
-        """Add examples of one task."""
+        """Add examples of one kind."""
         for example in examples:
             self._kind = type(example)
-            common = (example.corpus, *(getattr(example, name) for name in self._kind.common))
+            common = tuple(getattr(example, name) for name in self._kind.common)
             shared = self._places.setdefault(common, len(self._places))
             if shared == len(self._common):
                 self._common.append(common)
@@ -49,12 +48,17 @@ class Examples(Dataset[Any]):
             self.targets.append(example.targets)  # type: ignore[attr-defined]
             self.input_lengths.append(len(example.input_ids))  # type: ignore[attr-defined]
             self.shared.append(shared)  # type: ignore[attr-defined]
-            self.corpora.append(self._common[shared][0])
+
+    @property
+    def sources(self) -> list[SourceName]:
+        """Corpus and task of each."""
+        of_common = [SourceName(*common[: len(SourceName._fields)]) for common in self._common]
+        return [of_common[shared] for shared in self.shared]
 
     def prefixes(self) -> tuple[list[int], list[int]]:
         """Of instructions: for each example the number of its shared prefix, and the sub-words of each prefix."""
         assert self._kind is not None
-        place = 1 + self._kind.common.index("prefix_ids")
+        place = self._kind.common.index("prefix_ids")
         numbers = {prefix_ids: number for number, prefix_ids in enumerate(dict.fromkeys(common[place] for common in self._common))}
         of_common = [numbers[common[place]] for common in self._common]
         return [of_common[shared] for shared in self.shared], [len(prefix_ids) for prefix_ids in numbers]
@@ -80,7 +84,7 @@ class Examples(Dataset[Any]):
             return [self[place] for place in range(*index.indices(len(self)))]
         assert self._kind is not None
         own = dict(zip(_own(self._kind), self._stored[index], strict=True))
-        common = zip(("corpus", *self._kind.common), self._common[self.shared[index]], strict=True)
+        common = zip(self._kind.common, self._common[self.shared[index]], strict=True)
         return self._kind(**own, **dict(common))
 
     def __len__(self) -> int:
@@ -91,7 +95,7 @@ class Examples(Dataset[Any]):
 
 
 def _own(kind: type[Example]) -> list[str]:
-    return [field.name for field in fields(kind) if field.name not in ("corpus", *kind.common)]
+    return [field.name for field in fields(kind) if field.name not in kind.common]
 
 
 def _ordered(value: Any) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from clinical_ie.data.batching import budget_batches, packed_batches
 from clinical_ie.errors import SettingError
+from clinical_ie.tasks.task import SourceName
 
 _NOISE = 0.15
 
@@ -31,7 +32,7 @@ class Plan:
     Args:
         lengths: Sub-words of each example.
         targets: What each example teaches, in the terms of its task's loss.
-        corpora: The corpus of each example.
+        sources: Corpus and task of each example.
         budget: Most sub-words of a batch; a few per cent more in shuffled epochs.
         shuffle: New batches in new order each epoch.
         seed: Of that.
@@ -42,7 +43,7 @@ class Plan:
         self,
         lengths: Sequence[int],
         targets: Sequence[int],
-        corpora: Sequence[str],
+        sources: Sequence[SourceName],
         budget: int,
         *,
         shuffle: bool,
@@ -51,7 +52,7 @@ class Plan:
     ) -> None:
         if budget < 1:
             raise SettingError(f"a budget of {budget} sub-words; expected a positive number")
-        self.lengths, self.targets, self.corpora, self.prefixes = lengths, targets, corpora, prefixes
+        self.lengths, self.targets, self.sources, self.prefixes = lengths, targets, sources, prefixes
         self.budget, self.shuffle, self.seed = budget, shuffle, seed
         self._fixed = self._batches(budget, 0.0, seed)
 
@@ -94,5 +95,5 @@ class Plan:
             numbers += [self.prefixes.numbers, self.prefixes.lengths]
         for row in numbers:
             digest.update(array("q", row).tobytes() + b"/")
-        digest.update("\n".join(self.corpora).encode())
+        digest.update("\n".join(map(str, self.sources)).encode())
         return digest.hexdigest()[:16]

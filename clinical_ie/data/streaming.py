@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -18,30 +18,45 @@ from clinical_ie.data.examples import Examples
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
 from clinical_ie.tasks.coverage import Coverage, count_words
-from clinical_ie.tasks.task import Example, Source, Task
+from clinical_ie.tasks.task import Example, Source, SourceName, Task
 
 _BATCHES = 16
 _DOCUMENTS = 1024
 """The most of a chunk: what it holds in memory, against batches that are not full at its end."""
 
-Key = tuple[str, int]
-"""A document: its corpus, and its place in it."""
+
+class Key(NamedTuple):
+    """A document that a task is asked for: its corpus, the task, and its place in the corpus."""
+
+    corpus: str
+    task: str
+    place: int
+
+    @property
+    def source(self) -> SourceName:
+        """Corpus and task."""
+        return SourceName(self.corpus, self.task)
+
+
 ExampleSource = Callable[[Key, Coverage], Sequence[Example]]
 """Gives the examples of a document; what they can express is counted, where it has not been before."""
 
 
 def made_examples(
-    task: Task[Any], sources: Mapping[str, Source], inputs: Mapping[str, Sequence[Document]], key: Key, coverage: Coverage
+    tasks: Mapping[str, Task[Any]],
+    sources: Mapping[str, Source],
+    inputs: Mapping[SourceName, Sequence[Document]],
+    key: Key,
+    coverage: Coverage,
 ) -> Sequence[Example]:
     """Examples that are made of the document now; the first arguments make an `ExampleSource`."""
-    corpus, place = key
-    return examples_of(task, inputs[corpus][place], sources[corpus], coverage)
+    return examples_of(tasks[key.task], inputs[key.source][key.place], sources[key.corpus], coverage)
 
 
-def stored_examples(examples: Examples, ends: Mapping[str, Sequence[int]], key: Key, coverage: Coverage) -> Sequence[Example]:
+def stored_examples(examples: Examples, ends: Mapping[SourceName, Sequence[int]], key: Key, coverage: Coverage) -> Sequence[Example]:
     """Examples that were made and counted before, by where those of each document end; the first arguments make an `ExampleSource`."""
-    corpus, place = key
-    found: list[Example] = examples[ends[corpus][place] : ends[corpus][place + 1]]
+    of_source = ends[key.source]
+    found: list[Example] = examples[of_source[key.place] : of_source[key.place + 1]]
     return found
 
 
@@ -54,18 +69,18 @@ def examples_of(task: Task[Any], document: Document, source: Source, coverage: C
 
 
 class DocumentChunk:
-    """Documents with all their examples, and what these can express of each corpus; it stays when its batch moves to a device."""
+    """Documents with all their examples, and what these can express, by corpus and task; it stays when its batch moves to a device."""
 
     def __init__(self) -> None:
         self.documents: list[tuple[Key, Sequence[Example]]] = []
-        self.coverage: dict[str, Coverage] = {}
+        self.coverage: dict[SourceName, Coverage] = {}
 
 
 class DocumentStream(IterableDataset[tuple[list[Example], DocumentChunk]]):
     """Batches of examples of one rank's documents, with the chunk that begins with them.
 
     Args:
-        corpora: Corpus -> how many documents it has.
+        sources: Corpus and task -> how many documents.
         examples: Gives those of a document.
         budget: Most sub-words of a batch, padding included.
         shared_prefixes: Prefixes are shared and cost nothing.
@@ -75,7 +90,7 @@ class DocumentStream(IterableDataset[tuple[list[Example], DocumentChunk]]):
 
     def __init__(
         self,
-        corpora: Mapping[str, int],
+        sources: Mapping[SourceName, int],
         examples: ExampleSource,
         budget: int,
         *,
@@ -83,7 +98,7 @@ class DocumentStream(IterableDataset[tuple[list[Example], DocumentChunk]]):
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        self.keys = [(corpus, place) for corpus, count in corpora.items() for place in range(count)]
+        self.keys = [Key(*source, place) for source, count in sources.items() for place in range(count)]
         self.examples, self._budget, self._shared_prefixes, self._rank, self._ranks = examples, budget, shared_prefixes, rank, ranks
 
     @property
@@ -96,7 +111,7 @@ class DocumentStream(IterableDataset[tuple[list[Example], DocumentChunk]]):
         keys = self.mine if worker is None else self.mine[worker.id :: worker.num_workers]
         chunk, total = DocumentChunk(), 0
         for key in keys:
-            examples = self.examples(key, chunk.coverage.setdefault(key[0], Coverage()))
+            examples = self.examples(key, chunk.coverage.setdefault(key.source, Coverage()))
             chunk.documents.append((key, examples))
             total += sum(map(self._length, examples))
             if total and (total >= _BATCHES * self._budget or len(chunk.documents) >= _DOCUMENTS):
@@ -122,7 +137,7 @@ class DocumentStream(IterableDataset[tuple[list[Example], DocumentChunk]]):
 
 
 class ChunkCollator:
-    """Batches of a task, each with the chunk that begins with it, and how much it counts in a mean (``batch_targets``)."""
+    """Batches, each with the chunk that begins with it, and how much it counts in a mean (``batch_targets``)."""
 
     def __init__(self, collate: Callable[[Sequence[Any]], Batch]) -> None:
         self.collate = collate

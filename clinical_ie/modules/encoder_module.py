@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -54,9 +55,10 @@ class EncoderModule(TunedModule):
         """Load the encoder and make the heads, once, where the strategy wants them."""
         if "backbone" in self._modules:
             return
-        task = getattr(getattr(self._trainer, "datamodule", None), "task", None)
-        if task is not None and self._checked != (type(task), tuple(task.needs)):  # of a trainer without our command line
-            self.check(task, training=bool(self.trainer.training))
+        tasks: Mapping[str, Task[Any]] = getattr(getattr(self._trainer, "datamodule", None), "tasks", {})
+        for task in tasks.values():
+            if self._checked != (type(task), tuple(task.needs)):  # of a trainer without our command line
+                self.check(task, training=bool(self.trainer.training))
         self.backbone = Encoder(
             self.backbone_name,
             peft=self.peft,

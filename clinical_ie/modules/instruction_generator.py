@@ -56,6 +56,7 @@ class InstructionGenerator(TunedModule):
 
     backbone: Decoder
     supported_tasks = (Instruction,)
+    mixes_tasks = True
     fits_any_schema = True
 
     def __init__(

@@ -58,6 +58,8 @@ class TunedModule(pl.LightningModule):
 
     supported_tasks: ClassVar[type[Task] | tuple[type[Task], ...]]  # type: ignore[type-arg]
     """The tasks whose batches it takes."""
+    mixes_tasks: ClassVar[bool] = False
+    """Whether batches of several tasks teach it; a module with heads has them for one task."""
     fits_any_schema: ClassVar[bool] = False
     """Whether types come with the data, so that its weights answer for corpora that it has learned nothing from."""
 

@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -218,6 +218,11 @@ def _join(parts: Sequence[Lines], paths: Sequence[Path], whole: Path) -> None:
         os.fsync(joined.fileno())
     for path in paths:
         path.unlink()
+
+
+def folder_of(whole: Path, task: str, tasks: Collection[str]) -> Path:
+    """Where the predictions of a task of a run go, among those of all its tasks."""
+    return whole / task if len(tasks) > 1 else whole
 
 
 def set_all_aside(folder: Path) -> None:

@@ -16,7 +16,7 @@ from clinical_ie.scoring.score import Score
 
 @dataclass(slots=True)
 class Results:
-    """Scores by split and corpus, and what the run cost."""
+    """Scores by split, corpus and task, and what the run cost."""
 
     splits: dict[str, dict[str, Any]] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
@@ -40,6 +40,7 @@ class Results:
         self,
         split: str,
         corpus: str,
+        task: str,
         score: Score,
         *,
         finds: Kind,
@@ -64,7 +65,14 @@ class Results:
                 if samples:
                     entry["intervals"][f"{kind}/{mode}"] = interval(Clustered.of([rows]), samples=samples).to_dict()
                 entry["per_document"][f"{kind}/{mode}"] = {name: list(row) for name, row in rows.items()}
-        self.splits.setdefault(split, {})[corpus] = entry
+        self.splits.setdefault(split, {}).setdefault(corpus, {})[task] = entry
+
+    def remove(self, split: str, corpus: str, task: str) -> bool:
+        """Take a score away; whether there was one."""
+        found = self.splits.get(split, {}).get(corpus, {}).pop(task, None)
+        corpora = {name: tasks for name, tasks in self.splits.get(split, {}).items() if tasks}
+        self.splits = {name: held for name, held in (self.splits | {split: corpora}).items() if held}
+        return found is not None
 
     def write(self, path: Path | str) -> None:
         """Write the file whole."""

@@ -13,11 +13,12 @@ from clinical_ie.reports.score_rows import kinds_of
 
 
 def show_run(results: Results, console: Console | None = None) -> None:
-    """One table for each split, corpus and kind of annotation, and what the run cost."""
+    """One table for each split, corpus, task and kind of annotation, and what the run cost."""
     console = console or Console()
     for split, corpora in results.splits.items():
-        for corpus, entry in corpora.items():
-            head = f"{corpus}, {split}, {entry['rules']}, {entry['documents']} documents"
+        rows = [(corpus, task, entry) for corpus, tasks in corpora.items() for task, entry in tasks.items()]
+        for corpus, task, entry in rows:
+            head = f"{corpus}, {task}, {split}, {entry['rules']}, {entry['documents']} documents"
             if "events" in entry:
                 console.print(_event_table(head, entry))
             for kind in [kind for kind in kinds_of(entry) if entry[kind]["strict"]["types"]]:

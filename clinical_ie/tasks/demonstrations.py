@@ -15,7 +15,7 @@ from clinical_ie.tasks.gold_answers import expressible, in_text_order, mention_o
 from clinical_ie.tasks.instruction_variants import InstructionVariant
 from clinical_ie.tasks.links import LinkLabels
 
-_SETTING = "data.task.demonstrations"
+_SETTING = "data.tasks.demonstrations"
 
 
 class Demonstrations:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from clinical_ie.document import Document, Entity, Fragment, Span
 from clinical_ie.schema import Schema
@@ -47,6 +48,8 @@ class EntityTagging(Task[TaggingExample]):
             and are counted.
     """
 
+    name: ClassVar[str] = "entity_tagging"
+
     def __init__(self, window: int = 256, overlap: int = 16) -> None:
         self.window, self.overlap = window, overlap
 
@@ -78,9 +81,10 @@ class EntityTagging(Task[TaggingExample]):
             }
             found.append(
                 TaggingExample(
-                    f"{source.corpus}/{document.id}#{number}",
+                    self.id_of(document, source, number),
                     document.id,
                     source.corpus,
+                    self.name,
                     (*encoder.prefix, *ids[cut.first : cut.last], *encoder.suffix),
                     tuple(units[left:right]),
                     tuple(first + shift for first in firsts[left:right]),

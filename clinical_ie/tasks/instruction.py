@@ -70,7 +70,7 @@ class InstructionExample(Example):
     legal: tuple[tuple[str, frozenset[tuple[int, int]]], ...] = ()
     given_types: tuple[int, ...] | None = None
 
-    common: ClassVar[tuple[str, ...]] = ("prefix_ids", "types", "labels", "legal")
+    common: ClassVar[tuple[str, ...]] = (*Example.common, "prefix_ids", "types", "labels", "legal")
 
     @property
     def grammar(self) -> Grammar | None:
@@ -141,7 +141,7 @@ class Instruction(Task[InstructionExample]):
         if not isinstance(encoder, ChatEncoder):
             raise SettingError(f"{type(self).__name__} needs a decoder; give the -c model/NAME of one, such as model/llama31_8b")
         coverage = Coverage() if coverage is None else coverage
-        coverage.of = "mentions" if self.kind == "entities" else "links"
+        coverage.of = self.counted
         document = document.joined()
         segments = segments_of(document.text, encoder, self.segment)
         flats = [NormalizedText.of(document.text[slice(*segment)]) for segment in segments]
@@ -171,14 +171,15 @@ class Instruction(Task[InstructionExample]):
                 exact = [entity in untouched for entity in mentions]
                 answer, mentions, lost = expressible(answer, mentions, exact, self.response, flat.text, of_links=self.kind != "entities")
             example = self._example(
-                f"{source.corpus}/{document.id}#{number}", document, source, segment, flat, variant, prefix_ids, answer, mentions
+                self.id_of(document, source, number), document, source, segment, flat, variant, prefix_ids, answer, mentions
             )
             if example.length > self.window:
                 has_room = len(prefix_ids) + len(example.input_ids) < self.window
                 if not has_room and (training or len(prefix_ids) >= self.window):
                     raise SettingError(
                         f"a prompt of {len(prefix_ids)} + {len(example.input_ids)} sub-words leaves no room for a response in a window of"
-                        f" {self.window} ({document.id}, characters {segment[0]} to {segment[1]}); lower data.task.segment or raise window"
+                        f" {self.window} ({document.id}, characters {segment[0]} to {segment[1]}); lower its segment or"
+                        f" raise its window (data.task_args.{self.name})"
                     )
                 lost[f"the {'answer' if has_room else 'prompt'} is longer than the window"] += gold - lost.total()
             coverage.unrepresentable.update(+lost)
@@ -232,6 +233,7 @@ class Instruction(Task[InstructionExample]):
             name,
             document.id,
             source.corpus,
+            self.name,
             tuple(encoder.prompt_suffix(render_text(self.prompt_template, text, given), self.prompt_template.answer)),
             prefix_ids,
             tuple(encoder.response(written(answer, flat, variant, self.kind, self.response))),
@@ -378,12 +380,14 @@ class Instruction(Task[InstructionExample]):
 class EntityInstruction(Instruction):
     """Named entity recognition: mentions of all types in one response."""
 
+    name: ClassVar[str] = "entity_instruction"
     kind: ClassVar[Literal["entities", "relations", "joint"]] = "entities"
 
 
 class RelationInstruction(Instruction):
     """Relation extraction: links between mentions that the prompt numbers; roles of events and their values are links."""
 
+    name: ClassVar[str] = "relation_instruction"
     kind: ClassVar[Literal["entities", "relations", "joint"]] = "relations"
     finds: ClassVar[Literal["entities", "relations"]] = "relations"
     needs_mentions: ClassVar[bool] = True
@@ -392,5 +396,6 @@ class RelationInstruction(Instruction):
 class JointInstruction(Instruction):
     """Joint extraction: mentions and links in one response; relations, or events with arguments and values."""
 
+    name: ClassVar[str] = "joint_instruction"
     kind: ClassVar[Literal["entities", "relations", "joint"]] = "joint"
     finds: ClassVar[Literal["entities", "relations"]] = "relations"

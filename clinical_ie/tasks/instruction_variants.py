@@ -85,7 +85,7 @@ class InstructionVariant:
         if given is None and (strange := [name for name in names if set(reserved) & set(name)]):
             raise SettingError(
                 f"{response}: types with one of {' '.join(reserved)} in their names cannot be told from the text: {strange};"
-                " take data.task.response grouped"
+                " take the response format grouped"
             )
         rank = {kind: place for place, kind in enumerate(self.types)}
         pairs = _pairs_of_ranks(schema, self.types, tuple(self.label_names.items()))

@@ -32,10 +32,12 @@ UNGROUNDED = "answers that touch no mention of a legal type"
 class EntityReading(Reading):
     """Entities as answers to one query for each type."""
 
+    name: ClassVar[str] = "entity_reading"
+
     @property
     def needs(self) -> Mapping[str, str]:
         """Under ``packed``, queries that stand behind one context and do not see each other."""
-        remedy = "set data.task.init_args.encoding to single (-c task/entity_reading_single)"
+        remedy = "set data.tasks.init_args.encoding to single (-c task/entity_reading_single)"
         return dict.fromkeys((SHARED_POSITIONS, DIRECTED_ATTENTION), remedy) if self.encoding == "packed" else {}
 
     def examples(
@@ -55,7 +57,7 @@ class EntityReading(Reading):
         found: list[ReadingExample] = []
         for number, context in enumerate(context_windows):
             queries_with_spans = [(query, inside[query.key[0]][number]) for query in queries]
-            name = f"{source.corpus}/{document.id}#{number}"
+            name = self.id_of(document, source, number)
             found += self.inputs(name, document, source, context, ids, units, firsts, queries_with_spans, training)
         return found
 
@@ -134,6 +136,7 @@ class RelationReading(Reading):
     words, else to the one that shares most characters with it; answers that touch none are counted and dropped.
     """
 
+    name: ClassVar[str] = "relation_reading"
     finds: ClassVar[Literal["entities", "relations"]] = "relations"
     needs_mentions: ClassVar[bool] = True
 
@@ -173,7 +176,7 @@ class RelationReading(Reading):
         found: list[ReadingExample] = []
         for number, context in enumerate(context_windows):
             queries_with_spans = [(query, gold.get(query.key, [])) for entity in owned.get(number, ()) for query in queries_of[entity.id]]
-            name = f"{source.corpus}/{document.id}#{number}"
+            name = self.id_of(document, source, number)
             found += self.inputs(name, document, source, context, ids, units, firsts, queries_with_spans, training)
             coverage.candidates += len(queries_with_spans)
         return found

@@ -210,6 +210,7 @@ class Reading(Task[ReadingExample]):
                 f"{name}.{part}",
                 document.id,
                 source.corpus,
+                self.name,
                 tuple(row),
                 tuple(positions),
                 tuple(units[context.left : context.right]),

@@ -86,6 +86,7 @@ class RelationClassification(Task[PairExample]):
         seed: Of that choice; by default the run's (``seed_everything``).
     """
 
+    name: ClassVar[str] = "relation_classification"
     finds: ClassVar[Literal["entities", "relations"]] = "relations"
     needs_mentions: ClassVar[bool] = True
 
@@ -111,7 +112,7 @@ class RelationClassification(Task[PairExample]):
     @property
     def needs(self) -> Mapping[str, str]:
         """Under ``shared``, markers that stand behind the text and are near their mentions all the same."""
-        remedy = "set data.task.init_args.encoding to pair (-c task/relation_classification_pair)"
+        remedy = "set data.tasks.init_args.encoding to pair (-c task/relation_classification_pair)"
         return dict.fromkeys((SHARED_POSITIONS, DIRECTED_ATTENTION), remedy) if self.encoding == "shared" else {}
 
     def examples(
@@ -277,9 +278,10 @@ class RelationClassification(Task[PairExample]):
                 marker_ids += [-1 - len(MARKERS) * mention.type, -2 - len(MARKERS) * mention.type]
                 marker_position_ids += [mention.first + shift, mention.last - 1 + shift]
             yield PairExample(
-                f"{source.corpus}/{document.id}#{number}",
+                self.id_of(document, source, number),
                 document.id,
                 source.corpus,
+                self.name,
                 (*text, *marker_ids),
                 (*range(len(text)), *marker_position_ids),
                 tuple(mentions[place].entity.id for place in shown),
@@ -328,9 +330,10 @@ class RelationClassification(Task[PairExample]):
                 row.append(-1 - len(MARKERS) * mentions[pair[kind // 2]].type - kind)
             row += [*ids[at:last], *suffix]
             yield PairExample(
-                f"{source.corpus}/{document.id}#{number}",
+                self.id_of(document, source, number),
                 document.id,
                 source.corpus,
+                self.name,
                 tuple(row),
                 tuple(range(len(row))),
                 tuple(mentions[index].entity.id for index in pair),

@@ -78,10 +78,16 @@ class Example:
     id: str
     document_id: str
     corpus: str
+    task: str
     input_ids: tuple[int, ...]
 
-    common: ClassVar[tuple[str, ...]] = ()
-    """Fields, beside the corpus, of which all examples together have a few values only."""
+    common: ClassVar[tuple[str, ...]] = ("corpus", "task")
+    """Fields of which all examples together have a few values only."""
+
+    @property
+    def source(self) -> SourceName:
+        """What it is of."""
+        return SourceName(self.corpus, self.task)
 
     @property
     def length(self) -> int:
@@ -106,10 +112,11 @@ Output = Any
 class Task(ABC, Generic[E]):
     """Makes examples of documents and annotations of outputs; both sides of a task stand in one class.
 
-    `finds` is what a model of this task is chosen by. A task that `needs_mentions` starts from documents whose
-    entities are known: gold ones, or those that another model has found.
+    `name` is what results, files and settings call it. `finds` is what a model of this task is chosen by. A task that `needs_mentions`
+    starts from documents whose entities are known: gold ones, or those that another model has found.
     """
 
+    name: ClassVar[str]
     finds: ClassVar[Literal["entities", "relations"]] = "entities"
     needs_mentions: ClassVar[bool] = False
     window: int
@@ -119,6 +126,15 @@ class Task(ABC, Generic[E]):
     def draw(self, *of: str) -> random.Random:
         """Random numbers for a choice of this name."""
         return random.Random("/".join((str(self.seed or 0), *of)))
+
+    @property
+    def counted(self) -> str:
+        """What `Coverage` is of."""
+        return "links" if self.finds == "relations" else "mentions"
+
+    def id_of(self, document: Document, source: Source, number: object) -> str:
+        """The id of an example, which no other of a run has."""
+        return f"{SourceName(source.corpus, self.name)}/{document.id}#{number}"
 
     @property
     def needs(self) -> Mapping[str, str]:

@@ -34,7 +34,7 @@ def train(folder: str, corpus: str, backbone: str, ranks: int, checkpoint: str |
     warnings.filterwarnings("ignore", message="The 'train_dataloader' does not have many workers|Found .* module.s. in eval mode")
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before|The dirpath has changed")
     pl.seed_everything(0, verbose=False)
-    data = ExtractionDataModule([Demo(corpus)], EntityTagging(48, 8), backbone, batch_budget=200)
+    data = ExtractionDataModule([Demo(corpus)], [EntityTagging(48, 8)], backbone, batch_budget=200)
     taught, path = Taught(), Path(folder)
     steps = ModelCheckpoint(path / "steps", "{step}", every_n_train_steps=1, save_top_k=-1)
     trainer = pl.Trainer(

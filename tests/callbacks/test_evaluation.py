@@ -8,6 +8,7 @@ import pytest
 from clinical_ie.callbacks.evaluation import Evaluation
 from clinical_ie.errors import SettingError
 from clinical_ie.schema import EntityType, RelationType, Schema, arguments
+from clinical_ie.tasks.task import SourceName
 
 TYPES = (EntityType("Tobacco"), EntityType("Amount"))
 AMOUNT = RelationType("Amount", heads=("Tobacco",))
@@ -17,8 +18,9 @@ BOTH = Schema(TYPES, (RelationType("Of"), *arguments(AMOUNT)), events=("Tobacco"
 
 
 def data(finds: Literal["entities", "relations"], **schemas: Schema) -> Any:
-    corpora = {name: SimpleNamespace(schema=schema) for name, schema in schemas.items()}
-    return SimpleNamespace(corpora=corpora, corpora_left_out={}, task=SimpleNamespace(finds=finds))
+    sources = [SourceName(name, "asked") for name in schemas]
+    tasks = {"asked": SimpleNamespace(finds=finds)}
+    return SimpleNamespace(corpora=schemas, corpora_left_out=[], sources=sources, tasks=tasks, schema_of=schemas.get)
 
 
 @pytest.mark.parametrize(

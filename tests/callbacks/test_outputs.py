@@ -18,22 +18,21 @@ from clinical_ie.errors import SettingError
 from clinical_ie.schema import EntityType, Schema
 from clinical_ie.tasks import EntityTagging
 from clinical_ie.tasks.coverage import Coverage
-from clinical_ie.tasks.task import Source
+from clinical_ie.tasks.task import Source, SourceName
 from tests.tasks.test_links import Pieces
 
 SCHEMA = Schema((EntityType("Thing"),))
 TEXTS = ["", *(f"word{number} " * (10 * number) for number in range(6)), " \n"]
 DOCUMENTS = [Document(f"n{place}", text) for place, text in enumerate(TEXTS)]
 TASK = EntityTagging(window=24, overlap=4)
+WARD = SourceName("ward", TASK.name)
 Encoder = type("Encoder", (Pieces,), {"unknown_id": None})
 
 
 def data() -> Any:
-    made = partial(made_examples, TASK, {"ward": Source("ward", SCHEMA, Encoder())}, {"ward": DOCUMENTS})
-    return SimpleNamespace(
-        task=TASK, inputs={"test": {"ward": DOCUMENTS}}, schema_of=lambda _: SCHEMA, counted="mentions",
-        made=made,
-    )  # fmt: skip
+    tasks = {TASK.name: TASK}
+    made = partial(made_examples, tasks, {"ward": Source("ward", SCHEMA, Encoder())}, {WARD: DOCUMENTS})
+    return SimpleNamespace(tasks=tasks, inputs={"test": {WARD: DOCUMENTS}}, schema_of=lambda _: SCHEMA, made=made)
 
 
 def tagged(examples: Any) -> dict[str, Any]:
@@ -44,8 +43,9 @@ def tagged(examples: Any) -> dict[str, Any]:
 def expected() -> dict[Key, Document]:
     found = {}
     for place, document in enumerate(DOCUMENTS):
-        examples = data().made(("ward", place), Coverage())
-        found["ward", place] = TASK.annotations(document, examples, tagged(examples), SCHEMA, Counter())
+        key = Key(*WARD, place)
+        examples = data().made(key, Coverage())
+        found[key] = TASK.annotations(document, examples, tagged(examples), SCHEMA, Counter())
     return found
 
 
@@ -54,7 +54,7 @@ def test_outputs_in_any_order_and_some_of_them_twice(seed: int) -> None:
     dice = random.Random(seed)
     source = data()
     collector = OutputCollector(source, "test")
-    stream = DocumentStream({"ward": len(DOCUMENTS)}, source.made, 60)
+    stream = DocumentStream({WARD: len(DOCUMENTS)}, source.made, 60)
     waiting: dict[str, Any] = {}
     for batch, chunk in stream:
         collector.expect(chunk)
@@ -72,7 +72,7 @@ def test_outputs_in_any_order_and_some_of_them_twice(seed: int) -> None:
 
 def test_no_document_is_left_half_annotated() -> None:
     source = data()
-    stream = DocumentStream({"ward": len(DOCUMENTS)}, source.made, 60)
+    stream = DocumentStream({WARD: len(DOCUMENTS)}, source.made, 60)
     for taken in (0, 1, 3):
         collector = OutputCollector(source, "test")
         for _, (batch, chunk) in zip(range(taken), stream, strict=False):
@@ -80,7 +80,7 @@ def test_no_document_is_left_half_annotated() -> None:
             collector.take(tagged(batch))
         missing = collector.finish(stream)
         assert missing is not None
-        assert re.fullmatch(r"ward/n\d#\d", missing)
+        assert re.fullmatch(r"ward/entity_tagging/n\d#\d", missing)
 
 
 class Kept(OutputCallback):
@@ -98,11 +98,11 @@ class Kept(OutputCallback):
         self.ended += 1
 
 
-@pytest.mark.parametrize("theirs", [None, "ward/n9#0"])
+@pytest.mark.parametrize("theirs", [None, "ward/entity_tagging/n9#0"])
 def test_what_another_rank_lacks_every_rank_refuses(theirs: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rank that has all of its outputs would go on and wait for the one that stopped."""
     source = data()
-    stream = DocumentStream({"ward": len(DOCUMENTS)}, source.made, 60)
+    stream = DocumentStream({WARD: len(DOCUMENTS)}, source.made, 60)
     source.stream, source.record_coverage = (lambda _: stream), (lambda *_: None)
     kept, other = Kept(), Kept()
     trainer: Any = SimpleNamespace(
@@ -120,17 +120,19 @@ def test_what_another_rank_lacks_every_rank_refuses(theirs: str | None, monkeypa
         assert kept.ended == other.ended == 1
         assert kept.documents == other.documents == expected()
         return
-    with pytest.raises(SettingError, match=r"no output for ward/n9#0; limit_\*_batches would leave documents half annotated"):
+    with pytest.raises(
+        SettingError, match=r"no output for ward/entity_tagging/n9#0; limit_\*_batches would leave documents half annotated"
+    ):
         kept.on_test_epoch_end(trainer, module)
     assert kept.ended == 0
 
 
 def test_documents_without_examples_come_out_unannotated() -> None:
     source = data()
-    source.inputs["test"]["ward"] = [Document("a", ""), Document("b", " \n")]
-    source.made.args[2]["ward"] = source.inputs["test"]["ward"]
+    source.inputs["test"][WARD] = [Document("a", ""), Document("b", " \n")]
+    source.made.args[2][WARD] = source.inputs["test"][WARD]
     collector = OutputCollector(source, "test")
-    stream = DocumentStream({"ward": 2}, source.made, 60)
+    stream = DocumentStream({WARD: 2}, source.made, 60)
     assert list(stream) == []
     assert collector.finish(stream) is None
     assert [document for _, document in collector.decoded] == [Document("a", ""), Document("b", " \n")]

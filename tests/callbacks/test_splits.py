@@ -31,7 +31,7 @@ def corpus(root: Path) -> BratFolder:
 
 def trainer(*corpora: Any, rank: int = 0, split: HashSplit | None = None) -> Any:
     split, known = split or HashSplit(), {one.name: one for one in corpora}
-    reader = DocumentReader(corpora, split, EntityTagging(), Findings(), texts=None, mentions=None)
+    reader = DocumentReader(corpora, split, [EntityTagging()], Findings(), texts=None, mentions=None)
     documents = {part: {name: reader.read(one, part) for name, one in known.items()} for part in PARTS}
     data = SimpleNamespace(corpora=known, documents=documents, split=split, reader=reader, corpora_of=lambda part: known)
     return SimpleNamespace(datamodule=data, is_global_zero=rank == 0, fast_dev_run=False)

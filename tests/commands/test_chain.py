@@ -64,10 +64,10 @@ def test_the_folder_from_a_file(tmp_path: Path) -> None:
 
 def test_where_settings_come_from(tmp_path: Path) -> None:
     own = written(tmp_path, "# a remark\ntrainer:\n  max_epochs: 3\nmodel:\n  init_args:\n    decoder: crf\n")
-    origins = Chain([*SHORT, *own, "--data.task.init_args.window=128"]).origins
+    origins = Chain([*SHORT, *own, "--data.tasks.init_args.window=128"]).origins
     assert origins["trainer.max_epochs"].endswith("own.yaml:3")
     assert origins["model.decoder"].endswith("own.yaml:6")
-    assert origins["data.task.window"] == "--data.task.init_args.window"
+    assert origins["data.tasks.window"] == "--data.tasks.init_args.window"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_whole_sections_count_as_axes() -> None:
         (["-c", "model/minilm", *SHORT], "put -c task/entity_tagging before it"),
         (["-c", "peft/lora", *SHORT], "-c peft/lora sets arguments of model,"),
         (["-c", "model/minilm"], "put -c task/NAME before it (known: entity_instruction,"),
-        (["--data.task.window=128", *SHORT], "--data.task.window sets arguments of data.task,"),
+        (["--data.tasks.window=128", *SHORT], "--data.tasks.window sets arguments of data.tasks,"),
         (["--data.corpora.init_args.root=here", *SHORT], "put -c data/phee before it"),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_wrong_order_is_explained(given: list[str], said: str) -> None:
         ("word\n", "own.yaml: no settings in it"),
         ("entities: [base]\nrelations: [base]\n", "train it with `clinical-ie pipeline own`"),
         ("trainer:\n  max_epochs: 1\n  max_epochs: 2\n", "own.yaml:3: max_epochs is set twice"),
-        ("data:\n  task: null\n", "own.yaml:2: data.task is empty"),
+        ("data:\n  tasks: null\n", "own.yaml:2: data.tasks is empty"),
         ("trainer: " + "[" * 100_000, "nested too deeply"),
         ("trainer: &a [*a]\n", "an alias stands inside of what it stands for"),
     ],
@@ -129,9 +129,8 @@ def test_files_that_are_no_configurations(text: str, said: str, tmp_path: Path) 
 
 
 def test_merged_keys_count(tmp_path: Path) -> None:
-    text = "model: &tagger\n  class_path: clinical_ie.modules.EncoderTagger\n"
-    text += "data:\n  task:\n    <<: {class_path: clinical_ie.tasks.EntityTagging}\n    init_args: {window: 128}\n"
-    assert "data.task.window" in Chain(written(tmp_path, text)).origins
+    text = "model:\n  <<: {class_path: clinical_ie.modules.EncoderTagger}\n  init_args: {decoder: crf}\n"
+    assert "model.decoder" in Chain(written(tmp_path, text)).origins
 
 
 def test_nothing_behind_c() -> None:

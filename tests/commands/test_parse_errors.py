@@ -6,7 +6,7 @@ import pytest
 
 from clinical_ie.commands.parse_errors import explain
 
-OPTIONS = ("trainer.max_epochs", "trainer.accelerator", "data.task", "data.batch_budget", "model", "run_dir")
+OPTIONS = ("trainer.max_epochs", "trainer.accelerator", "data.tasks", "data.batch_budget", "model", "run_dir")
 UNION = """Parser key "model":
   Does not validate against any of the Union subtypes
   Subtypes: [<class 'lightning.pytorch.core.module.LightningModule'>, <class 'NoneType'>]
@@ -49,9 +49,9 @@ UNION = """Parser key "model":
             "--model.init_args.numerator: expected a whole number, got 'many'",
         ),
         (
-            'Parser key "data.task":\n  Import path fractions.Fraction does not correspond to a subclass of Task',
+            'Parser key "data.tasks":\n  Import path fractions.Fraction does not correspond to a subclass of Task',
             {"data": "a.yaml:1"},
-            "a.yaml:1: data.task: fractions.Fraction is no Task",
+            "a.yaml:1: data.tasks: fractions.Fraction is no Task",
         ),
         (
             'Parser key "trainer.max_epochs":\n  Does not validate against any of the Union subtypes\n  Errors:\n'

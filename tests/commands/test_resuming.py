@@ -12,7 +12,8 @@ RUN: dict[str, Any] = {
     "seed_everything": 0, "run_dir": "/data/runs/a", "init_from": "/data/runs/b", "trainer.max_epochs": 3, "trainer.accelerator": "cpu",
     "trainer.precision": "32-true", "model.class_path": "clinical_ie.modules.EncoderTagger", "model.init_args.backbone": "/models/bert",
     "model.init_args.learning_rate": 1e-4, "data.tokenizer": "/models/bert", "data.corpora.0.class_path": "clinical_ie.corpora.Demo",
-    "data.corpora.0.init_args.root": "/data/notes", "data.task.init_args.window": 512, "data.task.init_args.demonstrations": "/data/shown",
+    "data.corpora.0.init_args.root": "/data/notes", "data.tasks.0.init_args.window": 512,
+    "data.tasks.0.init_args.demonstrations": "/data/shown",
     "checkpoints.every_minutes": 30.0, "data.texts": None, "evaluation.rules": "strict-one-to-one",
 }  # fmt: skip
 
@@ -24,7 +25,7 @@ RUN: dict[str, Any] = {
         ({"init_from": "/elsewhere"}, True),
         ({"model.init_args.backbone": "/elsewhere", "data.tokenizer": "/elsewhere"}, True),
         ({"data.corpora.0.init_args.root": "/elsewhere"}, True),
-        ({"data.task.init_args.demonstrations": "/elsewhere"}, True),
+        ({"data.tasks.0.init_args.demonstrations": "/elsewhere"}, True),
         ({"trainer.accelerator": "cuda"}, True),
         ({"evaluation.rules": "n2c2-2018"}, True),
         ({"checkpoints.every_minutes": 5.0}, True),
@@ -33,7 +34,7 @@ RUN: dict[str, Any] = {
         ({"trainer.precision": "bf16-mixed"}, False),
         ({"model.init_args.learning_rate": 1e-5}, False),
         ({"data.corpora.0.class_path": "clinical_ie.corpora.Phee"}, False),
-        ({"data.task.init_args.window": 256}, False),
+        ({"data.tasks.0.init_args.window": 256}, False),
     ],
 )
 def test_where_things_lie_is_no_part_of_a_run(change: dict[str, Any], same: bool) -> None:

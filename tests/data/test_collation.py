@@ -144,7 +144,18 @@ def bare(corpus: str, mentions: int) -> PairExample:
     row = (1, 5, 2, *(-1 - n % 2 for n in range(2 * mentions)))
     names = tuple(f"T{n}" for n in range(mentions))
     return PairExample(
-        f"{corpus}/bare{mentions}#0", "bare", corpus, row, (0, 1, 2) + (1,) * 2 * mentions, names, (0,) * mentions, positions, (), (), ()
+        f"{corpus}/bare{mentions}#0",
+        "bare",
+        corpus,
+        "relation_classification",
+        row,
+        (0, 1, 2) + (1,) * 2 * mentions,
+        names,
+        (0,) * mentions,
+        positions,
+        (),
+        (),
+        (),
     )
 
 
@@ -239,7 +250,7 @@ def test_windows_without_queries_do_not_break_a_batch(place: int) -> None:
     """Wherever the empty one stands, the queries of the others are there."""
     entities = (Entity("T1", "Trigger", Span.of(0, 2)), Entity("T2", "Place", Span.of(3, 5)))
     (full,) = RelationReading().examples(Document("d", "ab cd", entities), source_of(OPEN, "open"))
-    empty = ReadingExample("open/e#0.0", "e", "open", (1, 5, 2), (0, 1, 2), ((0, 2),), (1,), (0, 1), (), (), ())
+    empty = ReadingExample("open/e#0.0", "e", "open", "entity_reading", (1, 5, 2), (0, 1, 2), ((0, 2),), (1,), (0, 1), (), (), ())
     examples = [full]
     examples.insert(place, empty)
     batch = ReadingCollator(PAD)(examples)
@@ -254,6 +265,6 @@ def test_the_collator_follows_from_the_task() -> None:
         (EntityReading(), ReadingCollator),
         (RelationReading(), ReadingCollator),
     ):
-        assert type(collator_for(cast("Task[Any]", task), 0, CORPORA)) is kind
+        assert type(collator_for([cast("Task[Any]", task)], 0, CORPORA)) is kind
     with pytest.raises(SettingError, match="no batches are known for object"):
-        collator_for(cast("Any", object()), 0, CORPORA)
+        collator_for([cast("Any", object())], 0, CORPORA)

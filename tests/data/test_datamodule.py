@@ -27,7 +27,7 @@ def corpus(folder: Path, *, broken: bool) -> BratFolder:
 
 
 def test_what_was_read_and_lost_is_said(tiny_bert: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    data = ExtractionDataModule([corpus(tmp_path, broken=True)], EntityTagging(), tiny_bert, lenient=True)
+    data = ExtractionDataModule([corpus(tmp_path, broken=True)], [EntityTagging()], tiny_bert, lenient=True)
     with caplog.at_level(logging.INFO, logger="clinical_ie"):
         data.setup("fit")
     said = caplog.text
@@ -37,14 +37,14 @@ def test_what_was_read_and_lost_is_said(tiny_bert: str, tmp_path: Path, caplog: 
 
 
 def test_broken_files_stop_a_run(tiny_bert: str, tmp_path: Path) -> None:
-    data = ExtractionDataModule([corpus(tmp_path, broken=True)], EntityTagging(), tiny_bert)
+    data = ExtractionDataModule([corpus(tmp_path, broken=True)], [EntityTagging()], tiny_bert)
     with pytest.raises(FileFormatError, match=r"0\.ann:3: not a mention; expected"):
         data.setup("fit")
 
 
 def test_without_texts_there_is_nothing_to_predict_on(tiny_bert: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    data = ExtractionDataModule([corpus(tmp_path, broken=False)], EntityTagging(), tiny_bert, texts=str(tmp_path / "empty"))
+    data = ExtractionDataModule([corpus(tmp_path, broken=False)], [EntityTagging()], tiny_bert, texts=str(tmp_path / "empty"))
     with pytest.raises(SettingError, match=r"no \.txt file"):
         data.setup("predict")
 
@@ -75,11 +75,11 @@ def test_texts_to_predict_on_may_be_one_file_and_lie_behind_links(tiny_bert: str
     (tmp_path / "texts" / "linked").symlink_to("../store")
     notes = corpus(tmp_path / "corpus", broken=False)
     for given, ids in (("texts", ["B", "linked/a"]), ("texts/B.TXT", ["B"])):
-        data = ExtractionDataModule([notes], EntityTagging(), tiny_bert, texts=str(tmp_path / given))
+        data = ExtractionDataModule([notes], [EntityTagging()], tiny_bert, texts=str(tmp_path / given))
         data.setup("predict")
         assert [document.id for document in data.documents["predict"]["brat_folder"]] == ids
     assert data.findings.counts() == {}
-    data = ExtractionDataModule([notes], EntityTagging(), tiny_bert, texts=str(tmp_path / "missing"))
+    data = ExtractionDataModule([notes], [EntityTagging()], tiny_bert, texts=str(tmp_path / "missing"))
     with pytest.raises(SettingError, match="no such file or folder"):
         data.setup("predict")
 
@@ -94,7 +94,7 @@ def linking(folder: Path, tiny_bert: str) -> ExtractionDataModule:
         (notes / f"{rank}.txt").write_text("gave aspirin\nor heparin", encoding="utf-8")
     schema = {"entities": ["Drug"], "relations": [{"name": "With", "heads": ["Drug"], "tails": ["Drug"]}]}
     corpora = [BratFolder(str(notes), schema, corpus_name="ward")]
-    return ExtractionDataModule(corpora, RelationClassification(), tiny_bert, texts=str(notes), mentions=str(folder / "mentions"))
+    return ExtractionDataModule(corpora, [RelationClassification()], tiny_bert, texts=str(notes), mentions=str(folder / "mentions"))
 
 
 def mentions(folder: Path, text: str, count: int) -> None:
@@ -106,7 +106,7 @@ def test_mentions_of_a_copy_with_other_line_ends_are_moved(tiny_bert: str, tmp_p
     data = linking(tmp_path, tiny_bert)
     mentions(tmp_path, "gave aspirin\r\nor heparin", 5)
     data.setup("predict")
-    assert {document.entities[0].span for document in data.inputs["predict"]["ward"]} == {Span.of(16, 23)}
+    assert {document.entities[0].span for document in data.inputs["predict"]["ward", "relation_classification"]} == {Span.of(16, 23)}
     assert data.findings.counts()["other-line-ends"] == 5
     assert not data.make_examples("predict"), "one mention makes no pair, and that is no error"
     assert list(data.predict_dataloader()) == []
@@ -146,12 +146,13 @@ def test_a_task_that_only_links_leaves_out_a_corpus_without_relations(
     from clinical_ie.tasks import JointInstruction, RelationClassification, RelationReading
 
     def mix(task: Any, *corpora: Any) -> ExtractionDataModule:
-        return ExtractionDataModule(list(corpora), task, tiny_bert)
+        return ExtractionDataModule(list(corpora), [task], tiny_bert)
 
     notes = corpus(tmp_path, broken=False)
     data = mix(RelationClassification(), Demo(), notes)
     assert list(data.corpora) == list(data.schemas) == ["demo"]
-    assert data.corpora_left_out == {"brat_folder": "its schema declares no relations"}
+    assert data.corpora_left_out == ["brat_folder"]
+    assert data.sources_left_out == {("brat_folder", "relation_classification"): "its schema declares no relations"}
     data._tell_left_out()
     assert "brat_folder is left out of this run: its schema declares no relations" in caplog.text
     data.split.check(data.corpora, data.corpora_left_out)
@@ -169,7 +170,7 @@ def test_no_documents_names_split_and_corpus(tiny_bert: str, tmp_path: Path) -> 
     jsonl.write([Document("one", "gave aspirin")], tmp_path / "train.jsonl")
     for split in ("dev", "test"):
         (tmp_path / f"{split}.jsonl").touch()
-    data = ExtractionDataModule([Demo(str(tmp_path))], EntityTagging(), tiny_bert)
+    data = ExtractionDataModule([Demo(str(tmp_path))], [EntityTagging()], tiny_bert)
     data.setup("fit")
     assert data.val_dataloader() == []
     with pytest.raises(SettingError, match="test: no documents in the test split of demo"):

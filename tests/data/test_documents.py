@@ -11,7 +11,7 @@ from clinical_ie.tasks import EntityTagging
 def dev(folder: Path, most: int | None, split: HashSplit | None = None) -> list[str]:
     corpus = BratFolder(str(folder), {"entities": ["Drug"]})
     split = HashSplit(dev_share=0.3) if split is None else split
-    reader = DocumentReader([corpus], split, EntityTagging(), Findings(), texts=None, mentions=None)
+    reader = DocumentReader([corpus], split, [EntityTagging()], Findings(), texts=None, mentions=None)
     return [document.id for document in reader.read(corpus, "dev", most)]
 
 

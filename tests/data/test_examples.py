@@ -60,7 +60,7 @@ def test_examples_come_back(name: str, tiny_llama: Any) -> None:
     assert list(examples.lengths) == [example.length for example in plain]
     assert list(examples.targets) == [example.targets for example in plain]
     assert list(examples.input_lengths) == [len(example.input_ids) for example in plain]
-    assert examples.corpora == [example.corpus for example in plain]
+    assert examples.sources == [(example.corpus, example.task) for example in plain]
     assert list(pickle.loads(pickle.dumps(examples))) == plain
     assert Examples(copy.deepcopy(plain)).digest == examples.digest
     changed = [replace(plain[0], input_ids=(plain[0].input_ids[0] + 1, *plain[0].input_ids[1:])), *plain[1:]]
@@ -91,7 +91,11 @@ def test_the_digest_does_not_depend_on_the_order_of_sets() -> None:
 
     def of(pairs: Any) -> str:
         return Examples(
-            [InstructionExample("c/d#0", "d", "c", (1,), (2,), (3,), (0, 1), (), (), (), "lines", "x", (("Of", pairs),))]
+            [
+                InstructionExample(
+                    "c/d#0", "d", "c", "entity_instruction", (1,), (2,), (3,), (0, 1), (), (), (), "lines", "x", (("Of", pairs),)
+                )
+            ]
         ).digest
 
     assert of(frozenset([0, 8])) == of(frozenset([8, 0])) != of(frozenset([0]))

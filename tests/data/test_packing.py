@@ -118,7 +118,7 @@ def data_of(notes: str, generator: str, packing: bool, budget: int, corpora: int
     schema = {"entities": [{"name": "Drug", "definition": "What is taken."}, {"name": "Dose", "definition": "How much."}]}
     known = [BratFolder(notes, schema, corpus_name=f"notes{number}") for number in range(corpora)]
     task = EntityInstruction("lines", segment=48, augmentation=InstructionAugmentation(variants=2))
-    return ExtractionDataModule(known, task, generator, split=HashSplit(test_share=0.1), batch_budget=budget, seed=3, packing=packing)  # type: ignore[arg-type]
+    return ExtractionDataModule(known, [task], generator, split=HashSplit(test_share=0.1), batch_budget=budget, seed=3, packing=packing)  # type: ignore[arg-type]
 
 
 def fit(
@@ -186,7 +186,7 @@ def test_one_step_is_the_same_with_any_batches(notes: str, generator: str, tmp_p
     found = []
     for packing, budget, accumulated in ((True, 100_000, 1), (False, 100_000, 1), (True, 400, 1000), (False, 300, 1000)):
         data = data_of(notes, generator, packing, budget)
-        data.task.augmentation = None  # type: ignore[attr-defined]
+        data.tasks["entity_instruction"].augmentation = None  # type: ignore[attr-defined]
         model, trainer = fit(data, generator, tmp_path, max_epochs=1, accumulate_grad_batches=accumulated)
         assert trainer.global_step == 1
         found.append(dict(model.backbone.model.named_parameters()))

@@ -10,7 +10,7 @@ from clinical_ie.tasks.instruction import InstructionExample
 
 def example(number: int, prefix: int, own: int, response: int) -> InstructionExample:
     return InstructionExample(
-        id=str(number), corpus="c", document_id="d", prefix_ids=(prefix,) * 4, input_ids=(100 + number,) * own,
+        id=str(number), corpus="c", task="entity_instruction", document_id="d", prefix_ids=(prefix,) * 4, input_ids=(100 + number,) * own,
         response=(200 + number,) * response, segment=(0, 1), given=(), types=(), labels=(),
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ import pytest
 from clinical_ie.data.plan import Plan
 from clinical_ie.data.sampler import PlannedBatch, PlanSampler
 from clinical_ie.errors import SettingError
+from clinical_ie.tasks.task import SourceName
 
 LENGTHS = [3, 5, 2, 7, 4, 6, 1, 8, 9, 2, 3]
 TARGETS = [10, 1, 100, 7, 20, 3, 50, 2, 9, 30, 4]
@@ -20,7 +21,7 @@ def sampler_of(
     rank: int = 0, ranks: int = 1, accumulated: int = 1, *, shuffle: bool = True, seed: int = 5, limit: float = float("inf"),
     lengths: Sequence[int] = LENGTHS, targets: Sequence[int] = TARGETS,
 ) -> PlanSampler:  # fmt: skip
-    plan = Plan(lengths, targets, ["c"] * len(lengths), 10, shuffle=shuffle, seed=seed)
+    plan = Plan(lengths, targets, [SourceName("c", "t")] * len(lengths), 10, shuffle=shuffle, seed=seed)
     return PlanSampler(plan, rank=rank, ranks=ranks, accumulated=lambda: accumulated, limit=lambda: limit)
 
 

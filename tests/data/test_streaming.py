@@ -11,22 +11,23 @@ import pytest
 from clinical_ie.data.streaming import DocumentChunk, DocumentStream, EvenBatches, Key
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.entity_tagging import TaggingExample
-from clinical_ie.tasks.task import Example
+from clinical_ie.tasks.task import Example, SourceName
 
 DICE = random.Random(0)
-LENGTHS = {("a", place): [DICE.randint(1, 30) for _ in range(DICE.choice([0, 0, 1, 1, 5]))] for place in range(90)}
-LENGTHS |= {("b", place): [7] * (place % 3) for place in range(20)}
-CORPORA = {"a": 90, "b": 20}
+SOURCES = {SourceName("a", "tags"): 90, SourceName("b", "tags"): 20, SourceName("b", "links"): 20}
+LENGTHS = {Key("a", "tags", place): [DICE.randint(1, 30) for _ in range(DICE.choice([0, 0, 1, 1, 5]))] for place in range(90)}
+LENGTHS |= {Key("b", "tags", place): [7] * (place % 3) for place in range(20)}
+LENGTHS |= {Key("b", "links", place): [5] * (place % 2) for place in range(20)}
 
 
 def examples(key: Key, coverage: Coverage) -> Sequence[Example]:
     coverage.gold += 1
-    name = f"{key[0]}/{key[1]}"
-    return [TaggingExample(f"{name}#{n}", name, key[0], (1,) * length, (), (), (0, 0), {}) for n, length in enumerate(LENGTHS[key])]
+    name = f"{key.source}/{key.place}"
+    return [TaggingExample(f"{name}#{n}", name, *key.source, (1,) * length, (), (), (0, 0), {}) for n, length in enumerate(LENGTHS[key])]
 
 
 def stream(rank: int = 0, ranks: int = 1, budget: int = 40) -> DocumentStream:
-    return DocumentStream(CORPORA, examples, budget, rank=rank, ranks=ranks)
+    return DocumentStream(SOURCES, examples, budget, rank=rank, ranks=ranks)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 7, 200])
@@ -57,7 +58,7 @@ def test_documents_are_asked_for_when_they_are_wanted() -> None:
         asked.append(key)
         return examples(key, coverage)
 
-    batches = iter(DocumentStream(CORPORA, remembered, 2))
+    batches = iter(DocumentStream(SOURCES, remembered, 2))
     next(batches)
     assert 0 < len(asked) < 20, "16 batches' worth, not all"
     for _ in batches:
@@ -86,7 +87,7 @@ def test_a_dummy_batch_is_small_and_nobody_waits_for_its_output() -> None:
     (example,), chunk = dummy
     assert example.id == ""
     assert (chunk.documents, chunk.coverage) == ([], {})
-    assert DocumentStream({"a": 1}, lambda key, coverage: [], 40).dummy_batch() is None
+    assert DocumentStream({SourceName("a", "tags"): 1}, lambda key, coverage: [], 40).dummy_batch() is None
 
 
 def test_a_chunk_stays_where_it_is() -> None:
@@ -94,5 +95,5 @@ def test_a_chunk_stays_where_it_is() -> None:
     from lightning.fabric.utilities.apply_func import move_data_to_device
 
     chunk = DocumentChunk()
-    chunk.documents.append((("a", 1), examples(("a", 2), Coverage())))
+    chunk.documents.append((Key("a", "tags", 1), examples(Key("a", "tags", 2), Coverage())))
     assert move_data_to_device({"chunk": chunk}, "cpu")["chunk"] is chunk

@@ -25,8 +25,8 @@ Arguments = Callable[..., list[str]]
 def arguments(tiny_bert: str, small_corpus: str) -> Arguments:
     """A command line on the tiny model and corpus."""
 
-    def make(command: str, run_dir: Path, *more: str) -> list[str]:
-        files = ("base", "task/entity_tagging", "data/demo", "strategy/single")
+    def make(command: str, run_dir: Path, *more: str, task: str = "entity_tagging") -> list[str]:
+        files = ("base", f"task/{task}", "data/demo", "strategy/single")
         given = [part for name in files for part in ("-c", str(CONFIGS / f"{name}.yaml"))]
         given += [f"--data.corpora.init_args.root={small_corpus}", f"--model.init_args.backbone={tiny_bert}", f"--run_dir={run_dir}"]
         given += [
@@ -36,7 +36,7 @@ def arguments(tiny_bert: str, small_corpus: str) -> Arguments:
             "--trainer.precision=32-true",
             "--data.batch_budget=512",
         ]
-        given += ["--data.task.init_args.window=96", "--data.task.init_args.overlap=16", "--trainer.accelerator=cpu"]
+        given += ["--data.tasks.init_args.window=96", "--data.tasks.init_args.overlap=16", "--trainer.accelerator=cpu"]
         given += ["--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1"]
         return [command, *given, *more]
 

@@ -94,5 +94,6 @@ def scored_by_ranks(subcommand: str, split: str, run: Path, folder: Path, *more:
     for ranks in (1, 2):
         own = folder / f"run{ranks}"
         command(subcommand, "-c", str(run / "config.yaml"), f"--run_dir={own}", *more, ranks=ranks)
-        found.append(results(own)["splits"][split]["demo"])
+        (entry,) = results(own)["splits"][split]["demo"].values()
+        found.append(entry)
     return found

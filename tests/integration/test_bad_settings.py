@@ -17,7 +17,7 @@ Arguments = Callable[..., list[str]]
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--data.task.window=1024"], "512 positions only"),
+        (["--data.tasks.window=1024"], "512 positions only"),
         (["--ckpt_path=nowhere/last.ckpt"], "no such checkpoint"),
         (["--model.init_args.backbone=./nowhere"], "no such folder"),
         (["--data.corpora.init_args.root=/nowhere"], "no such folder"),
@@ -37,8 +37,8 @@ Arguments = Callable[..., list[str]]
         (["--model.init_args.learnig_rate=3"], "EncoderTagger has no argument 'learnig_rate'; did you mean 'learning_rate'?"),
         (["--model.decoder=crff"], "--model.decoder: expected crf or softmax, got 'crff'"),
         (["--model=EncoderTager"], "--model: there is no class EncoderTager; did you mean 'EncoderTagger'?"),
-        (["--data.task=clinical_ie.tasks.EntityTaging"], "no class clinical_ie.tasks.EntityTaging; did you mean 'EntityTagging'?"),
-        (["--data.task=clinical_ie.modules.EncoderTagger"], "clinical_ie.modules.EncoderTagger is no Task"),
+        (["--data.tasks=clinical_ie.tasks.EntityTaging"], "no class clinical_ie.tasks.EntityTaging; did you mean 'EntityTagging'?"),
+        (["--data.tasks=clinical_ie.modules.EncoderTagger"], "clinical_ie.modules.EncoderTagger is no Task"),
         (["--model.peft=peft.LoraConfig", "--model.peft.rr=4"], "LoraConfig has no argument 'rr'; did you mean 'r'?"),
         (["--trainer.callbacks+=EarlyStopping"], "--trainer.callbacks+: EarlyStopping needs monitor, which is missing"),
         (["--trainer.logger=CSVLogger"], "--trainer.logger: CSVLogger needs save_dir, which is missing"),

@@ -69,7 +69,7 @@ def test_a_recipe_names_chains_that_parse(file: Path, stage: str, capsys: pytest
         main(["fit", *(part for name in given for part in ("-c", name)), "--run_dir=unused", "--print_config"])
     assert stopped.value.code == 0
     printed = yaml.safe_load(capsys.readouterr().out)
-    task = printed["data"]["task"]["class_path"].rpartition(".")[2]
+    (task,) = (entry["class_path"].rpartition(".")[2] for entry in printed["data"]["tasks"])
     assert task in (("EntityTagging", "EntityReading") if stage == "entities" else ("RelationClassification", "RelationReading"))
     assert len(printed["data"]["corpora"]) == 1
 

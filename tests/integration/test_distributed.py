@@ -27,13 +27,13 @@ def test_two_ranks_train(finished_run: Path, tmp_path: Path) -> None:
     averaging = ("--trainer.callbacks+=clinical_ie.callbacks.averaging.MovingAverage", "--trainer.callbacks.init_args.decay=0.5")
     command("fit", "-c", str(finished_run / "config.yaml"), f"--run_dir={run}", "--trainer.max_epochs=2", *averaging, ranks=2)
     assert results(run)["run"]["devices"] == 2
-    assert results(run)["splits"]["test"]["demo"]["documents"] == 6
+    assert results(run)["splits"]["test"]["demo"]["entity_tagging"]["documents"] == 6
     best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
     average, raw = (best[key]["heads.heads.demo/concepts.linear.weight"] for key in ("state_dict", "current_model_state"))
     assert not torch.equal(average, raw)
     command("validate", "-c", str(run / "config.yaml"))
     (monitored,) = (state["best_model_score"] for name, state in best["callbacks"].items() if name.startswith("Checkpoints"))
-    found = results(run)["splits"]["dev"]["demo"]["entities"]["strict"]["micro"]["f1"]
+    found = results(run)["splits"]["dev"]["demo"]["entity_tagging"]["entities"]["strict"]["micro"]["f1"]
     assert found == pytest.approx(float(monitored), abs=1e-6)
     assert results(run)["run"]["checkpoints"]["dev"] == results(run)["run"]["checkpoints"]["test"]
 

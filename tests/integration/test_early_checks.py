@@ -102,7 +102,7 @@ def test_a_schema_without_relations_is_refused_in_a_line(arguments: Arguments, t
     notes = tmp_path / "own.yaml"
     own = {"class_path": "clinical_ie.corpora.BratFolder", "init_args": {"root": str(tmp_path), "schema": {"entities": ["Drug"]}}}
     notes.write_text(json.dumps({"data": {"corpora+": [own]}}), encoding="utf-8")
-    given = arguments("fit", tmp_path / "run", "-c", "task/relation_classification", "-c", str(notes), f"{M}.learning_rate=1e-3")
+    given = arguments("fit", tmp_path / "run", "-c", str(notes), f"{M}.learning_rate=1e-3", task="relation_classification")
     place = next(place for place, part in enumerate(given) if part.endswith("demo.yaml"))
     del given[place - 1 : place + 1]
     assert main([part for part in given if "corpora.init_args.root" not in part and "overlap" not in part]) == 2
@@ -113,11 +113,11 @@ def test_a_schema_without_relations_is_refused_in_a_line(arguments: Arguments, t
 @pytest.mark.parametrize(
     ("backbone", "more", "message"),
     [
-        ("tiny_bert", ["--data.task.init_args.window=512"], "is an encoder (bert), which reads in both directions"),
+        ("tiny_bert", ["--data.tasks.init_args.window=512"], "is an encoder (bert), which reads in both directions"),
         ("tiny_llama", ["-c", "peft/frozen"], "the decoder is frozen and has no adapter"),
-        ("tiny_llama", ["--data.task.init_args.window=8193"], "8192 positions only"),
+        ("tiny_llama", ["--data.tasks.init_args.window=8193"], "8192 positions only"),
         (
-            "tiny_llama", ["-c", "peft/prompt_tuning", "--data.task.init_args.window=8180"], "8192 positions only, 20 of them for virtual"
+            "tiny_llama", ["-c", "peft/prompt_tuning", "--data.tasks.init_args.window=8180"], "8192 positions only, 20 of them for virtual"
         ),
     ],
 )  # fmt: skip
@@ -125,7 +125,7 @@ def test_a_decoder_that_cannot_do_it(
     backbone: str, more: list[str], message: str, arguments: Arguments, request: pytest.FixtureRequest, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    given = arguments("fit", tmp_path / "run", "-c", "task/entity_instruction", "--data.task.init_args.window=8192")
+    given = arguments("fit", tmp_path / "run", "--data.tasks.init_args.window=8192", task="entity_instruction")
     given = [part for part in given if "overlap" not in part and "window=96" not in part]
     assert main([*given, f"{M}.backbone={request.getfixturevalue(backbone)}", *more]) == 2
     assert message in line(capsys)

@@ -35,4 +35,4 @@ def test_cells_are_as_the_table_has_them(kind: str, tmp_path: Path) -> None:
             assert outcome == "yes", cell
         else:
             assert outcome.startswith("refused: "), cell
-            assert any(remedy in outcome for remedy in ("set data.task", "take ", "give --trainer.precision")), outcome
+            assert any(remedy in outcome for remedy in ("set data.tasks", "take ", "give --trainer.precision")), outcome

@@ -34,12 +34,12 @@ def tiny_encoder(made_once: Callable[[str, Callable[[Path], None]], str]) -> Cal
 @pytest.mark.parametrize(
     ("kind", "more", "message"),
     [
-        ("deberta-v2", ["-c", "task/relation_classification"], "set data.task.init_args.encoding to pair"),
-        ("longformer", ["-c", "task/relation_classification"], "a longformer, has not what RelationClassification needs"),
-        ("mpnet", ["-c", "task/relation_reading"], "take -c task/relation_classification_pair"),
+        ("deberta-v2", ["task/relation_classification"], "set data.tasks.init_args.encoding to pair"),
+        ("longformer", ["task/relation_classification"], "a longformer, has not what RelationClassification needs"),
+        ("mpnet", ["task/relation_reading"], "take -c task/relation_classification_pair"),
         (
-            "deberta-v2", ["-c", "task/entity_reading", '--data.corpora.init_args.entity_types=["Drug"]'],
-            "has not what EntityReading needs (tokens that share a position); set data.task.init_args.encoding to single",
+            "deberta-v2", ["task/entity_reading", '--data.corpora.init_args.entity_types=["Drug"]'],
+            "has not what EntityReading needs (tokens that share a position); set data.tasks.init_args.encoding to single",
         ),
         ("deberta", ["--trainer.precision=bf16-mixed"], "cannot be trained in bf16-mixed; give --trainer.precision=32-true"),
         ("albert", [f"{M}.gradient_checkpointing=true"], "model.init_args.gradient_checkpointing to false"),
@@ -52,7 +52,8 @@ def test_refused_before_anything_is_read(
     kind: str, more: list[str], message: str, tiny_encoder: Callable[[str], str], arguments: Arguments, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    given = [part for part in arguments("fit", tmp_path / "run") if "overlap" not in part]
+    task, more = (more[0].removeprefix("task/"), more[1:]) if more[0].startswith("task/") else ("entity_tagging", more)
+    given = [part for part in arguments("fit", tmp_path / "run", task=task) if "overlap" not in part]
     assert main([*given, f"{M}.backbone={tiny_encoder(kind)}", *more]) == 2
     (found,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("clinical-ie")]
     assert message in found
@@ -62,7 +63,7 @@ def test_refused_before_anything_is_read(
 @pytest.mark.parametrize("task", ["relation_classification", "relation_reading"])
 def test_a_whole_run_of_modernbert(task: str, tiny_encoder: Callable[[str], str], arguments: Arguments, tmp_path: Path) -> None:
     """Markers and queries that share positions, windows longer than the sliding ones."""
-    given = [part for part in arguments("fit", tmp_path / "run", "-c", f"task/{task}") if "overlap" not in part and "window" not in part]
+    given = [part for part in arguments("fit", tmp_path / "run", task=task) if "overlap" not in part and "window" not in part]
     assert (
         main(
             [
@@ -70,7 +71,7 @@ def test_a_whole_run_of_modernbert(task: str, tiny_encoder: Callable[[str], str]
                 f"{M}.backbone={tiny_encoder('modernbert')}",
                 "--trainer.max_epochs=1",
                 "--trainer.max_steps=4",
-                "--data.task.init_args.window=96",
+                "--data.tasks.init_args.window=96",
             ]
         )
         == 0

@@ -36,7 +36,7 @@ def given(tiny_llama: str, small_corpus: str) -> Arguments:
         chain = [part for name in files for part in ("-c", str(CONFIGS / f"{name}.yaml"))]
         chain += [f"--data.corpora.init_args.root={small_corpus}", f"--model.init_args.backbone={tiny_llama}", f"--run_dir={run_dir}"]
         chain += ["--trainer.max_epochs=2", "--trainer.precision=32-true", "--trainer.accelerator=cpu", "--data.batch_budget=4096"]
-        chain += ["--data.task.init_args.window=4096", "--data.task.init_args.segment=128", "--data.dev_documents=2"]
+        chain += ["--data.tasks.init_args.window=4096", "--data.tasks.init_args.segment=128", "--data.dev_documents=2"]
         chain += ["--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1", "--model.init_args.max_new_tokens_ratio=1"]
         return ["fit", *chain, *more]
 
@@ -52,7 +52,7 @@ def run(given: Arguments, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_a_run_leaves_behind(run: Path) -> None:
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))
-    entry = results["splits"]["test"]["demo"]
+    entry = results["splits"]["test"]["demo"]["joint_instruction"]
     outcomes = entry["outcomes"]
     assert outcomes["completions"] >= 6
     fine = {"completions", "completions truncated", "mentions and links backtracked"}

@@ -140,7 +140,7 @@ def test_few_notes_behind_many_tasks(task: str, ward: str, tiny_bert: str, tiny_
     chain = [part for name in names for part in ("-c", str(CONFIGS / f"{name}.yaml"))]
     chain += [f"--model.init_args.backbone={tiny_llama if generates else tiny_bert}", "--model.init_args.learning_rate=5e-3"]
     chain += ["--trainer.precision=32-true", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--data.batch_budget=1024"]
-    chain += ["--trainer.log_every_n_steps=1", "--test_after_fit=false", "--data.task.init_args.window=512"]
+    chain += ["--trainer.log_every_n_steps=1", "--test_after_fit=false", "--data.tasks.init_args.window=512"]
     if generates:
         chain += ["--model.init_args.max_new_tokens_ratio=0", "--model.init_args.max_new_tokens_base=8", "--data.dev_documents=1"]
     many, few, fresh = (tmp_path / name for name in ("many", "few", "fresh"))

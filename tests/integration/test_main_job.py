@@ -28,7 +28,7 @@ def test_the_demo_as_a_newcomer_runs_it(tmp_path: Path) -> None:
     for said in ("95 % interval", "predictions/test/demo", "tensorboard --logdir", "cannot be expressed"):
         assert said in done.stdout
     results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
-    assert results["splits"]["test"]["demo"]["entities"]["strict"]["micro"]["f1"] > 0.8
+    assert results["splits"]["test"]["demo"]["entity_tagging"]["entities"]["strict"]["micro"]["f1"] > 0.8
     assert len(list((tmp_path / "run" / "predictions" / "test" / "demo").glob("*.ann"))) == 25
 
 
@@ -45,6 +45,6 @@ def test_uw_from_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert "covered-text-differs" in done.stderr, "what was wrong in the files is said"
     results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
-    entry = results["splits"]["test"]["uw_social_history"]
+    entry = results["splits"]["test"]["uw_social_history"]["entity_tagging"]
     assert entry["entities"]["strict"]["micro"]["f1"] > 0.35
     assert entry["left_out_by_flat_view"], "the flat view says what it leaves out"

@@ -26,8 +26,8 @@ def options(tiny_bert: str, small_corpus: str) -> list[str]:
         "--model.init_args.learning_rate=5e-3",
         "--model.init_args.head_learning_rate=2e-2",
         "--data.batch_budget=512",
-        "--data.task.init_args.window=96",
-        "--data.task.init_args.overlap=16",
+        "--data.tasks.init_args.window=96",
+        "--data.tasks.init_args.overlap=16",
         "--trainer.precision=32-true",
         "--trainer.accelerator=cpu",
         "--trainer.enable_progress_bar=false",
@@ -68,7 +68,10 @@ def finished(recipe: Path, tiny_bert: str, small_corpus: str, tmp_path_factory: 
 
 def test_both_settings_stand_in_one_table(finished: Path, small_corpus: str) -> None:
     results = json.loads((finished / "results.json").read_text(encoding="utf-8"))
-    gold, end_to_end = results["splits"]["test on gold entities"]["demo"], results["splits"]["test"]["demo"]
+    gold, end_to_end = (
+        results["splits"]["test on gold entities"]["demo"]["relation_classification"],
+        results["splits"]["test"]["demo"]["relation_classification"]["relation_classification"],
+    )
     assert (gold["relation_setting"], end_to_end["relation_setting"]) == ("gold entities", "end to end")
     assert gold["relations"]["strict"]["micro"]["f1"] > end_to_end["relations"]["strict"]["micro"]["f1"]
     assert end_to_end["entities"]["strict"]["micro"]["f1"] < 1 == gold["entities"]["strict"]["micro"]["f1"]
@@ -156,7 +159,7 @@ def test_a_split_without_pairs_is_scored(command: str, split: str, finished: Pat
     given = [command, "-c", str(finished / "relations" / "config.yaml"), f"--run_dir={tmp_path}"]
     given += [f"--ckpt_path={finished / 'relations' / 'checkpoints' / 'best.ckpt'}", f"--data.corpora.init_args.root={unlinkable}"]
     assert main(given) == 0
-    entry = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["splits"][split]["demo"]
+    entry = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["splits"][split]["demo"]["relation_classification"]
     assert entry["documents"] == 2
     assert entry["relations"]["strict"]["micro"]["f1"] == 0
     if split == "test":
@@ -169,7 +172,9 @@ def test_links_between_mentions_that_were_not_found_are_missed(finished: Path, s
     run = tmp_path / "run"
     given = ["test", "-c", str(finished / "relations" / "config.yaml"), f"--run_dir={run}", f"--data.mentions={tmp_path / 'mentions'}"]
     assert main([*given, f"--ckpt_path={finished / 'relations' / 'checkpoints' / 'best.ckpt'}"]) == 0
-    micro = json.loads((run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]["demo"]["relations"]["strict"]["micro"]
+    micro = json.loads((run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]["demo"]["relation_classification"][
+        "relations"
+    ]["strict"]["micro"]
     assert (micro["tp"], micro["fp"]) == (0, 0)
     assert micro["fn"] == sum(1 for document in gold for _ in document.links())
 
@@ -178,7 +183,10 @@ def test_a_run_ends_well_where_only_training_notes_have_pairs(finished: Path, un
     run = tmp_path / "run"
     given = ["fit", "-c", str(finished / "relations" / "config.yaml"), f"--run_dir={run}", "--trainer.max_epochs=1"]
     assert main([*given, f"--data.corpora.init_args.root={unlinkable}"]) == 0
-    assert json.loads((run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]["demo"]["documents"] == 2
+    assert (
+        json.loads((run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]["demo"]["relation_classification"]["documents"]
+        == 2
+    )
     assert (run / "checkpoints" / "best.ckpt").exists()
 
 

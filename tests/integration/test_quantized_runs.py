@@ -36,7 +36,7 @@ def test_a_run_comes_back(folder: str, small_corpus: str, tmp_path: Path, capsys
     short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.dev_documents=1", "--data.batch_budget=1024"]
     short += [f"--data.corpora.init_args.root={small_corpus}"]
     short += [
-        "--data.task.init_args.definitions=false",
+        "--data.tasks.init_args.definitions=false",
         "--model.init_args.max_new_tokens_ratio=0.2",
         "--model.init_args.max_new_tokens_base=8",
         "--trainer.callbacks+=clinical_ie.callbacks.averaging.MovingAverage",

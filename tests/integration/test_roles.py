@@ -52,14 +52,20 @@ def test_a_corpus_that_is_held_out_is_scored_and_nothing_else_and_files_are_read
 
     monkeypatch.setattr(Demo, "load", counted)
     run = tmp_path / "run"
-    files = ("-c", "task/entity_reading", "-c", ward, "--data.split.held_out=ward", "--trainer.max_epochs=1", "--data.task.window=200")
-    assert main(arguments("fit", run, *files, "--evaluation.interval_samples=0", "--evaluation.rules.ward=n2c2-2018")) == 0
+    files = ("-c", ward, "--data.split.held_out=ward", "--trainer.max_epochs=1", "--data.tasks.window=200")
+    assert (
+        main(arguments("fit", run, *files, "--evaluation.interval_samples=0", "--evaluation.rules.ward=n2c2-2018", task="entity_reading"))
+        == 0
+    )
     assert read == {"train.jsonl": 1, "dev.jsonl": 1, "test.jsonl": 1}
     splits = json.loads((run / "splits.json").read_text())
     assert splits["ward"]["train"] == splits["ward"]["dev"] == []
     assert len(splits["ward"]["test"]) + len(splits["ward"]["held-out"]) == 20
     results = Results.load(run / "results.json")
-    assert {name: entry["rules"] for name, entry in results.splits["test"].items()} == {"demo": "strict-one-to-one", "ward": "n2c2-2018"}
+    assert {name: tasks["entity_reading"]["rules"] for name, tasks in results.splits["test"].items()} == {
+        "demo": "strict-one-to-one",
+        "ward": "n2c2-2018",
+    }
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["split"]["init_args"]["held_out"] == "ward"
     assert results.run["isolation"]["learned"] == {"demo": 24}
     assert results.run["label_shift"]["corpora"]["ward"]["entities"]["labels"] == {"Drug": "name", "Dosage": "name"}
@@ -95,17 +101,18 @@ def test_only_corpora_with_something_to_find_choose_the_checkpoint(
     assert not splits["ward"]["dev"]
     assert splits["silent"]["dev"]
     for name in ("strict_f1", "strict_recall", "lenient_f1"):
-        assert logged[f"dev/entities/{name}"] == logged[f"dev/demo/entities/{name}"]
+        assert logged[f"dev/entities/{name}"] == logged[f"dev/demo/entity_tagging/entities/{name}"]
     assert logged["dev/entities/strict_f1"][-1] > 0
 
 
 def test_a_corpus_without_relations_is_left_out_of_a_run_that_links(arguments: Arguments, ward: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    files = ("-c", "task/relation_classification", "-c", ward, "--trainer.max_epochs=1", "--data.task.window=200")
-    assert main(arguments("fit", run, *files, "--evaluation.interval_samples=0", "--evaluation.rules.ward=n2c2-2018")) == 0
+    files = ("-c", ward, "--trainer.max_epochs=1", "--data.tasks.window=200")
+    given = ("--evaluation.interval_samples=0", "--evaluation.rules.ward=n2c2-2018")
+    assert main(arguments("fit", run, *files, *given, task="relation_classification")) == 0
     results = Results.load(run / "results.json")
     assert set(results.splits["test"]) == {"demo"}
-    assert results.run["corpora_left_out"] == {"ward": "its schema declares no relations"}
+    assert results.run["sources_left_out"] == {"ward/relation_classification": "its schema declares no relations"}
 
 
 def test_what_cannot_hold_a_corpus_out_says_so_before_training(
@@ -117,7 +124,10 @@ def test_what_cannot_hold_a_corpus_out_says_so_before_training(
         (["--data.split.held_out=[ward,demo]"], "nothing is left to learn from"),
         (["--data.corpora.init_args.dev_share=0.3"], "give data.split.dev_share"),
         (["--data.split.dev_share.ward=1.5"], "dev_share is 1.5"),
-        (["--data.split.held_out=ward", "--data.split.shots=2", "--checkpoints.monitor=dev/ward/entities/strict_f1"], "is not logged"),
+        (
+            ["--data.split.held_out=ward", "--data.split.shots=2", "--checkpoints.monitor=dev/ward/entity_tagging/entities/strict_f1"],
+            "is not logged",
+        ),
     ):
         assert main(arguments("fit", tmp_path / "run", "-c", ward, *more)) == 2
         assert said in capsys.readouterr().err

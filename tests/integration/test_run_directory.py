@@ -38,8 +38,8 @@ def test_files(finished_run: Path) -> None:
     assert results["run"]["epochs"] == 3
     assert results["run"]["steps"] > 0
     assert set(results["splits"]) == {"test"}
-    assert results["splits"]["test"]["demo"]["coverage"]["gold"] == sum(
-        row["tp"] + row["fn"] for row in results["splits"]["test"]["demo"]["entities"]["strict"]["types"].values()
+    assert results["splits"]["test"]["demo"]["entity_tagging"]["coverage"]["gold"] == sum(
+        row["tp"] + row["fn"] for row in results["splits"]["test"]["demo"]["entity_tagging"]["entities"]["strict"]["types"].values()
     )
 
 
@@ -49,7 +49,7 @@ def test_results_equal_the_score_command_on_the_written_files(finished_run: Path
     predicted = str(finished_run / "predictions" / "test" / "demo")
     assert main(["score", "--gold", str(gold), "--predicted", predicted, "--json", str(tmp_path / "s.json")]) == 0
     again = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
-    entry = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]["demo"]
+    entry = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]["demo"]["entity_tagging"]
     assert again["entities"] == entry["entities"]
     assert again["entities"]["strict"]["micro"]["f1"] > 0.3, "the tiny model learned something"
     low, high = (entry["intervals"]["entities/strict"][end] for end in ("low", "high"))
@@ -69,8 +69,12 @@ def test_tensorboard(finished_run: Path) -> None:
     events.Reload()
     scalars = set(events.Tags()["scalars"])
     expected = {"train/loss", "train/tokens_per_second", "train/padding_share", "dev/loss"}
-    expected |= {"dev/entities/strict_f1", "dev/entities/lenient_f1", "dev/demo/entities/strict_f1"}
-    expected |= {f"dev/demo/entities/types/Drug/{mode}_{name}" for mode in ("strict", "lenient") for name in ("precision", "recall", "f1")}
+    expected |= {"dev/entities/strict_f1", "dev/entities/lenient_f1", "dev/demo/entity_tagging/entities/strict_f1"}
+    expected |= {
+        f"dev/demo/entity_tagging/entities/types/Drug/{mode}_{name}"
+        for mode in ("strict", "lenient")
+        for name in ("precision", "recall", "f1")
+    }
     assert expected <= scalars
     assert any(name.startswith("lr-") for name in scalars)
     assert len(events.Scalars("dev/entities/strict_f1")) == 3
@@ -122,7 +126,7 @@ def test_test_and_predict_from_the_run_directory(finished_run: Path, tmp_path: P
     assert set(splits) == {"dev", "test"}
     best = torch.load(finished_run / "checkpoints" / "best.ckpt", weights_only=True)
     monitored = next(state["best_model_score"] for name, state in best["callbacks"].items() if name.startswith("Checkpoints"))
-    assert splits["dev"]["demo"]["entities"]["strict"]["micro"]["f1"] == pytest.approx(float(monitored), abs=1e-6)
+    assert splits["dev"]["demo"]["entity_tagging"]["entities"]["strict"]["micro"]["f1"] == pytest.approx(float(monitored), abs=1e-6)
 
 
 def test_a_prediction_that_fails_leaves_no_answer(

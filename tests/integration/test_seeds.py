@@ -70,7 +70,7 @@ def test_tasks_follow_the_run_unless_they_have_a_seed(task: Callable[[int | None
     def examples(own: int | None, run: int) -> tuple[Any, Any]:
         made = task(own)
         backbone = tiny_llama if isinstance(made, EntityInstruction) else tiny_bert
-        data = ExtractionDataModule([Demo()], made, backbone, dev_documents=4)
+        data = ExtractionDataModule([Demo()], [made], backbone, dev_documents=4)
         data.follow_seed(run)
         data.setup("fit")
         return list(data.examples["train"])[:40], [document.id for document in data.documents["dev"]["demo"]]

@@ -91,8 +91,8 @@ def test_a_sharded_generator_is_trained_tested_and_exported(tiny_llama: str, sma
     files = ("base", "task/joint_instruction", "model/smollm2_135m", "peft/lora", "data/demo", "strategy/single")
     given = [part for name in files for part in ("-c", str(CONFIGS / f"{name}.yaml"))]
     given += [f"--data.corpora.init_args.root={small_corpus}", f"--model.init_args.backbone={tiny_llama}", "--trainer.max_epochs=1"]
-    given += ["--trainer.precision=32-true", "--data.batch_budget=4096", "--data.task.init_args.window=4096"]
-    given += ["--data.task.init_args.segment=128", "--data.dev_documents=3", "--model.init_args.max_new_tokens_ratio=1"]
+    given += ["--trainer.precision=32-true", "--data.batch_budget=4096", "--data.tasks.init_args.window=4096"]
+    given += ["--data.tasks.init_args.segment=128", "--data.dev_documents=3", "--model.init_args.max_new_tokens_ratio=1"]
     given += ["--model.init_args.chunk=50", "--data.eval_batch_budget=300"]
     whole = fit(tmp_path / "whole", "ddp", *given, "--test_after_fit=false")
     sharded = fit(tmp_path / "sharded", "fully_sharded", *given)
@@ -101,7 +101,7 @@ def test_a_sharded_generator_is_trained_tested_and_exported(tiny_llama: str, sma
     assert adapters[0].keys() == adapters[1].keys()
     for name, value in adapters[0].items():
         torch.testing.assert_close(adapters[1][name], value, atol=1e-6, rtol=0)
-    entry = results(tmp_path / "sharded")["splits"]["test"]["demo"]
+    entry = results(tmp_path / "sharded")["splits"]["test"]["demo"]["joint_instruction"]
     assert entry["documents"] == 6
     assert entry["outcomes"]["completions"] >= 6
 

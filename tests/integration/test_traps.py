@@ -94,15 +94,19 @@ def test_an_adapter_before_its_model_is_refused(peft: str, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(("before", "after"), [(one, two) for one, two in product(TASKS, TASKS) if one.split("_")[0] != two.split("_")[0]])
-def test_another_task_leaves_nothing_of_the_first(before: str, after: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_task_stands_beside_the_first_and_its_model_in_place_of_the_other(
+    before: str, after: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Lightning#15796: arguments of the class that was given first."""
     chain = files("base", f"task/{before}", "data/demo", "model/minilm", f"task/{after}")
     alone = printed(capsys, *files("base", f"task/{after}", "model/minilm", "data/demo"))
     both = printed(capsys, *chain)
     assert both["model"]["class_path"] == alone["model"]["class_path"]
     assert set(both["model"]["init_args"]) == set(alone["model"]["init_args"])
-    assert both["data"]["task"]["class_path"] == alone["data"]["task"]["class_path"]
-    assert set(both["data"]["task"]["init_args"]) == set(alone["data"]["task"]["init_args"])
+    assert both["data"]["tasks"] == [
+        *printed(capsys, *files("base", f"task/{before}", "data/demo"))["data"]["tasks"],
+        *alone["data"]["tasks"],
+    ]
     own = yaml.safe_load((CONFIGS / "task" / f"{after}.yaml").read_text(encoding="utf-8"))
     assert own["model"]["init_args"].items() <= both["model"]["init_args"].items()
     assert both["model"]["init_args"]["backbone"] == alone["model"]["init_args"]["backbone"], "what both classes take is kept"
@@ -125,7 +129,7 @@ def of_task(tiny_bert: str, tiny_llama: str, small_corpus: str) -> Callable[...,
         given = files("base", f"task/{task}", *([f"peft/{peft}"] if peft else []), "data/demo", "strategy/single")
         given += [f"--data.corpora.init_args.root={small_corpus}", f"--run_dir={run_dir}"]
         given += [f"--model.init_args.backbone={tiny_llama if task.endswith('instruction') else tiny_bert}"]
-        given += ["--data.task.init_args.window=8192"] if task.endswith("instruction") else []
+        given += ["--data.tasks.init_args.window=8192"] if task.endswith("instruction") else []
         given += ["--model.init_args.learning_rate=3e-3", "--model.init_args.head_learning_rate=1e-2", "--trainer.max_epochs=1"]
         given += ["--trainer.precision=32-true", "--data.batch_budget=512", "--trainer.accelerator=cpu"]
         given += ["--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1", "--evaluation.interval_samples=20"]
@@ -152,7 +156,8 @@ def test_two_ranks_train_adapters(task: str, peft: str | None, of_task: Callable
     command("fit", *of_task(task, tmp_path / "run", "--trainer.limit_train_batches=4", peft=peft), ranks=2)
     results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
     assert results["run"]["devices"] == 2
-    assert results["splits"]["test"]["demo"]["documents"] == 6
+    (entry,) = results["splits"]["test"]["demo"].values()
+    assert entry["documents"] == 6
     frozen = peft not in (None, "prompt_tuning_unfrozen")
     assert (results["run"]["trainable_parameters"] < results["run"]["parameters"]) == frozen
     checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
@@ -170,7 +175,9 @@ def test_two_ranks_score_links_as_one_does(of_task: Callable[..., list[str]], tm
         folder = tmp_path / f"run{devices}"
         given = ["-c", str(whole / "config.yaml"), f"--run_dir={folder}", "--data.eval_batch_budget=300"]
         command("validate", *given, f"--ckpt_path={whole / 'checkpoints' / 'last.ckpt'}", ranks=devices)
-        found[devices] = json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"]["dev"]["demo"]
+        found[devices] = json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"]["dev"]["demo"][
+            "relation_classification"
+        ]
     assert found[1]["documents"] == found[2]["documents"] == 6
     counts = found[1]["relations"]["strict"]["micro"]
     assert counts["tp"] + counts["fp"] > 0, "a model that finds nothing agrees with any other"

@@ -58,7 +58,7 @@ def numbers(count: int, seed: int) -> tuple[int, ...]:
 
 def example(name: int, prefix_ids: tuple[int, ...], question: int, response: int) -> InstructionExample:
     ids, said = numbers(question, 100 + name), numbers(response, 200 + name)
-    return InstructionExample(f"e{name}", "d", "c", ids, prefix_ids, said, (0, 1), (), (), (), None)
+    return InstructionExample(f"e{name}", "d", "c", "entity_instruction", ids, prefix_ids, said, (0, 1), (), (), (), None)
 
 
 EXAMPLES = [

@@ -40,7 +40,9 @@ def examples(count: int) -> list[InstructionExample]:
 
     prefixes = ids(9), ids(6)
     return [
-        InstructionExample(f"e{rank}", "d", "c", ids(4 + rank), prefixes[rank % 2], ids(3 + rank), (0, 1), (), (), (), None)
+        InstructionExample(
+            f"e{rank}", "d", "c", "entity_instruction", ids(4 + rank), prefixes[rank % 2], ids(3 + rank), (0, 1), (), (), (), None
+        )
         for rank in range(count)
     ]
 

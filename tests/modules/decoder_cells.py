@@ -72,7 +72,7 @@ def outcome(folder: str, notes: str, task: str, tuning: str, precision: Any, *, 
     kind, response = KINDS[task]
     pl.seed_everything(0, verbose=False)
     instruction = kind(response, window=500, segment=64, definitions=False)  # type: ignore[arg-type]
-    data = ExtractionDataModule([BratFolder(notes, SCHEMA)], instruction, folder, batch_budget=200, packing=packing)
+    data = ExtractionDataModule([BratFolder(notes, SCHEMA)], [instruction], folder, batch_budget=200, packing=packing)
     model = _Watched(folder, data.schemas, peft=TUNINGS[tuning], learning_rate=1e-3, max_new_tokens_base=4, max_new_tokens_ratio=0.0)
     trainer = pl.Trainer(
         max_steps=2, precision=precision, accelerator="cpu", logger=False, enable_checkpointing=False,

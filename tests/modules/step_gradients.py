@@ -63,7 +63,7 @@ def _made(kind: str, notes: str, encoder: str, decoder: str, dev_share: float = 
     ]
     backbone = decoder if kind == "generator" else encoder
     split = HashSplit(dev_share=dev_share, test_share=0)
-    return ExtractionDataModule(corpora, task, backbone, split=split, batch_budget=budget, seed=1), module, backbone
+    return ExtractionDataModule(corpora, [task], backbone, split=split, batch_budget=budget, seed=1), module, backbone
 
 
 def _one(kind: str, model: Any, batch: Any, example: Any) -> tuple[Tensor, int]:
@@ -97,7 +97,7 @@ class _Watch(pl.Callback):
         names, self.seen = self.seen, []
         examples = {example.id: example for example in self.data.examples["train"]}
         schemas = {name: corpus.schema for name, corpus in self.data.corpora.items()}
-        collate = collator_for(self.data.task, self.data.encoder.pad_id, schemas, training=True, packed=True)
+        collate = collator_for(self.data.tasks.values(), self.data.encoder.pad_id, schemas, training=True, packed=True)
         assert not isinstance(collate, PromptCollator)
         parameters = {name: parameter for name, parameter in pl_module.named_parameters() if parameter.requires_grad}
         sums = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
@@ -161,7 +161,7 @@ def check_dev_loss(kind: str, notes: str, encoder: str) -> None:
     )  # fmt: skip
     (found,) = trainer.validate(model, data, verbose=False)
     schemas = {name: corpus.schema for name, corpus in data.corpora.items()}
-    collate = collator_for(data.task, data.encoder.pad_id, schemas)
+    collate = collator_for(data.tasks.values(), data.encoder.pad_id, schemas)
     with torch.no_grad():
         sums = [_one(kind, model.eval(), collate([example]), example) for example in data.examples["dev"]]
     assert len(sums) > 8

@@ -59,7 +59,7 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def data_of(notes: str, generator: str, task: Instruction, budget: int = 700) -> ExtractionDataModule:
-    return ExtractionDataModule([BratFolder(notes, SCHEMA)], task, generator, batch_budget=budget, seed=1)  # type: ignore[arg-type]
+    return ExtractionDataModule([BratFolder(notes, SCHEMA)], [task], generator, batch_budget=budget, seed=1)  # type: ignore[arg-type]
 
 
 def made(data: ExtractionDataModule, generator: str, **options: Any) -> InstructionGenerator:
@@ -84,11 +84,12 @@ def completions(model: InstructionGenerator, data: ExtractionDataModule) -> dict
 
 def predicted(data: ExtractionDataModule, outputs: dict[str, Completion], outcomes: Counter[str]) -> tuple[list[Document], list[Document]]:
     gold, schema = data.documents["test"]["brat_folder"], data.schema_of("brat_folder")
+    (task,) = data.tasks.values()
     found, all_examples = [], data.make_examples("test")
     for document in gold:
-        bare = Document(document.id, document.text, document.entities if data.task.needs_mentions else ())
+        bare = Document(document.id, document.text, document.entities if task.needs_mentions else ())
         examples = [example for example in all_examples if example.document_id == document.id]
-        found.append(data.task.annotations(bare, examples, outputs, schema, outcomes))
+        found.append(task.annotations(bare, examples, outputs, schema, outcomes))
     return gold, found
 
 
@@ -255,7 +256,7 @@ class Steps(pl.Callback):
 
 def in_small_batches(notes: str, generator: str) -> tuple[ExtractionDataModule, InstructionGenerator]:
     data = ExtractionDataModule(
-        [BratFolder(notes, SCHEMA)], EntityInstruction("inline", segment=16), generator, batch_budget=700, eval_batch_budget=60, seed=1
+        [BratFolder(notes, SCHEMA)], [EntityInstruction("inline", segment=16)], generator, batch_budget=700, eval_batch_budget=60, seed=1
     )  # type: ignore[arg-type]
     return data, made(data, generator, peft=lora(), batch_size=3, max_new_tokens_base=2, max_new_tokens_ratio=1.0)
 

@@ -140,7 +140,7 @@ def data_of(bases: dict[str, str], notes: str) -> Data:
     def make(task: str, kind: str) -> ExtractionDataModule:
         corpus = BratFolder(notes, SCHEMA)
         split = HashSplit(dev_share=0.15, test_share=0.15)
-        return ExtractionDataModule([corpus], copy.deepcopy(TASKS[task][1]), bases[kind], split=split, batch_budget=96, seed=1)
+        return ExtractionDataModule([corpus], [copy.deepcopy(TASKS[task][1])], bases[kind], split=split, batch_budget=96, seed=1)
 
     return make
 

@@ -72,7 +72,7 @@ def write_notes(
 
 
 def data_of(tiny_bert: str, task: Task[Any], *corpora: object, budget: int = 160) -> ExtractionDataModule:
-    return ExtractionDataModule(list(corpora), task, tiny_bert, batch_budget=budget, seed=1)  # type: ignore[arg-type]
+    return ExtractionDataModule(list(corpora), [task], tiny_bert, batch_budget=budget, seed=1)  # type: ignore[arg-type]
 
 
 def trained(
@@ -95,10 +95,11 @@ def predictions(model: EncoderModule, data: ExtractionDataModule, name: str = "b
     with torch.no_grad():
         for batch in data.test_dataloader():
             outputs |= model.predict_step(batch, 0)
+    (task,) = data.tasks.values()
     gold, schema, examples = data.documents["test"][name], data.schema_of(name), data.make_examples("test")
     predicted = [
-        data.task.annotations(
-            Document(document.id, document.text, document.entities if data.task.needs_mentions else ()),
+        task.annotations(
+            Document(document.id, document.text, document.entities if task.needs_mentions else ()),
             [example for example in examples if (example.corpus, example.document_id) == (name, document.id)],
             outputs,
             schema,

@@ -52,13 +52,13 @@ def test_results_there_and_back(tmp_path: Path) -> None:
     results = Results()
     coverage = {"of": "mentions", "gold": 2, "unrepresentable": {}, "recall_ceiling": 1.0}
     results.add(
-        "test", "c", score(gold, predicted, StrictOneToOne()), finds="entities", coverage=coverage, left_out={},
+        "test", "c", "entity_tagging", score(gold, predicted, StrictOneToOne()), finds="entities", coverage=coverage, left_out={},
         outcomes={"kept": 1, "answers that touch no mention": 3}, samples=50,
     )  # fmt: skip
     results.write(tmp_path / "results.json")
     again = Results.load(tmp_path / "results.json")
     assert again == results
-    entry = again.splits["test"]["c"]
+    entry = again.splits["test"]["c"]["entity_tagging"]
     console = Console(width=200, record=True, file=io.StringIO())
     show_run(again, console)
     assert "3 answers that touch no mention" in console.export_text()
@@ -71,8 +71,8 @@ def test_results_there_and_back(tmp_path: Path) -> None:
 def test_results_without_intervals() -> None:
     results = Results()
     result = score([document(("Drug", 0, 7))], [document(("Drug", 0, 7))], StrictOneToOne())
-    results.add("test", "c", result, finds="entities", coverage=None, left_out={}, samples=0)
-    entry = results.splits["test"]["c"]
+    results.add("test", "c", "entity_tagging", result, finds="entities", coverage=None, left_out={}, samples=0)
+    entry = results.splits["test"]["c"]["entity_tagging"]
     assert (entry["intervals"], entry["per_document"]["entities/strict"]) == ({}, {"d": [1, 0, 0]})
     console = Console(width=200, record=True, file=io.StringIO())
     show_run(results, console)
@@ -113,7 +113,7 @@ def test_a_page_shows_what_would_be_control_characters_and_runs_nothing(tmp_path
 @pytest.mark.parametrize("finds", ["entities", "relations"])
 def test_nothing_at_all_is_reported(documents: list[Document], rules: str, finds: Kind, tmp_path: Path) -> None:
     results = Results()
-    results.add("test", "c", score(documents, documents, rule_set(rules)), finds=finds, coverage=None, left_out={})
+    results.add("test", "c", "entity_tagging", score(documents, documents, rule_set(rules)), finds=finds, coverage=None, left_out={})
     results.write(tmp_path / "results.json")
     show_run(Results.load(tmp_path / "results.json"), Console(file=io.StringIO()))
     write_page(tmp_path / "page.html", "c", documents, documents)

@@ -1,0 +1,126 @@
+"""The tasks of a chain of configurations, with the arguments that files and options give to one of them or to all.
+
+The parser sets arguments of the last entry of a list (``--data.tasks.init_args.window=512``). ``data.task_args`` names a task, or ``all``;
+its tasks are then given to the parser anew, one after the other, each with its own arguments behind it, so that later ones win as ever.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import yaml
+
+from clinical_ie.errors import SettingError, did_you_mean
+
+TASKS, TASK_ARGS = "data.tasks", "data.task_args"
+ALL = "all"
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A task: its name, its class and arguments as given, and options that set more of them."""
+
+    name: str
+    given: Any
+    options: list[str] = field(default_factory=list)
+
+
+class ChainTasks:
+    """Tasks in the order in which files and options add them."""
+
+    def __init__(self) -> None:
+        self._entries: list[_Entry] = []
+        self._addressed = False
+
+    @property
+    def names(self) -> list[str]:
+        """Those of the tasks; a class that cannot be found stands for itself."""
+        return [entry.name for entry in self._entries]
+
+    @property
+    def arguments(self) -> list[str]:
+        """The tasks with all their arguments, for the parser; nothing where those of each file and option do without."""
+        if not self._addressed:
+            return []
+        found: list[str] = []
+        for entry in self._entries:
+            whole = json.dumps(entry.given)
+            found += [f"--{TASKS}+={whole}" if found else f"--{TASKS}=[{whole}]", *entry.options]
+        return found
+
+    def read(self, settings: Any) -> None:
+        """Take what a file says, as plain values."""
+        given = settings.get("data") if isinstance(settings, dict) else None
+        if not isinstance(given, dict):
+            return
+        if "tasks" in given:
+            self._entries = []
+        for key in ("tasks", "tasks+"):
+            self._add(given.get(key))
+        if isinstance(named := given.get("task_args"), dict):
+            self._give(named)
+
+    def option(self, key: str, value: str, tokens: list[str]) -> bool:
+        """Take an option; whether the parser is to see it too.
+
+        Args:
+            key: With its dashes.
+            value: As it was typed.
+            tokens: Both, as they were typed.
+        """
+        name = key.removeprefix("--")
+        if name in (TASKS, f"{TASKS}+"):
+            if name == TASKS:
+                self._entries = []
+            self._add(_value(value))
+        elif name.startswith(f"{TASKS}.") and self._entries:
+            self._entries[-1].options += tokens
+        elif name == TASK_ARGS or name.startswith(f"{TASK_ARGS}."):
+            task, _, argument = name.removeprefix(TASK_ARGS).removeprefix(".").partition(".")
+            if argument:
+                self._give({task: {argument: value}})
+            elif isinstance(named := _value(value), dict):
+                self._give({task: named} if task else named)
+            return False
+        return True
+
+    def _add(self, given: Any) -> None:
+        for one in given if isinstance(given, list) else [] if given is None else [given]:
+            entry = {"class_path": one} if isinstance(one, str) else one
+            self._entries.append(_Entry(name_of(str(entry.get("class_path")) if isinstance(entry, dict) else ""), entry))
+
+    def _give(self, named: dict[Any, Any]) -> None:
+        for task, arguments in named.items():
+            if task != ALL and task not in self.names:
+                known = ", ".join([*self.names, ALL])
+                raise SettingError(f"{TASK_ARGS}.{task}: no such task before it; there are {known}{did_you_mean(task, [*self.names, ALL])}")
+            self._addressed = True
+            for entry in self._entries:
+                if task in (ALL, entry.name):
+                    entry.options += _options(arguments)
+
+
+def _options(arguments: Any) -> Iterator[str]:
+    for name, value in arguments.items() if isinstance(arguments, dict) else ():
+        plain = name.removeprefix("init_args.")
+        yield f"--{TASKS}.init_args.{plain}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def name_of(class_path: str) -> str:
+    """What results, files and settings call a task; the class itself where there is none."""
+    module, _, name = class_path.rpartition(".")
+    try:
+        return str(getattr(import_module(module or "clinical_ie.tasks"), name).name)
+    except (ImportError, AttributeError, ValueError):
+        return class_path
