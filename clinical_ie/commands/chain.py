@@ -26,7 +26,7 @@ _CLASSES = {"model": "task", TASKS: "task", "data.corpora": "data"}
 """Key that holds a class -> the folder of the configurations that name it."""
 _GROUPS = {"trainer", "data", "evaluation", "predictions", "checkpoints", "patience", "interruption"}
 _SECTIONS = {*_GROUPS, *_CLASSES}
-_STAGES = {"entities", "relations"}
+_STAGES = {"entities", "relations", "both"}
 _DEEPEST, _LARGEST = 100, 100_000
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from clinical_ie.errors import SettingError, did_you_mean
+from clinical_ie.tasks.task import Task
 
 TASKS, TASK_ARGS = "data.tasks", "data.task_args"
 ALL = "all"
@@ -22,9 +23,9 @@ ALL = "all"
 
 @dataclass(slots=True)
 class _Entry:
-    """A task: its name, its class and arguments as given, and options that set more of them."""
+    """A task: its class, what was given of it, and options that set more."""
 
-    name: str
+    kind: type[Task[Any]] | None
     given: Any
     options: list[str] = field(default_factory=list)
 
@@ -37,9 +38,9 @@ class ChainTasks:
         self._addressed = False
 
     @property
-    def names(self) -> list[str]:
-        """Those of the tasks; a class that cannot be found stands for itself."""
-        return [entry.name for entry in self._entries]
+    def kinds(self) -> list[type[Task[Any]]]:
+        """The classes of the tasks; what is none is left to the parser."""
+        return [entry.kind for entry in self._entries if entry.kind is not None]
 
     @property
     def arguments(self) -> list[str]:
@@ -91,17 +92,26 @@ class ChainTasks:
     def _add(self, given: Any) -> None:
         for one in given if isinstance(given, list) else [] if given is None else [given]:
             entry = {"class_path": one} if isinstance(one, str) else one
-            self._entries.append(_Entry(name_of(str(entry.get("class_path")) if isinstance(entry, dict) else ""), entry))
+            self._entries.append(_Entry(_class_of(str(entry.get("class_path"))) if isinstance(entry, dict) else None, entry))
 
     def _give(self, named: dict[Any, Any]) -> None:
+        known = [*(kind.name for kind in self.kinds), ALL]
         for task, arguments in named.items():
-            if task != ALL and task not in self.names:
-                known = ", ".join([*self.names, ALL])
-                raise SettingError(f"{TASK_ARGS}.{task}: no such task before it; there are {known}{did_you_mean(task, [*self.names, ALL])}")
+            if task not in known:
+                raise SettingError(
+                    f"{TASK_ARGS}.{task}: no such task before it; there are {', '.join(known)}{did_you_mean(str(task), known)}"
+                )
             self._addressed = True
             for entry in self._entries:
-                if task in (ALL, entry.name):
+                if task == ALL or (entry.kind is not None and task == entry.kind.name):
                     entry.options += _options(arguments)
+
+
+def tasks_of(settings: Any) -> list[type[Task[Any]]]:
+    """The tasks in the ``config.yaml`` of a run, or in any file of a chain."""
+    found = ChainTasks()
+    found.read(settings)
+    return found.kinds
 
 
 def _options(arguments: Any) -> Iterator[str]:
@@ -117,10 +127,11 @@ def _value(text: str) -> Any:
         return text
 
 
-def name_of(class_path: str) -> str:
-    """What results, files and settings call a task; the class itself where there is none."""
+def _class_of(class_path: str) -> type[Task[Any]] | None:
+    """The class of a task; None where there is none of that name."""
     module, _, name = class_path.rpartition(".")
     try:
-        return str(getattr(import_module(module or "clinical_ie.tasks"), name).name)
+        found = getattr(import_module(module or "clinical_ie.tasks"), name)
     except (ImportError, AttributeError, ValueError):
-        return class_path
+        return None
+    return found if isinstance(found, type) and issubclass(found, Task) else None

@@ -35,11 +35,11 @@ def run(arguments: Sequence[str]) -> int:
     if output.exists():
         raise SettingError(f"{output} exists; --output names a new folder")
     run_dir = Path(options.run)
-    model, task = load_run(run_dir), load_task(run_dir)
+    model, tasks = load_run(run_dir), load_tasks(run_dir)
     check_exportable(model)
     with writing_folder(output) as partial:
         write_whole(model, partial, options.dtype) if options.merge else write_adapter(model, partial)
-        write_prompts(partial, task, model.schemas, model.subwords, base=None if options.merge else base_of(model))
+        write_prompts(partial, tasks, model.schemas, model.subwords, base=None if options.merge else base_of(model))
     print(f"{'Model' if options.merge else 'Adapter'}: {output}")
     print(f"Prompt:  {output}/{PROMPTS}, what to send for each note; {output}/README.md tells how")
     return 0
@@ -62,7 +62,7 @@ def load_run(run_dir: Path) -> Any:
     config, best = RunDirectory(run_dir).config, Checkpoint(RunDirectory(run_dir).checkpoints / BEST)
     if not config.is_file() or not best.exists:
         raise SettingError(f"{run_dir}: no finished run (expected config.yaml and checkpoints/{BEST})")
-    given = _part(run_dir, "model")
+    (given,) = _entries(run_dir, "model")
     checkpoint = best.whole()
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--model", type=pl.LightningModule)
@@ -79,22 +79,23 @@ def load_run(run_dir: Path) -> Any:
     return model.eval()
 
 
-def load_task(run_dir: Path) -> Any:
-    """The task of a generator's run: how it asks."""
+def load_tasks(run_dir: Path) -> list[Any]:
+    """The tasks of a generator's run: how it asks."""
     from jsonargparse import ArgumentError, ArgumentParser
 
     from clinical_ie.tasks.instruction import Instruction
 
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--task", type=Instruction)
+    parser.add_argument("--tasks", type=list[Instruction])
     try:
-        return parser.instantiate_classes(parser.parse_object({"task": _part(run_dir, "data", "task")})).task
+        found: list[Any] = parser.instantiate_classes(parser.parse_object({"tasks": _entries(run_dir, "data", "tasks")})).tasks
+        return found
     except ArgumentError as error:
         raise SettingError(f"{run_dir / 'config.yaml'}: {explain(str(error), (), {})}") from None
 
 
-def _part(run_dir: Path, *keys: str) -> dict[str, Any]:
-    """The class and arguments of one part of a run.
+def _entries(run_dir: Path, *keys: str) -> list[dict[str, Any]]:
+    """The classes and arguments of a part of a run that is one object or a list of them.
 
     Raises:
         FileFormatError: ``config.yaml`` does not hold it.
@@ -103,11 +104,13 @@ def _part(run_dir: Path, *keys: str) -> dict[str, Any]:
     found = YamlFile(config, expected="the settings of a run").data
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None
-    if not isinstance(found, dict) or not isinstance(found.get("init_args"), dict) or not isinstance(found.get("class_path"), str):
+    entries = found if isinstance(found, list) else [found]
+    parts = {"class_path": str, "init_args": dict}
+    if not entries or not all(isinstance(one, dict) and all(isinstance(one.get(k), t) for k, t in parts.items()) for one in entries):
         raise FileFormatError(
             config, 0, f"no {'.'.join(keys)} in it", expected="class_path and init_args, as `clinical-ie fit` writes them"
         )
-    return found
+    return entries
 
 
 def base_of(model: Any) -> str:

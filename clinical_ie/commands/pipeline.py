@@ -1,8 +1,9 @@
-"""``clinical-ie pipeline``: an entity model and a relation model as one run.
+"""``clinical-ie pipeline``: an entity model and a relation model as one run, or one model that does both.
 
-A recipe names, for each stage, the configuration files of an ordinary run, or the folder of a run that exists. The
-stages are trained one after the other in folders of their own; then the relation model links what the entity model found. Every step
-is an ordinary command in a process of its own, so any strategy works, and the same command goes on where an interrupted one stopped.
+A recipe names, for each stage (or, as ``both``, for one run of two tasks), the configuration files of an ordinary run, or the folder of a
+run that exists. Runs are trained one after the other in folders of their own; then the relation stage links what the entity stage found.
+Every step is an ordinary command in a process of its own, so any strategy works, and the same command goes on where an interrupted one
+stopped.
 """
 
 from __future__ import annotations
@@ -12,23 +13,30 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeGuard
 
 import yaml
 
 from clinical_ie.commands import configurations
 from clinical_ie.commands.arguments import Parser
+from clinical_ie.commands.chain import Chain
+from clinical_ie.commands.chain_tasks import tasks_of
 from clinical_ie.corpora.yaml_file import YamlFile
 from clinical_ie.errors import FileFormatError, RunError, SettingError, Stopped
 from clinical_ie.files import write_text
-from clinical_ie.reports.prediction_folder import set_all_aside
+from clinical_ie.reports.prediction_folder import folder_of, set_all_aside
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
 from clinical_ie.strategies.checkpoint import Checkpoint
+from clinical_ie.tasks.task import Task
 
 STAGES = ("entities", "relations")
+BOTH = "both"
+"""What recipes call one run for both stages."""
+_EXPECTED = "entities and relations, or both"
 _BEST = "checkpoints/best.ckpt"
 
 
@@ -37,24 +45,24 @@ def run(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="clinical-ie pipeline",
         example="clinical-ie pipeline demo --run_dir=runs/demo_pipeline",
-        description="Train an entity model and a relation model, score them on gold entities and end to end; or annotate texts with both.",
+        description="Train an entity and a relation model, or one for both, score on gold entities and end to end; or annotate texts.",
         epilog="An option for a stage is one of `clinical-ie fit`, such as --both=--data.root=/data/notes",
     )
     parser.add_argument(
         "recipe",
         nargs="?",
-        help="a packaged recipe such as uw_social_history, or YAML: stage -> list of configurations, or the folder of a finished run",
+        help="a packaged recipe such as uw_social_history, or YAML: entities and relations, or both for one run, each a list of"
+        " configurations or the folder of a finished run",
     )
     parser.add_argument("--run_dir", required=True, help="where everything goes")
     parser.add_argument(
         "--texts", help="annotate the .txt files of this folder, or one .txt file, with a finished pipeline, and train nothing"
     )
     parser.add_argument("--output", metavar="DIR", help="where annotations of --texts go, instead of RUN_DIR/predictions/predict")
-    for name in (*STAGES, "both"):
+    for name in (*STAGES, BOTH):
         parser.add_argument(f"--{name}", action="append", default=[], metavar="OPTION", help=f"an option for {name}; repeatable")
     options = parser.parse_args(arguments[1:])
     run_dir = Path(options.run_dir)
-    more = {stage: [*options.both, *getattr(options, stage)] for stage in STAGES}
     if options.output and not options.texts:
         raise SettingError("--output is for annotations; give the notes with --texts FOLDER")
     if options.texts:
@@ -62,32 +70,37 @@ def run(arguments: Sequence[str]) -> int:
     if options.recipe is None:
         raise SettingError("give a recipe to train, or --texts FOLDER to annotate with a finished pipeline")
     given = read_recipe(str(configurations.resolve(options.recipe, "pipeline")))
-    folders = {stage: _stage(stage, given[stage], run_dir, more[stage]) for stage in STAGES}
-    write_text(run_dir / "config.yaml", yaml.safe_dump({stage: _named(folder, run_dir) for stage, folder in folders.items()}))
+    for stage in STAGES if BOTH in given else ():
+        if getattr(options, stage):
+            raise SettingError(f"--{stage} is for a recipe of two runs, and this one has one for both stages; give --{BOTH}=OPTION")
+    more = {name: [*options.both, *(getattr(options, name) if name != BOTH else ())] for name in given}
+    trained = {name: _stage(name, given[name], run_dir, more[name]) for name in given}
+    write_text(run_dir / "config.yaml", yaml.safe_dump({name: _named(folder, run_dir) for name, folder in trained.items()}))
+    entities, relations = (trained[stage if stage in trained else BOTH] for stage in STAGES)
     (run_dir / "results.json").unlink(missing_ok=True)
     print("\nEnd to end: relations between predicted entities", flush=True)
     _command(
         "test",
-        *("-c", str(folders["relations"] / "config.yaml")),
-        *(f"--run_dir={run_dir}", f"--ckpt_path={folders['relations'] / _BEST}", f"--data.mentions={folders['entities']}/predictions/test"),
-        *(option for option in more["relations"] if option.startswith("--trainer.")),
+        *("-c", str(relations / "config.yaml"), f"--run_dir={run_dir}", f"--ckpt_path={relations / _BEST}"),
+        f"--data.mentions={_mentions_in(entities, entities / 'predictions' / 'test')}",
+        *(option for option in more.get("relations", more.get(BOTH, ())) if option.startswith("--trainer.")),
     )
     if int(os.environ.get("SLURM_PROCID", "0")) == 0:
-        show_run(_join(run_dir, folders))
+        show_run(_join(run_dir, trained, relations))
         print(f"Annotated notes: {run_dir}/predictions/test/\nResults:         {run_dir}/results.json")
     return 0
 
 
 def read_recipe(path: str) -> dict[str, list[str] | str]:
-    """Stage -> paths of configuration files, or the folder of a run.
+    """Stage, or ``both``, -> paths of configuration files, or the folder of a run.
 
     Raises:
         FileFormatError: Stages other than these two.
-        SettingError: A configuration file or folder does not exist.
+        SettingError: A configuration file or folder does not exist, or one run for both stages has not a task for each.
     """
-    data = YamlFile(path, expected="entities and relations").data
-    if not isinstance(data, dict) or set(data) != set(STAGES) or not all(isinstance(value, list | str) for value in data.values()):
-        raise FileFormatError(path, 0, "not a recipe", expected="entities and relations, each a list of files or the folder of a run")
+    data = YamlFile(path, expected=_EXPECTED).data
+    if not _has_stages(data) or not all(isinstance(value, list | str) for value in data.values()):
+        raise FileFormatError(path, 0, "not a recipe", expected=f"{_EXPECTED}, each a list of files or the folder of a run")
     found: dict[str, list[str] | str] = {}
     for stage, value in data.items():
         if isinstance(value, str):
@@ -102,7 +115,34 @@ def read_recipe(path: str) -> dict[str, list[str] | str]:
             found[stage] = [str(configurations.resolve(str(name))) for name in value]
         except SettingError as error:
             raise SettingError(f"{path}: {stage} names {error}") from None
+        if stage == BOTH:
+            mention_task(Chain([part for file in found[BOTH] for part in ("-c", file)]).tasks.kinds, path)
     return found
+
+
+def _has_stages(data: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(data, dict) and set(data) in ({*STAGES}, {BOTH})
+
+
+def mention_task(kinds: Sequence[type[Task[Any]]], where: str | Path) -> str:
+    """The task of one run for both stages that finds what another of them links: of several, the one that finds mentions alone.
+
+    Raises:
+        SettingError: There is no task for one of the stages.
+    """
+    finding = sorted((kind for kind in kinds if not kind.needs_mentions), key=lambda kind: kind.finds != "entities")
+    if not finding or len(finding) == len(kinds):
+        raise SettingError(
+            f"{where}: a run for both stages needs a task that finds mentions and one that links them, such as entity_instruction and"
+            f" relation_instruction; it has {', '.join(kind.name for kind in kinds) or 'no task'}"
+        )
+    return finding[0].name
+
+
+def _mentions_in(run: Path, predictions: Path) -> Path:
+    """Where among the predictions of a run those of the task lie that finds mentions."""
+    kinds = tasks_of(YamlFile(run / "config.yaml", expected="the settings of a run").data)
+    return folder_of(predictions, mention_task(kinds, run), kinds) if len(kinds) > 1 else predictions
 
 
 def _stage(stage: str, given: list[str] | str, run_dir: Path, more: Sequence[str]) -> Path:
@@ -121,26 +161,24 @@ def _named(folder: Path, run_dir: Path) -> str:
     return inside.relative_to(whole).as_posix() if inside.is_relative_to(whole) else str(inside)
 
 
-def _join(run_dir: Path, folders: dict[str, Path]) -> Results:
-    """One table of results: the relation model on gold entities, and both models on text alone."""
-    results = Results.load(run_dir / "results.json")
-    stages = {stage: Results.load(folder / "results.json") for stage, folder in folders.items()}
-    joined = Results(
-        {"test on gold entities": stages["relations"].splits["test"], "test": results.splits["test"]},
-        {"stages": {stage: found.run for stage, found in stages.items()}, **results.run},
-    )
+def _join(run_dir: Path, trained: Mapping[str, Path], relations: Path) -> Results:
+    """One table of results: links between gold entities, and both stages on text alone."""
+    results, on_gold = Results.load(run_dir / "results.json"), Results.load(relations / "results.json").splits["test"]
+    linking = {corpus: {task: on_gold[corpus][task] for task in found} for corpus, found in results.splits["test"].items()}
+    stages = {name: Results.load(folder / "results.json").run for name, folder in trained.items()}
+    joined = Results({"test on gold entities": linking, "test": results.splits["test"]}, {"stages": stages, **results.run})
     joined.write(run_dir / "results.json")
     return joined
 
 
 def _annotate(run_dir: Path, texts: str, output: Path | None) -> int:
     config = run_dir / "config.yaml"
-    data = YamlFile(config, expected="entities and relations").data
-    if not isinstance(data, dict) or set(data) != set(STAGES) or not all(isinstance(folder, str) for folder in data.values()):
+    data = YamlFile(config, expected=_EXPECTED).data
+    if not _has_stages(data) or not all(isinstance(folder, str) for folder in data.values()):
         raise FileFormatError(
             config, 0, "not the configuration of a pipeline", expected="the --run_dir of a finished `clinical-ie pipeline`"
         )
-    entities, relations = (run_dir / data[stage] for stage in STAGES)
+    entities, relations = (run_dir / data[stage if stage in data else BOTH] for stage in STAGES)
     # mentions on their own texts stand beside the pipeline, so that a stage that serves others is left alone
     found = run_dir / "mentions" / "predictions" / "predict" if output is None else output / "mentions"
     target = output or run_dir / "predictions" / "predict"
@@ -158,7 +196,7 @@ def _annotate(run_dir: Path, texts: str, output: Path | None) -> int:
     _command(
         "predict",
         *("-c", str(relations / "config.yaml"), f"--run_dir={run_dir}", f"--ckpt_path={relations / _BEST}"),
-        *(f"--output={target}", f"--data.mentions={found}", *shared),
+        *(f"--output={target}", f"--data.mentions={_mentions_in(entities, found)}", *shared),
     )
     return 0
 

@@ -52,7 +52,7 @@ def run_cost(
         "fingerprint": record.fingerprint,
         "init_from": record.init_from,
         "data": record.data,
-        "coverage": {part: {corpus: coverage.to_dict() for corpus, coverage in corpora.items()} for part, corpora in data.coverage.items()},
+        "coverage": {part: {str(source): found.to_dict() for source, found in counted.items()} for part, counted in data.coverage.items()},
         "findings": dict(sorted(data.findings.counts().items())),
         "commit": _commit(),
     }

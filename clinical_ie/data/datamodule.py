@@ -42,7 +42,7 @@ from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import Instruction
-from clinical_ie.tasks.links import LinkLabels
+from clinical_ie.tasks.links import only_links_nothing
 from clinical_ie.tasks.task import Example, Source, SourceName, Task
 
 _LOG = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class ExtractionDataModule(pl.LightningDataModule):
             if not names or len(set(names)) != len(names):
                 raise SettingError(f"data.{what} has {', '.join(names) or f'no {what}'}; expected one or more with different names")
         self.tasks: dict[str, Task[Any]] = {task.name: task for task in tasks}
-        pairs = {SourceName(corpus.name, task.name): _without_links(task, corpus) for corpus in corpora for task in tasks}
+        pairs = {SourceName(corpus.name, task.name): only_links_nothing(task, corpus.schema) for corpus in corpora for task in tasks}
         self.sources = [source for source, without in pairs.items() if not without]
         self.sources_left_out = {source: "its schema declares no relations" for source, without in pairs.items() if without}
         for name, task in self.tasks.items():
@@ -378,11 +378,6 @@ class ExtractionDataModule(pl.LightningDataModule):
     def schema_of(self, corpus: str) -> Schema:
         """The schema of a corpus by name."""
         return self.corpora[corpus].schema
-
-
-def _without_links(task: Task, corpus: Corpus) -> bool:  # type: ignore[type-arg]
-    """Whether a task only links mentions, and a corpus' schema declares nothing to link them with."""
-    return task.needs_mentions and task.finds == "relations" and not len(LinkLabels(corpus.schema))
 
 
 def _check_interval(trainer: pl.Trainer, batches: int) -> None:

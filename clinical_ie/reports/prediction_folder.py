@@ -220,7 +220,7 @@ def _join(parts: Sequence[Lines], paths: Sequence[Path], whole: Path) -> None:
         path.unlink()
 
 
-def folder_of(whole: Path, task: str, tasks: Collection[str]) -> Path:
+def folder_of(whole: Path, task: str, tasks: Collection[object]) -> Path:
     """Where the predictions of a task of a run go, among those of all its tasks."""
     return whole / task if len(tasks) > 1 else whole
 

@@ -17,8 +17,8 @@ def test_prompts_hold_places_for_the_text_and_the_mentions(
     task: Instruction, numbered: int, model: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     tokenizer = ChatTokenizer(request.getfixturevalue(model))
-    write_prompts(tmp_path, task, {"demo": Demo().schema}, tokenizer, base="hub/name")
-    held = json.loads((tmp_path / "prompts.json").read_text(encoding="utf-8"))
+    write_prompts(tmp_path, [task], {"demo": Demo().schema}, tokenizer, base="hub/name")
+    held = json.loads((tmp_path / "prompts.json").read_text(encoding="utf-8"))["tasks"][task.name]
     entry = held["corpora"]["demo"]
     assert entry["prompt"].count("{{TEXT}}") == 1
     assert entry["prompt"].count("1\t{{TYPE}}\t{{MENTION}}") == numbered

@@ -13,9 +13,11 @@ from clinical_ie.tasks.task import SourceName
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=60)
 
+ONE, OTHER = SourceName("c", "find"), SourceName("c", "link")
+
 
 def plan_of(lengths: Sequence[int], budget: int, *, seed: int = 0, shuffle: bool = True, **options: object) -> Plan:
-    return Plan(lengths, lengths, [SourceName("c", "t")] * len(lengths), budget, shuffle=shuffle, seed=seed, **options)  # type: ignore[arg-type]
+    return Plan(lengths, lengths, [ONE] * len(lengths), budget, shuffle=shuffle, seed=seed, **options)  # type: ignore[arg-type]
 
 
 @given(LENGTHS, st.integers(50, 600), st.integers(0, 9))
@@ -58,7 +60,7 @@ def test_the_fingerprint_is_of_all_that_matters() -> None:
         given = {
             "lengths": [3, 4],
             "targets": [1, 2],
-            "sources": [SourceName("a", "t"), SourceName("b", "t")],
+            "sources": [ONE, OTHER],
             "budget": 9,
             "shuffle": True,
             "seed": 1,
@@ -67,7 +69,7 @@ def test_the_fingerprint_is_of_all_that_matters() -> None:
         return Plan(**given).fingerprint  # type: ignore[arg-type]
 
     changes: list[dict[str, object]] = [
-        {}, {"lengths": [4, 3]}, {"targets": [1, 3]}, {"sources": [SourceName("a", "t")] * 2}, {"budget": 8}, {"shuffle": False}, {"seed": 2},
+        {}, {"lengths": [4, 3]}, {"targets": [1, 3]}, {"sources": [ONE, ONE]}, {"budget": 8}, {"shuffle": False}, {"seed": 2},
         {"prefixes": SharedPrefixes([0, 0], [2])}, {"prefixes": SharedPrefixes([0, 0], [1])},
     ]  # fmt: skip
     assert plan() == plan()

@@ -78,7 +78,7 @@ def test_tensorboard(finished_run: Path) -> None:
     assert expected <= scalars
     assert any(name.startswith("lr-") for name in scalars)
     assert len(events.Scalars("dev/entities/strict_f1")) == 3
-    assert "dev/demo/confusion" in events.Tags()["images"]
+    assert "dev/demo/entity_tagging/confusion" in events.Tags()["images"]
     assert all(event.value > 0 for event in events.Scalars("train/tokens_per_second"))
 
 
