@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from clinical_ie.errors import FileFormatError
+from clinical_ie.fields import Fields, MalformedDataError
 from clinical_ie.files import read_text, write_text
+from clinical_ie.reports.entry import Averages, Entry, Found, mapping
 from clinical_ie.scoring.counts import KINDS, MODES, Kind
 from clinical_ie.scoring.score import Score
+from clinical_ie.scoring.strings import StringCounts
+
+Splits = dict[str, dict[str, dict[str, Entry]]]
+"""Split -> corpus -> task -> its scores."""
 
 
 @dataclass(slots=True)
 class Results:
-    """Scores by split, corpus and task, and what the run cost."""
+    """Scores by split, corpus and task, and what the run is and cost."""
 
-    splits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    splits: Splits = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -26,15 +32,19 @@ class Results:
         """What a file holds; nothing where there is none.
 
         Raises:
-            FileFormatError: The file is no results file.
+            FileFormatError: The file is no results file; the message names the key that is wrong.
         """
         if not Path(path).exists():
             return cls()
         try:
-            data = json.loads(read_text(path))
-            return cls(data["splits"], data["run"])
-        except (ValueError, KeyError, TypeError):
-            raise FileFormatError(path, 0, "not a results file", expected="{splits, run}") from None
+            fields = Fields(json.loads(read_text(path)))
+            fields.only("run", "splits")
+            splits = mapping(fields.get("splits"), "splits", lambda one, at: mapping(one, at, lambda two, at: mapping(two, at, Entry.read)))
+            return cls(splits, Fields(fields.get("run"), "run").data)
+        except MalformedDataError as error:
+            raise FileFormatError(path, 0, f"not a results file: {error}") from None
+        except ValueError:
+            raise FileFormatError(path, 0, "not a results file", expected="JSON with run and splits") from None
 
     def add(
         self,
@@ -47,24 +57,52 @@ class Results:
         coverage: dict[str, Any] | None,
         left_out: dict[str, int],
         outcomes: Mapping[str, int] | None = None,
+        groups: Mapping[str, str] | None = None,
+        strings: StringCounts | None = None,
         samples: int = 1000,
     ) -> None:
         """Put in a score with bootstrap intervals of its micro F1 (none from 0 samples) and the counts of every document.
 
-        `finds` is what the model predicts: a tagger's results have no relations. `outcomes` counts what became of the model's output.
+        Args:
+            split: Where it was scored.
+            corpus: Of what.
+            task: By what.
+            score: Counts of every document.
+            finds: What the model predicts: a tagger's results have no relations.
+            coverage: What the task can express of gold.
+            left_out: Mentions that the corpus' view leaves out.
+            outcomes: What became of the model's output.
+            groups: Document -> cluster, of the intervals; each document is one of its own without.
+            strings: Counts of strings; none where training is not known.
+            samples: Of the bootstrap.
         """
         from clinical_ie.scoring.clusters import Clustered  # with numpy, which reading results does not need
         from clinical_ie.scoring.intervals import interval
+        from clinical_ie.scoring.paired import smallest_visible_difference
 
-        entry = {**score.to_dict(), "finds": finds, "coverage": coverage, "left_out_by_flat_view": dict(sorted(left_out.items()))}
-        entry["outcomes"] = dict(sorted((outcomes or {}).items()))
-        entry["intervals"], entry["per_document"] = {}, {}
+        entry = Entry(score.rules, len(score.documents), finds, len(score.missing), coverage=coverage)
+        entry.left_out_by_flat_view, entry.outcomes = dict(sorted(left_out.items())), dict(sorted((outcomes or {}).items()))
+        if score.macro_over == "rows":
+            entry.events, entry.overall = score.events(), score.events_overall()
+        else:
+            entry.relation_setting, entry.macro_over = score.setting, score.macro_over
+            entry.missing_ids, entry.extra_ids = score.missing, score.extra
+            entry.groups = {document.id: (groups or {}).get(document.id, document.id) for document in score.documents}
         for kind in KINDS if score.macro_over != "rows" else ():
+            entry.scores[kind] = {
+                mode: Averages(score.micro(kind, mode), score.macro(kind, mode), score.types(kind, mode)) for mode in MODES
+            }
             for mode in MODES:
-                rows = score.rows(kind, mode)
+                key, rows = f"{kind}/{mode}", score.rows(kind, mode)
+                cell = Clustered.of([rows], entry.groups)
                 if samples:
-                    entry["intervals"][f"{kind}/{mode}"] = interval(Clustered.of([rows]), samples=samples).to_dict()
-                entry["per_document"][f"{kind}/{mode}"] = {name: list(row) for name, row in rows.items()}
+                    entry.intervals[key] = interval(cell, samples=samples)
+                entry.smallest_visible_difference[key] = smallest_visible_difference(cell)
+                entry.per_document[key] = rows
+        if strings is not None:
+            entry.strings = {kind: strings.found[kind] for kind in entry.kinds}
+            if "entities" in entry.kinds:
+                entry.seen, entry.unseen = Found(*strings.seen), Found(*strings.unseen)
         self.splits.setdefault(split, {}).setdefault(corpus, {})[task] = entry
 
     def remove(self, split: str, corpus: str, task: str) -> bool:
@@ -76,4 +114,12 @@ class Results:
 
     def write(self, path: Path | str) -> None:
         """Write the file whole."""
-        write_text(path, json.dumps({"run": self.run, "splits": self.splits}, indent=1, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON."""
+        splits = {
+            split: {corpus: {task: entry.to_dict() for task, entry in tasks.items()} for corpus, tasks in corpora.items()}
+            for split, corpora in self.splits.items()
+        }
+        return {"run": self.run, "splits": splits}

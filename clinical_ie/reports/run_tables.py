@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from clinical_ie.reports.entry import RATIOS, Entry
 from clinical_ie.reports.results import Results
-from clinical_ie.reports.score_rows import kinds_of
+from clinical_ie.scoring.counts import MODES, Counts, Kind
 
 
 def show_run(results: Results, console: Console | None = None) -> None:
@@ -18,12 +20,13 @@ def show_run(results: Results, console: Console | None = None) -> None:
     for split, corpora in results.splits.items():
         rows = [(corpus, task, entry) for corpus, tasks in corpora.items() for task, entry in tasks.items()]
         for corpus, task, entry in rows:
-            head = f"{corpus}, {task}, {split}, {entry['rules']}, {entry['documents']} documents"
-            if "events" in entry:
-                console.print(_event_table(head, entry))
-            for kind in [kind for kind in kinds_of(entry) if entry[kind]["strict"]["types"]]:
+            head = f"{corpus}, {task}, {split}, {entry.rules}, {entry.documents} documents"
+            if entry.events is not None and entry.overall is not None:
+                console.print(_event_table(head, entry.events, entry.overall))
+            for kind in [kind for kind in entry.kinds if entry.scores[kind]["strict"].types]:
                 title = head if kind == "entities" else f"{head}, relations {_setting(entry)}"
                 console.print(_table(title, entry, kind))
+                _say_beside(entry, kind, console)
             _say_losses(entry, console)
     cost = results.run
     if "epochs" in cost:
@@ -36,36 +39,49 @@ def show_run(results: Results, console: Console | None = None) -> None:
         )
 
 
-def _setting(entry: dict[str, Any]) -> str:
-    return "on gold entities" if entry["relation_setting"] == "gold entities" else "end to end"
+def _setting(entry: Entry) -> str:
+    return "on gold entities" if entry.relation_setting == "gold entities" else "end to end"
 
 
-def _table(title: str, entry: dict[str, Any], kind: str) -> Table:
+def _table(title: str, entry: Entry, kind: Kind) -> Table:
     table = Table(title=Text(title), title_justify="left")
     table.add_column("type")
     for name in ("P", "R", "strict F1", "lenient F1"):
         table.add_column(name, justify="right")
     table.add_column("gold", justify="right")
-    strict, lenient = entry[kind]["strict"], entry[kind]["lenient"]
-    for name, row in strict["types"].items():
-        other = lenient["types"].get(name, {"f1": 0.0})
-        gold = row["tp"] + row["fn"]
-        cells = (f"{row['precision']:.3f}", f"{row['recall']:.3f}", f"{row['f1']:.3f}", f"{other['f1']:.3f}", f"{gold:,}")
-        table.add_row(Text(name), *cells)
+    strict, lenient = entry.scores[kind]["strict"], entry.scores[kind]["lenient"]
+    for name, row in strict.types.items():
+        table.add_row(Text(name), *_cells(row, lenient.types.get(name, Counts())))
     table.add_section()
-    micro = strict["micro"]
-    scores = [f"{micro[name]:.3f}" for name in ("precision", "recall", "f1")]
-    table.add_row("micro", *scores, f"{lenient['micro']['f1']:.3f}", f"{micro['tp'] + micro['fn']:,}")
-    if entry["intervals"]:
-        ends = [entry["intervals"][f"{kind}/{mode}"] for mode in ("strict", "lenient")]
-        table.add_row("95 % interval", "", "", *(f"{interval['low']:.3f}-{interval['high']:.3f}" for interval in ends), "")
-    macro = strict["macro"]
-    cells = (f"{macro['precision']:.3f}", f"{macro['recall']:.3f}", f"{macro['f1']:.3f}", f"{lenient['macro']['f1']:.3f}", "")
-    table.add_row("macro", *cells)
+    table.add_row("micro", *_cells(strict.micro, lenient.micro))
+    if entry.intervals:
+        ends = [entry.intervals[f"{kind}/{mode}"] for mode in MODES]
+        table.add_row("95 % interval", "", "", *(f"{interval.low:.3f}-{interval.high:.3f}" for interval in ends), "")
+    macro = strict.macro
+    table.add_row("macro", *(f"{macro[name]:.3f}" for name in RATIOS), f"{lenient.macro['f1']:.3f}", "")
     return table
 
 
-def _event_table(title: str, entry: dict[str, Any]) -> Table:
+def _cells(strict: Counts, lenient: Counts) -> list[str]:
+    ratios = (strict.precision, strict.recall, strict.f1, lenient.f1)
+    return [*(f"{ratio:.3f}" for ratio in ratios), f"{strict.tp + strict.fn:,}"]
+
+
+def _say_beside(entry: Entry, kind: Kind, console: Console) -> None:
+    """What stands beside a score: what the test set can tell apart, strings without offsets, and what training has seen of them."""
+    said = []
+    if interval := entry.intervals.get(f"{kind}/strict"):
+        said.append(f"{interval.method} interval over {interval.clusters:,} clusters")
+    said.append(f"smallest visible difference {entry.smallest_visible_difference[f'{kind}/strict']:.3f}")
+    if kind in entry.strings:
+        said.append(f"F1 of strings {entry.strings[kind].f1:.3f}")
+    if kind == "entities" and entry.seen is not None and entry.unseen is not None:
+        parts = (f"{found.recall:.3f} of {found.gold:,} {what}" for what, found in (("seen", entry.seen), ("unseen", entry.unseen)))
+        said.append(f"recall {' and '.join(parts)} in training")
+    console.print("; ".join(said), highlight=False)
+
+
+def _event_table(title: str, rows: Iterable[Mapping[str, Any]], overall: Counts) -> Table:
     """Rows of event rules, subtypes of an argument together."""
     table = Table(title=Text(title), title_justify="left")
     table.add_column("event")
@@ -73,7 +89,7 @@ def _event_table(title: str, entry: dict[str, Any]) -> Table:
     for name in ("P", "R", "F1", "gold"):
         table.add_column(name, justify="right")
     sums: dict[tuple[str, str], list[int]] = {}
-    for row in entry["events"]:
+    for row in rows:
         total = sums.setdefault((row["event"], row["argument"]), [0, 0, 0])
         for place, name in enumerate(("gold", "predicted", "tp")):
             total[place] += row[name]
@@ -82,14 +98,13 @@ def _event_table(title: str, entry: dict[str, Any]) -> Table:
         f1 = 2 * tp / (gold + predicted) if gold + predicted else 0.0
         table.add_row(Text(event), Text(argument), f"{precision:.3f}", f"{recall:.3f}", f"{f1:.3f}", f"{gold:,}")
     table.add_section()
-    whole = entry["overall"]
-    cells = (f"{whole['precision']:.3f}", f"{whole['recall']:.3f}", f"{whole['f1']:.3f}", f"{whole['tp'] + whole['fn']:,}")
+    cells = (f"{overall.precision:.3f}", f"{overall.recall:.3f}", f"{overall.f1:.3f}", f"{overall.tp + overall.fn:,}")
     table.add_row("overall", "", *cells)
     return table
 
 
-def _say_losses(entry: dict[str, Any], console: Console) -> None:
-    coverage = entry.get("coverage")
+def _say_losses(entry: Entry, console: Console) -> None:
+    coverage = entry.coverage
     if coverage is not None and coverage["unrepresentable"]:
         lost = coverage["unrepresentable"]
         reasons = ", ".join(f"{count} {reason}" for reason, count in lost.items())
@@ -105,9 +120,9 @@ def _say_losses(entry: dict[str, Any], console: Console) -> None:
             f" {coverage['mentions_with_unknown_words']:,} mentions hold one",
             highlight=False,
         )
-    if left_out := entry.get("left_out_by_flat_view"):
+    if left_out := entry.left_out_by_flat_view:
         console.print(f"[yellow]the flat view leaves out {sum(left_out.values())} overlapping gold mentions[/]", highlight=False)
-    if outcomes := entry.get("outcomes"):
+    if outcomes := entry.outcomes:
         console.print(Text("outcomes of completions: " + ", ".join(f"{count:,} {name}" for name, count in outcomes.items())))
-    if entry["missing"]:
-        console.print(f"[bold yellow]{entry['missing']} documents have no prediction[/]")
+    if entry.missing:
+        console.print(f"[bold yellow]{entry.missing} documents have no prediction[/]")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clinical_ie.errors import InputError, RunError
+from clinical_ie.reports.entry import Entry
 from clinical_ie.reports.results import Results
-from clinical_ie.scoring.counts import KINDS, MODES, Kind
+from clinical_ie.scoring.counts import MODES, Counts
 
 if TYPE_CHECKING:
     import pandas
@@ -60,7 +61,6 @@ def dataframe(folder: Path | str) -> pandas.DataFrame:
 
 _COST = ("steps", "seconds", "training_subwords", "parameters", "trainable_parameters", "peak_memory_bytes", "checkpoint_bytes")
 _SETTINGS = ("model", "tuning", "seed", "held_out", "shots", "fingerprint", "data", "commit")
-_AS_THEY_ARE = ("groups", "strings", "seen", "unseen", "outcomes", "coverage", "survival")
 
 
 def _rows(results: Results, run: str) -> Iterator[dict[str, Any]]:
@@ -69,32 +69,32 @@ def _rows(results: Results, run: str) -> Iterator[dict[str, Any]]:
         for corpus, tasks in corpora.items():
             for task, entry in tasks.items():
                 place = {"run": run, "split": split, "corpus": corpus, "task": task}
-                for kind, mode in product(kinds_of(entry), MODES):
-                    yield {**place, "kind": kind, "mode": mode, **_scores(entry, kind, mode), **of_run}
-                if "events" in entry:
-                    yield {**place, "kind": "events", "mode": "overall", **_scores(entry, "events", "overall"), **of_run}
+                for kind, mode in product(entry.kinds, MODES):
+                    scores = entry.scores[kind][mode]
+                    yield {**place, "kind": kind, "mode": mode, **_scores(entry, kind, mode, scores.micro, scores.macro["f1"]), **of_run}
+                if entry.overall is not None:
+                    yield {
+                        **place,
+                        "kind": "events",
+                        "mode": "overall",
+                        **_scores(entry, "events", "overall", entry.overall, None),
+                        **of_run,
+                    }
 
 
-def kinds_of(entry: Mapping[str, Any]) -> list[Kind]:
-    """What the scores of an entry say something of: gold mentions held against themselves do not, and neither a tagger's relations."""
-    wanted = KINDS if entry["finds"] == "relations" and entry.get("relation_setting") == "end to end" else (entry["finds"],)
-    return [kind for kind in wanted if kind in entry]
-
-
-def _scores(entry: dict[str, Any], kind: str, mode: str) -> dict[str, Any]:
-    key = f"{kind}/{mode}"
-    scores = {"micro": entry["overall"], "macro": {"f1": None}} if kind == "events" else entry[kind][mode]
-    micro, interval = scores["micro"], entry["intervals"].get(key, {})
+def _scores(entry: Entry, kind: str, mode: str, micro: Counts, macro_f1: float | None) -> dict[str, Any]:
+    key, plain = f"{kind}/{mode}", entry.to_dict()
+    interval = plain["intervals"].get(key, {})
     return {
-        "rules": entry["rules"],
-        "setting": entry.get("relation_setting") if kind == "relations" else None,
-        "documents": entry["documents"],
-        "gold": micro["tp"] + micro["fn"],
-        **{name: micro[name] for name in ("precision", "recall", "f1")},
-        "macro_f1": scores["macro"]["f1"],
-        **{name: micro[name] for name in ("tp", "fp", "fn")},
+        "rules": entry.rules,
+        "setting": entry.relation_setting if kind == "relations" else None,
+        "documents": entry.documents,
+        "gold": micro.tp + micro.fn,
+        **{name: getattr(micro, name) for name in ("precision", "recall", "f1")},
+        "macro_f1": macro_f1,
+        **{name: getattr(micro, name) for name in ("tp", "fp", "fn")},
         **{name: interval.get(name) for name in ("low", "high", "level", "method", "clusters")},
-        "smallest_visible_difference": entry.get("smallest_visible_difference", {}).get(key),
-        "per_document": entry["per_document"].get(key),
-        **{name: entry.get(name) for name in _AS_THEY_ARE},
+        "smallest_visible_difference": entry.smallest_visible_difference.get(key),
+        "per_document": plain["per_document"].get(key),
+        **{name: plain.get(name) for name in ("groups", "strings", "seen", "unseen", "outcomes", "coverage", "survival")},
     }

@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from clinical_ie.document import Document, Entity
 from clinical_ie.scoring.counts import KINDS, Counts, Kind
@@ -74,15 +73,6 @@ class StringCounts:
             self.found[kind] += other.found[kind]
         for side, theirs in ((self.seen, other.seen), (self.unseen, other.unseen)):
             side[:] = [mine + more for mine, more in zip(side, theirs, strict=True)]
-
-    def to_dict(self, kinds: Iterable[Kind]) -> dict[str, Any]:
-        """As ``results.json`` holds it, for the kinds that a model finds; the recall of no mention is 0."""
-        kinds = list(kinds)
-        entry: dict[str, Any] = {"strings": {kind: self.found[kind].to_dict() for kind in kinds}}
-        if "entities" in kinds:
-            for name, (gold, tp) in (("seen", self.seen), ("unseen", self.unseen)):
-                entry[name] = {"gold": gold, "tp": tp, "recall": tp / gold if gold else 0.0}
-        return entry
 
 
 def _digest(string: str) -> bytes:

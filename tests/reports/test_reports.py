@@ -7,7 +7,6 @@ import pytest
 from rich.console import Console
 
 from clinical_ie.document import Document, Entity, Span
-from clinical_ie.errors import FileFormatError
 from clinical_ie.reports.annotated_html import write_page
 from clinical_ie.reports.confusion import NOTHING, confusion_counts, confusion_figure
 from clinical_ie.reports.corpus_figures import write_figure
@@ -16,7 +15,7 @@ from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
 from clinical_ie.schema import EntityType, Schema
 from clinical_ie.scoring.counts import Kind
-from clinical_ie.scoring.rules import StrictOneToOne, rule_set
+from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import score
 
 TEXT = "aspirin <5 mg> & pain"
@@ -45,46 +44,6 @@ def test_the_page_marks_and_escapes(tmp_path: Path) -> None:
     assert page.count('class="missed"') == 2  # the legend and the missed problem
     assert page.count('class="wrong" style') == 2  # dose and number
     assert "<5 mg>" not in page
-
-
-def test_results_there_and_back(tmp_path: Path) -> None:
-    gold, predicted = [document(("Drug", 0, 7), ("Dose", 9, 13))], [document(("Drug", 0, 7))]
-    results = Results()
-    coverage = {"of": "mentions", "gold": 2, "unrepresentable": {}, "recall_ceiling": 1.0}
-    results.add(
-        "test", "c", "entity_tagging", score(gold, predicted, StrictOneToOne()), finds="entities", coverage=coverage, left_out={},
-        outcomes={"kept": 1, "answers that touch no mention": 3}, samples=50,
-    )  # fmt: skip
-    results.write(tmp_path / "results.json")
-    again = Results.load(tmp_path / "results.json")
-    assert again == results
-    entry = again.splits["test"]["c"]["entity_tagging"]
-    console = Console(width=200, record=True, file=io.StringIO())
-    show_run(again, console)
-    assert "3 answers that touch no mention" in console.export_text()
-    assert entry["per_document"]["entities/strict"] == {"d": [1, 0, 1]}
-    interval = {"low": 0.0, "high": 1.0, "level": 0.95, "method": "expanded percentile", "clusters": 1, "samples": 50}
-    assert entry["intervals"]["entities/strict"] == interval  # one document says nothing of others
-    assert Results.load(tmp_path / "absent.json") == Results()
-
-
-def test_results_without_intervals() -> None:
-    results = Results()
-    result = score([document(("Drug", 0, 7))], [document(("Drug", 0, 7))], StrictOneToOne())
-    results.add("test", "c", "entity_tagging", result, finds="entities", coverage=None, left_out={}, samples=0)
-    entry = results.splits["test"]["c"]["entity_tagging"]
-    assert (entry["intervals"], entry["per_document"]["entities/strict"]) == ({}, {"d": [1, 0, 0]})
-    console = Console(width=200, record=True, file=io.StringIO())
-    show_run(results, console)
-    shown = console.export_text()
-    assert "interval" not in shown
-    assert "1.000" in shown
-
-
-def test_another_file_is_no_results_file(tmp_path: Path) -> None:
-    (tmp_path / "results.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(FileFormatError, match="not a results file"):
-        Results.load(tmp_path / "results.json")
 
 
 def test_fragments_of_one_mention_are_one_in_pages_and_statistics(tmp_path: Path) -> None:

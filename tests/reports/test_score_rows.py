@@ -10,7 +10,6 @@ import pytest
 
 from clinical_ie.errors import FileFormatError, InputError, RunError
 from clinical_ie.reports import dataframe, rows
-from clinical_ie.reports.results import Results
 from clinical_ie.scoring.clusters import Clustered
 from clinical_ie.scoring.counts import Counts
 from clinical_ie.scoring.intervals import interval
@@ -25,7 +24,11 @@ def entry(finds: str = "entities", setting: str = "gold entities") -> dict[str, 
     return {
         "rules": "strict-one-to-one", "documents": 3, "finds": finds, "relation_setting": setting,
         "entities": modes(6, 2, 4), "relations": modes(1, 0, 3),
-        "intervals": {"entities/strict": {"low": 0.5, "high": 0.8, "level": 0.95, "method": "expanded percentile", "clusters": 2}},
+        "intervals": {
+            "entities/strict": {
+                "low": 0.5, "high": 0.8, "level": 0.95, "method": "expanded percentile", "clusters": 2, "samples": 100,
+            },
+        },
         "smallest_visible_difference": {"entities/strict": 0.07},
         "per_document": {"entities/strict": {"a": [3, 1, 2], "b": [3, 1, 2]}}, "groups": {"a": "p", "b": "p"},
         "outcomes": {"completions truncated": 2},
@@ -34,7 +37,7 @@ def entry(finds: str = "entities", setting: str = "gold entities") -> dict[str, 
 
 def write(path: Path, run: dict[str, Any], **entries: dict[str, Any]) -> None:
     path.mkdir(parents=True)
-    Results({"test": {"demo": entries}}, run).write(path / "results.json")
+    (path / "results.json").write_text(json.dumps({"run": run, "splits": {"test": {"demo": entries}}}), encoding="utf-8")
 
 
 def test_a_row_for_each_score(tmp_path: Path) -> None:
