@@ -25,6 +25,7 @@ from clinical_ie.scoring.rule_set import RuleSet
 from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import Compared, compare, summed
 from clinical_ie.scoring.strict_one_to_one import StrictOneToOne
+from clinical_ie.scoring.strings import StringCounts
 from clinical_ie.tasks.task import SourceName
 
 
@@ -53,6 +54,7 @@ class Evaluation(OutputCallback):
         self._others = rule_set(StrictOneToOne.name if isinstance(rules, dict) else rules)
         self.metrics: dict[SourceName, TypeScore] = {}
         self._compared: dict[SourceName, list[tuple[int, Compared]]] = {}
+        self._strings: dict[SourceName, StringCounts] = {}
         self._confused: dict[SourceName, Counter[tuple[str, str]]] = {}
 
     def rules(self, corpus: str) -> RuleSet:
@@ -78,6 +80,7 @@ class Evaluation(OutputCallback):
         """Take earlier scores away, so that they are not taken for those of a test that failed."""
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         self._compared = {source: [] for source in data.inputs.get(stage, {})}
+        self._strings = {source: StringCounts() for source in self._compared}
         self._confused = {source: Counter() for source in self._compared}
         if stage == "dev":
             for source in self._compared:
@@ -99,6 +102,7 @@ class Evaluation(OutputCallback):
                 self._confused[key.source].update(confusion_counts([gold], [predicted]))
         if self._is_written(trainer, stage):
             self._compared[key.source].append((key.place, compare(gold, predicted, self.rules(key.corpus))))
+            self._strings[key.source].add(gold, predicted, data.trained_strings or frozenset())
 
     def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, outcomes: Mapping[SourceName, Counter[str]]) -> None:
         """Log and write the scores over all ranks."""
@@ -106,7 +110,7 @@ class Evaluation(OutputCallback):
             self._log(trainer, pl_module)
         if self._is_written(trainer, stage):
             self._write(trainer, stage, outcomes)
-        self._compared, self._confused = {}, {}
+        self._compared, self._strings, self._confused = {}, {}, {}
 
     def _is_written(self, trainer: pl.Trainer, stage: Stage) -> bool:
         return self.run_dir is not None and (stage == "test" or (stage == "dev" and trainer.state.fn == "validate"))
@@ -149,7 +153,7 @@ class Evaluation(OutputCallback):
 
     def _write(self, trainer: pl.Trainer, stage: Stage, outcomes: Mapping[SourceName, Counter[str]]) -> None:
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
-        all_compared = gathered(trainer, self._compared)
+        all_compared, all_strings = gathered(trainer, self._compared), gathered(trainer, self._strings)
         if not trainer.is_global_zero:
             return
         path = Path(str(self.run_dir)) / "results.json"
@@ -158,6 +162,10 @@ class Evaluation(OutputCallback):
             compared = sorted((pair for theirs in all_compared for pair in theirs[source]), key=lambda pair: pair[0])
             rules = self.rules(source.corpus)
             on_gold = data.mentions is None
+            strings = StringCounts()
+            for theirs in all_strings:
+                strings.update(theirs[source])
+            corpus = data.corpora[source.corpus]
             results.add(
                 stage,
                 *source,
@@ -166,6 +174,9 @@ class Evaluation(OutputCallback):
                 coverage=data.coverage[stage][source].to_dict(rules.name) if on_gold else None,
                 left_out=data.left_out[stage, source.corpus],
                 outcomes=outcomes[source],
+                groups={document.id: corpus.group(document.id) for document in data.documents[stage][source.corpus]},
+                strings=strings,
+                trained=data.trained_strings is not None,
                 samples=self.interval_samples,
             )
         if data.sources_left_out:

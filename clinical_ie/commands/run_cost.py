@@ -22,15 +22,19 @@ from clinical_ie.strategies.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from clinical_ie.data.datamodule import ExtractionDataModule
+    from clinical_ie.modules.tuned_module import TunedModule
 
 
 def run_cost(
     trainer: pl.Trainer, model: pl.LightningModule, throughput: Throughput, record: RunRecord, run: RunDirectory
 ) -> dict[str, Any]:
     """Steps, seconds, sub-words, parameters, machine, versions and fingerprints of a run that has ended."""
-    best = Checkpoint(run.best())
+    best, tuned = Checkpoint(run.best()), cast("TunedModule", model)
     data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
     return {
+        "model": _base_name(tuned.backbone_name),
+        "tuning": tuned.way_of_tuning,
+        "held_out": sorted(data.split.held_out),
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "resumed": record.resumed,
@@ -56,6 +60,11 @@ def run_cost(
         "findings": dict(sorted(data.findings.counts().items())),
         "commit": _commit(),
     }
+
+
+def _base_name(name: str) -> str:
+    """A base as tables show it: its hub name, or the last part of a path, which says nothing of the machine."""
+    return Path(name).name if Path(name).exists() else name
 
 
 def versions() -> dict[str, str | None]:

@@ -7,7 +7,8 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
+from itertools import chain
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -36,10 +37,11 @@ from clinical_ie.data.streaming import (
 )
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
-from clinical_ie.errors import SettingError
+from clinical_ie.errors import InputError, SettingError
 from clinical_ie.files import distinct
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import Schema
+from clinical_ie.scoring.strings import digests
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import Instruction
 from clinical_ie.tasks.links import only_links_nothing
@@ -216,6 +218,17 @@ class ExtractionDataModule(pl.LightningDataModule):
                     f"train: {number} documents of {', '.join(self.corpora)}, but {type(task).__name__} can learn from none of them;"
                     f" do they hold {'mentions that the schema lets be joined' if task.finds == 'relations' else 'any text'}?"
                 )
+
+    @cached_property
+    def trained_strings(self) -> frozenset[bytes] | None:
+        """What stands for the strings of mentions in the documents that the run learns from; None where these cannot be read now."""
+        corpora = self.corpora_of("train")
+        try:
+            documents = [self.documents.get("train", {}).get(name) or self.reader.read(corpus, "train") for name, corpus in corpora.items()]
+            return digests(chain.from_iterable(documents))
+        except InputError as error:
+            _LOG.warning(f"recall of strings seen in training is not told: {error}")
+            return None
 
     def _source(self, corpus: str) -> Source:
         return Source(corpus, self.corpora[corpus].schema, self.encoder)

@@ -130,6 +130,14 @@ class TunedModule(pl.LightningModule):
         """What heads compute with beside their weights, where shapes do not tell; by default nothing."""
         return {}
 
+    @property
+    def way_of_tuning(self) -> str:
+        """What is trained, as tables show it: ``full``, ``frozen`` (heads alone), ``lora``, ``prompt_tuning and full``, ``lora in nf4``."""
+        adapter = "" if self.peft is None else str(self.peft.to_dict()["peft_type"]).rpartition(".")[2].lower()
+        adapter = "dora" if getattr(self.peft, "use_dora", False) else adapter
+        base = "" if adapter and self.backbone.freeze else "frozen" if self.backbone.freeze else "full"
+        return " and ".join(filter(None, (adapter, base))) + (f" in {self.quantized}" if self.quantized else "")
+
     def _tuning_settings(self) -> dict[str, str]:
         """What adapters and heads compute with beside their weights, and whether the base is trained."""
         values = {} if self.peft is None else asdict(self.peft)

@@ -59,6 +59,7 @@ class Results:
         outcomes: Mapping[str, int] | None = None,
         groups: Mapping[str, str] | None = None,
         strings: StringCounts | None = None,
+        trained: bool = True,
         samples: int = 1000,
     ) -> None:
         """Put in a score with bootstrap intervals of its micro F1 (none from 0 samples) and the counts of every document.
@@ -73,7 +74,8 @@ class Results:
             left_out: Mentions that the corpus' view leaves out.
             outcomes: What became of the model's output.
             groups: Document -> cluster, of the intervals; each document is one of its own without.
-            strings: Counts of strings; none where training is not known.
+            strings: Counts of strings.
+            trained: Whether it is known which of them training has seen.
             samples: Of the bootstrap.
         """
         from clinical_ie.scoring.clusters import Clustered  # with numpy, which reading results does not need
@@ -101,7 +103,7 @@ class Results:
                 entry.per_document[key] = rows
         if strings is not None:
             entry.strings = {kind: strings.found[kind] for kind in entry.kinds}
-            if "entities" in entry.kinds:
+            if trained and "entities" in entry.kinds:
                 entry.seen, entry.unseen = Found(*strings.seen), Found(*strings.unseen)
         self.splits.setdefault(split, {}).setdefault(corpus, {})[task] = entry
 
