@@ -11,6 +11,7 @@ from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.document import Document, Entity, Span
 from clinical_ie.errors import FileFormatError, InputError, SettingError
 from clinical_ie.formats import jsonl
+from clinical_ie.scoring.strings import digests
 from clinical_ie.tasks.entity_tagging import EntityTagging
 
 SCHEMA = {"entities": ["Drug"]}
@@ -40,6 +41,23 @@ def test_broken_files_stop_a_run(tiny_bert: str, tmp_path: Path) -> None:
     data = ExtractionDataModule([corpus(tmp_path, broken=True)], [EntityTagging()], tiny_bert)
     with pytest.raises(FileFormatError, match=r"0\.ann:3: not a mention; expected"):
         data.setup("fit")
+
+
+def test_strings_of_training_are_known_before_and_after_training_and_to_a_test_alone(
+    tiny_bert: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = []
+    for stages in (["fit", "test"], ["test"]):
+        (tmp_path / "notes").mkdir(exist_ok=True)
+        data = ExtractionDataModule([corpus(tmp_path / "notes", broken=False)], [EntityTagging()], tiny_bert)
+        for stage in stages:
+            data.setup(stage)
+        found.append(data.trained_strings)
+    note = Document("a", "Aspirin heparin", (Entity("T1", "X", Span.of(0, 7)), Entity("T2", "X", Span.of(0, 15))))
+    assert found == [digests([note])] * 2
+    gone = ExtractionDataModule([BratFolder(str(tmp_path / "gone"), SCHEMA)], [EntityTagging()], tiny_bert)
+    assert gone.trained_strings is None
+    assert "recall of strings seen in training is not told" in caplog.text
 
 
 def test_without_texts_there_is_nothing_to_predict_on(tiny_bert: str, tmp_path: Path) -> None:

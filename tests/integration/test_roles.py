@@ -62,7 +62,7 @@ def test_a_corpus_that_is_held_out_is_scored_and_nothing_else_and_files_are_read
     assert splits["ward"]["train"] == splits["ward"]["dev"] == []
     assert len(splits["ward"]["test"]) + len(splits["ward"]["held-out"]) == 20
     results = Results.load(run / "results.json")
-    assert {name: tasks["entity_reading"]["rules"] for name, tasks in results.splits["test"].items()} == {
+    assert {name: tasks["entity_reading"].rules for name, tasks in results.splits["test"].items()} == {
         "demo": "strict-one-to-one",
         "ward": "n2c2-2018",
     }

@@ -19,7 +19,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from clinical_ie.cli import main
 from clinical_ie.corpora import Demo
+from clinical_ie.document import Document
 from clinical_ie.formats import brat, jsonl
+from clinical_ie.reports import rows
 
 
 def phrases_of(corpus: str, split: str) -> list[bytes]:
@@ -54,6 +56,32 @@ def test_results_equal_the_score_command_on_the_written_files(finished_run: Path
     assert again["entities"]["strict"]["micro"]["f1"] > 0.3, "the tiny model learned something"
     low, high = (entry["intervals"]["entities/strict"][end] for end in ("low", "high"))
     assert low <= entry["entities"]["strict"]["micro"]["f1"] <= high
+
+
+def test_what_stands_beside_a_score(finished_run: Path, small_corpus: str) -> None:
+    """Counted anew from the files: strings of training notes, and which of the test's mentions have one of them."""
+    results = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))
+    entry = results["splits"]["test"]["demo"]["entity_tagging"]
+    train, test = (list(jsonl.read(Path(small_corpus) / f"{part}.jsonl")) for part in ("train", "test"))
+    assert entry["groups"] == {document.id: document.id for document in test}, "no patients are known"
+
+    def words(document: Document) -> list[str]:
+        joined = document.joined()
+        return [" ".join(" ".join(joined.text[a:b] for a, b in one.span.fragments).lower().split()) for one in joined.entities]
+
+    known = {string for document in train for string in words(document)}
+    strings = [string for document in test for string in words(document)]
+    gold = [sum((string in known) is seen for string in strings) for seen in (True, False)]
+    assert [entry["seen"]["gold"], entry["unseen"]["gold"]] == gold
+    assert min(gold) > 0
+    assert entry["seen"]["tp"] + entry["unseen"]["tp"] == entry["entities"]["strict"]["micro"]["tp"]
+    assert entry["strings"]["entities"]["f1"] >= 0.3
+    assert 0 < entry["smallest_visible_difference"]["entities/strict"] < 1
+    run = results["run"]
+    assert (run["tuning"], run["held_out"]) == ("full", [])
+    assert "/" not in run["model"], "no paths of this machine"
+    (strict, _) = rows(finished_run)
+    assert (strict["f1"], strict["model"], strict["seed"]) == (entry["entities"]["strict"]["micro"]["f1"], run["model"], run["seed"])
 
 
 def test_brat_and_json_lines_hold_the_same_predictions(finished_run: Path) -> None:
