@@ -39,18 +39,19 @@ class StudyTable:
 def overview(rows: Sequence[Row], cells: Sequence[StudyCell], repeats: Iterable[str]) -> list[StudyTable]:
     """Strict F1 by corpus, a table for each kind of annotation; cells that are not done say so."""
     found = []
-    corpora = list(dict.fromkeys(row.corpus for row in rows))
     waiting = _unfinished(cells, set(repeats))
+    corpora = list(dict.fromkeys([*(row.corpus for row in rows), *(corpus for of in waiting.values() for corpus in of)]))
     for kind in dict.fromkeys(row.kind for row in rows):
         lines: dict[tuple[str, str, str], dict[str, str]] = {}
         for row in rows:
             if row.kind == kind:
                 lines.setdefault((row.section, words(row.label), row.task), {})[row.corpus] = _f1(row)
-        for (section, axes), corpora_of in waiting.items():
-            for corpus in corpora_of:
+        for (section, axes), of in waiting.items():
+            for corpus in of or corpora:
                 label = words({axis: value for axis, value in axes if value != corpus})
-                for line in [line for line in lines if line[:2] == (section, label)]:
-                    lines[line].setdefault(corpus, MISSING)
+                same = [line for line in lines if line[:2] == (section, label)] or [(section, label, NOTHING)]
+                for line in same:
+                    lines.setdefault(line, {}).setdefault(corpus, MISSING)
         table = StudyTable(f"{kind}: strict F1 by corpus", ["table", "cell", "task", *corpora], words=3)
         table.rows = [[*line, *(values.get(corpus, NOTHING) for corpus in corpora)] for line, values in lines.items()]
         table.note = "Mean over repeats [95 % interval by cluster, repeats nested]."
@@ -71,7 +72,7 @@ def score_table(title: str, rows: Sequence[Row]) -> StudyTable:
         table.rows.append(
             [
                 *(row.axes.get(axis, NOTHING) for axis in axes),
-                *(row.corpus, row.task, row.kind),
+                *(row.corpus, row.task, _kind(row)),
                 f"{len(row.strict)}/{row.cells}",
                 _f1(row),
                 "; ".join(_difference(one) for one in row.differences) or NOTHING,
@@ -178,6 +179,12 @@ def words(axes: Mapping[str, str]) -> str:
 def number(value: float | None) -> str:
     """A share of 1 with three digits."""
     return NOTHING if value is None else f"{value:.3f}"
+
+
+def _kind(row: Row) -> str:
+    """What is found, and, of relations, between which mentions."""
+    settings = sorted({str(one["setting"]) for one in row.strict if one.get("setting")})
+    return row.kind + (f", {', '.join(settings)}" if settings else "")
 
 
 def _f1(row: Row) -> str:

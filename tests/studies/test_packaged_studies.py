@@ -1,0 +1,90 @@
+"""The packaged studies, planned."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clinical_ie.cli import main
+from clinical_ie.commands import configurations
+from clinical_ie.commands.run_content import RunContent
+from clinical_ie.studies.grid import Cell, cells
+from clinical_ie.studies.plan import Run, distinct, plan
+from clinical_ie.studies.study import Study
+from tests.studies.test_plan import named
+
+STUDIES = configurations.names("study")
+
+
+def planned(name: str) -> tuple[list[Cell], dict[str, Run]]:
+    there = cells(Study.load(configurations.resolve(name, "study")))
+    return there, plan(there, named, "code")
+
+
+def test_there_are_three() -> None:
+    assert STUDIES == ["open", "paper", "smoke"]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_kind_of_cell_has_a_chain_that_resolves(name: str, tmp_path: Path) -> None:
+    there, _ = planned(name)
+    content = RunContent(tmp_path, "code", corpora=tmp_path)
+    last = {(cell.grid, cell.axes.get("task")): cell for cell in there if cell.chain}
+    digests = {content(cell.chain).digest for cell in last.values()}
+    assert len(digests) == len(last)
+    for part in {part for cell in there for part in cell.chain if not part.startswith("-")}:
+        assert configurations.resolve(part).is_file()
+
+
+def test_the_published_grid() -> None:
+    """8 models, 3 tunings, 5 corpora; each of 4 corpora held out once for 2 decoders; 4 shots x 5 draws of each, from both starts."""
+    there, found = planned("paper")
+    runs = distinct(found.values())
+    encoders, decoders = 4 * 4 * 3 * 5, 4 * 3 * 5
+    held_out, untrained, few = 2 * 4, 2 * 4, 2 * 4 * 4 * 5
+    assert len(runs) == encoders + decoders + held_out + untrained + 2 * few
+    assert len(there) == len(runs) + held_out, "zero-shot cells are read from the runs that leave a corpus out"
+    assert len({cell.axes["model"] for cell in there}) == 8
+    assert sum(run.begins_with is not None for run in runs) == few
+    before = next(run for run in runs if run.begins_with)
+    assert before.begins_with is not None
+    assert before.begins_with.cells[0].startswith("leave_one_out")
+
+
+def test_plan_shows_what_depends_on_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "plan", "smoke", f"--root={tmp_path}", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    runs = {row["key"]: row for row in found["runs"]}
+    waiting = [row for row in runs.values() if row["state"] == "waiting"]
+    assert waiting
+    assert {runs[row["depends_on"]]["cells"][0].split()[0] for row in waiting} == {"leave_one_out"}
+    assert found["states"] == {"missing": len(runs) - len(waiting), "waiting": len(waiting)}
+    assert found["left"]["runs"] == len(runs)
+    assert main(["study", "plan", "smoke", f"--root={tmp_path}"]) == 0
+    assert f"{len(runs)} runs: {len(runs) - len(waiting)} missing, {len(waiting)} waiting" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_report_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "report", "smoke", f"--root={tmp_path}"]) == 0
+    text = (tmp_path / "reports" / "smoke" / "smoke.md").read_text(encoding="utf-8")
+    assert "0 of 10 cells are done, by 0 runs." in text
+    assert text.count("| missing | ") + text.count("| waiting | ") == 10
+    assert "smoke.html" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["plan", "smok"], "did you mean 'smoke'"),
+        (["run", "paper", "--corpora=nowhere"], "no such folder"),
+        (["plan", "smoke", "--with=--run_dir=x"], "a study sets run_dir itself"),
+        (["plan", "smoke", "--jsn"], "did you mean '--json'"),
+    ],
+)
+def test_what_is_wrong_is_refused_in_a_line(given: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", *given, f"--root={tmp_path}"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
