@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from clinical_ie.callbacks.metrics import AVERAGED, SCORED, TypeScore, monitored
+from clinical_ie.corpora.catalogue import CORPORA
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.errors import SettingError, did_you_mean
 from clinical_ie.models.folders import known_config
@@ -47,6 +48,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "data.eval_batch_budget": (1, math.inf),
     "data.workers": (0, math.inf),
     "data.dev_documents": (1, math.inf),
+    "data.test_documents": (1, math.inf),
     "checkpoints.every_minutes": (0, math.inf),
     "patience.epochs": (1, math.inf),
 }
@@ -141,6 +143,9 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, tra
     """
     for task in data.tasks.values():
         _check_task(model, task, data.tasks)
+    for corpus in data.test_documents if isinstance(data.test_documents, dict) else ():
+        if corpus not in (known := {*data.corpora, *data.corpora_left_out, *CORPORA}):  # one file may serve runs on several corpora
+            raise SettingError(f"data.test_documents.{corpus}: no corpus of that name{did_you_mean(corpus, sorted(known))}")
     if training:
         data.split.check(data.corpora, data.corpora_left_out, data.tasks)
     for task in data.tasks.values():

@@ -29,7 +29,7 @@ _SCORED = re.compile(
 """Settings that a run may go on with changed, but that make another cell of a table."""
 _REPEATED = re.compile(r"seed_everything|data\.split\.(seed|shots_seed|held_out(\..*)?)")
 """Settings that change nothing of what a run costs."""
-_FILES = re.compile(r"data\.tasks?\.(\d+\.)?init_args\.(prompt_template|demonstrations(\..*)?)")
+_FILES = re.compile(r"data\.tasks\.\d+\.init_args\.(prompt_template|demonstrations(\..*)?)")
 """Settings that name a file whose content counts."""
 _BACKBONE = "model.init_args.backbone"
 _REFUSED = ("run_dir", "init_from", "ckpt_path", "resume", "data.texts", "data.mentions")
@@ -58,6 +58,7 @@ class RunContent:
         parts = [*chain, *self._more]
         arguments = [part for one in parts for part in ([one] if one.startswith("-") else ["-c", one])]
         settings = merged_settings(arguments)
+        settings["data"].pop("task_args", None)  # the tasks hold them (see Chain)
         plain = _normalised(flat(settings))
         if refused := [name for name in _REFUSED if plain.get(name) is not None]:
             raise SettingError(f"a study sets {refused[0]} itself; leave it out of {' '.join(parts)}")

@@ -72,6 +72,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         packing: Sequence packing: training instructions share a row with others of the same prefix, which is there once; else a row each.
         dev_documents: Most documents of each corpus that a validation during training looks at, by hash of
             their names; all when None.
+        test_documents: Likewise of a test; or corpus -> how many, all of corpora that are not named.
         lenient: Mend and count broken records instead of stopping at the first.
     """
 
@@ -90,6 +91,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         workers: int = 0,
         packing: bool = True,
         dev_documents: int | None = None,
+        test_documents: int | dict[str, int] | None = None,
         lenient: bool = False,
     ) -> None:
         super().__init__()
@@ -112,7 +114,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.tokenizer = tokenizer
         self.batch_budget, self.eval_batch_budget = batch_budget, eval_batch_budget
         self.seed, self.texts, self.mentions, self.workers = seed, texts, mentions, workers
-        self.packing, self.dev_documents = packing, dev_documents
+        self.packing, self.dev_documents, self.test_documents = packing, dev_documents, test_documents
         self.documents: dict[Part, dict[str, CompressedSequence[Document]]] = {}
         self.inputs: dict[Part, dict[SourceName, CompressedSequence[Document]]] = {}
         self.examples: dict[Part, Examples] = {}
@@ -185,10 +187,10 @@ class ExtractionDataModule(pl.LightningDataModule):
             )
         self._tell_not_asked(part)
         self.documents[part], self.inputs[part], self.coverage[part] = {}, {}, {}
-        most = self.dev_documents if part == "dev" and self._fitting else None
+        most = {"dev": self.dev_documents if self._fitting else None, "test": self.test_documents}.get(part)
         for name, corpus in self.corpora_of(part).items():
             before = Counter(corpus.view.left_out)
-            documents = CompressedSequence(self.reader.read(corpus, part, most))
+            documents = CompressedSequence(self.reader.read(corpus, part, most.get(name) if isinstance(most, dict) else most))
             distinct((document.id for document in documents), name)
             self.left_out[part, name] = dict(Counter(corpus.view.left_out) - before)
             self.documents[part][name] = documents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from clinical_ie.studies.store import Store
 
 Start = Callable[[Run, int], int]
 """Does a run to its end, holding the lock of that file descriptor; its exit code."""
+_STOPPED = {Stopped.exit_code, *(-number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))}
+"""Exit codes of a run that was told to stop, the last of them before it could act on it."""
 _MOST = 500
 """Characters of a message that is kept."""
 
@@ -96,7 +99,7 @@ def _attempt(run: Run, store: Store, study: str, start: Start, begin: Callable[[
         begun = time.monotonic()
         code = start(run, lock)
         seconds = time.monotonic() - begun
-        if code == Stopped.exit_code:
+        if code in _STOPPED:
             raise Stopped(f"{run.cells[0]} was stopped")
         if code == 0 and store.is_done(run.key):
             return Outcome(run, "done", seconds)

@@ -32,7 +32,7 @@ def test_every_kind_of_cell_has_a_chain_that_resolves(name: str, tmp_path: Path)
     there, _ = planned(name)
     content = RunContent(tmp_path, "code", corpora=tmp_path)
     last = {(cell.grid, cell.axes.get("task")): cell for cell in there if cell.chain}
-    digests = {content(cell.chain).digest for cell in last.values()}
+    digests = {(content(cell.chain).digest, cell.init_from) for cell in last.values()}
     assert len(digests) == len(last)
     for part in {part for cell in there for part in cell.chain if not part.startswith("-")}:
         assert configurations.resolve(part).is_file()
@@ -69,8 +69,8 @@ def test_plan_shows_what_depends_on_what(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_report_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "report", "smoke", f"--root={tmp_path}"]) == 0
     text = (tmp_path / "reports" / "smoke" / "smoke.md").read_text(encoding="utf-8")
-    assert "0 of 10 cells are done, by 0 runs." in text
-    assert text.count("| missing | ") + text.count("| waiting | ") == 10
+    assert "0 of 9 cells are done, by 0 runs." in text
+    assert text.count("| missing | ") + text.count("| waiting | ") == 9
     assert "smoke.html" in capsys.readouterr().out
 
 

@@ -70,10 +70,11 @@ def test_two_at_once_do_nothing_twice(whole: Path, tmp_path: Path) -> None:
     assert files(tmp_path) == files(whole)
 
 
-def test_a_run_that_a_signal_stopped_is_not_a_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [75, -signal.SIGTERM])
+def test_a_run_that_a_signal_stopped_is_not_a_failure(code: int, tmp_path: Path) -> None:
     store, runs = Store(tmp_path), distinct(study_process.runs().values())
     with pytest.raises(Stopped):
-        run_missing(runs, store, "tiny", lambda run, lock: 75)
+        run_missing(runs, store, "tiny", lambda run, lock: code)
     assert [store.state(run) for run in runs[:3]] == ["missing", "missing", "waiting"]
 
 
