@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError, did_you_mean
@@ -14,22 +15,53 @@ from clinical_ie.schema import Schema
 from clinical_ie.tasks.gold_answers import expressible, in_text_order, mention_of, trimmed_mentions
 from clinical_ie.tasks.instruction_variants import InstructionVariant
 from clinical_ie.tasks.links import LinkLabels
+from clinical_ie.tasks.shot_demonstrations import ShotDemonstrations, ShotSegments
+from clinical_ie.tasks.task import SubwordEncoder
 
 _SETTING = "data.tasks.demonstrations"
 
 
 class Demonstrations:
-    """Which file is shown for which corpus.
+    """What is shown for which corpus: the documents of a file, or segments of its shots.
 
     Args:
         files: A JSON-lines file for the one corpus of a run, or corpus -> file; corpora without one are shown nothing.
+        shots: How demonstrations are chosen from shots, for the corpora that have some.
     """
 
-    def __init__(self, files: Mapping[str, str] | str | None = None) -> None:
-        self._files = files
+    def __init__(self, files: Mapping[str, str] | str | None = None, shots: ShotDemonstrations | None = None) -> None:
+        if files and shots:
+            raise SettingError(f"{_SETTING} names files, and shot_demonstrations shows shots; give one of them")
+        self._files, self.shots = files, shots
+        self._offered: dict[str, Sequence[Document]] = {}
+        self._segments: dict[str, ShotSegments] = {}
 
     def __bool__(self) -> bool:
         return bool(self._files)
+
+    def offer(self, corpus: str, documents: Sequence[Document]) -> None:
+        """Name the shots of a corpus, from which demonstrations are chosen."""
+        self._offered[corpus] = documents
+        self._segments.pop(corpus, None)
+
+    def chosen(
+        self, corpus: str, document: str, text: str, encoder: SubwordEncoder, longest: int, draw: random.Random
+    ) -> tuple[Document, ...]:
+        """Segments of a corpus' shots to show before a text; none where no shots were offered.
+
+        Args:
+            corpus: The corpus of the prompt.
+            document: The whole text of the document that is asked about; no part of it is shown.
+            text: The part of it that is asked about.
+            encoder: Counts sub-words.
+            longest: Most sub-words of a segment.
+            draw: Random numbers for a choice at random.
+        """
+        if self.shots is None or corpus not in self._offered:
+            return ()
+        if corpus not in self._segments:
+            self._segments[corpus] = ShotSegments(self._offered[corpus], encoder, longest, draw)
+        return self._segments[corpus].choose(self.shots, document, text)
 
     def of(self, corpus: str) -> str | None:
         """The file for a corpus."""

@@ -30,7 +30,11 @@ from clinical_ie.tasks.gold_answers import expressible, gold_links, in_text_orde
 from clinical_ie.tasks.instruction_variants import InstructionAugmentation, InstructionVariant, instruction_variant
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
 from clinical_ie.tasks.segments import segment_of, segments_of
+from clinical_ie.tasks.shot_demonstrations import ShotDemonstrations
 from clinical_ie.tasks.task import ChatEncoder, Example, Source, SubwordEncoder, Task
+
+_MOST_VARIANTS = 512
+"""Prompts that are kept: with demonstrations by similarity, nearly every text has another."""
 
 ResponseName = Literal["lines", "grouped", "json", "inline", "markup", "bio"]
 
@@ -101,6 +105,7 @@ class Instruction(Task[InstructionExample]):
         definitions: Give the definitions of the schema, not names alone.
         augmentation: Instruction augmentation in training; None gives all types in declared order.
         demonstrations: A JSON-lines file of annotated documents as few-shot demonstrations; of several corpora, corpus -> file.
+        shot_demonstrations: Few-shot demonstrations out of the shots of corpora that are held out.
         seed: Of all choices; by default the run's (``seed_everything``).
     """
 
@@ -116,6 +121,7 @@ class Instruction(Task[InstructionExample]):
         definitions: bool = True,
         augmentation: InstructionAugmentation | None = None,
         demonstrations: dict[str, str] | str | None = None,
+        shot_demonstrations: ShotDemonstrations | None = None,
         seed: int | None = None,
     ) -> None:
         self.response = FORMATS[response]()
@@ -125,8 +131,9 @@ class Instruction(Task[InstructionExample]):
             raise SettingError(f"segment {segment}, window {window}: expected at least 8, and a window that holds more than a segment")
         self.segment, self.window, self.seed = segment, window, seed
         self.prompt_template = PromptTemplate.load(prompt_template)
-        self.definitions, self.augmentation, self.demonstrations = definitions, augmentation, Demonstrations(demonstrations)
-        self._variants: dict[tuple[str, Schema, int, int], tuple[InstructionVariant, tuple[int, ...]]] = {}
+        self.definitions, self.augmentation = definitions, augmentation
+        self.demonstrations = Demonstrations(demonstrations, shot_demonstrations)
+        self._variants: dict[tuple[str, Schema, int, int, tuple[str, ...]], tuple[InstructionVariant, tuple[int, ...]]] = {}
 
     def examples(
         self, document: Document, source: Source, coverage: Coverage | None = None, *, training: bool = False
@@ -157,7 +164,9 @@ class Instruction(Task[InstructionExample]):
             links_in.setdefault(at, []).append((head, tail, rank))
         found = []
         for number, (segment, flat) in enumerate(zip(segments, flats, strict=True)):
-            variant, prefix_ids = self._prompt_parts(source, encoder, f"{document.id}#{number}" if training else None)
+            text, draw = document.text[slice(*segment)], self.draw("demonstrations", source.corpus)
+            shots = self.demonstrations.chosen(source.corpus, document.text, text, encoder, self.segment, draw)
+            variant, prefix_ids = self._prompt_parts(source, encoder, f"{document.id}#{number}" if training else None, shots)
             mentions = in_text_order(mentions_in.get(number, []), variant)
             places = {entity.id: place for place, entity in enumerate(mentions)}
             answer = Answer(
@@ -188,24 +197,28 @@ class Instruction(Task[InstructionExample]):
         self._count(document, source.schema, segments, flats, owner, coverage)
         return found
 
-    def _prompt_parts(self, source: Source, encoder: ChatEncoder, training: str | None) -> tuple[InstructionVariant, tuple[int, ...]]:
+    def _prompt_parts(
+        self, source: Source, encoder: ChatEncoder, training: str | None, shots: tuple[Document, ...]
+    ) -> tuple[InstructionVariant, tuple[int, ...]]:
         """The instruction variant of an example, and the ids of the shared prefix; a corpus has a few variants."""
         number = -1
         if training is not None and self.augmentation is not None:
             number = self.draw(source.corpus, training).randrange(self.augmentation.variants)
-        key = source.corpus, source.schema, id(encoder), number
+        key = source.corpus, source.schema, id(encoder), number, tuple(one.id for one in shots)
         if key not in self._variants:
-            variant = self._variant(source.corpus, source.schema, number)
+            if len(self._variants) >= _MOST_VARIANTS:
+                self._variants.clear()
+            variant = self._variant(source.corpus, source.schema, number, shots)
             self._variants[key] = (
                 variant,
                 tuple(encoder.prompt_prefix(self.prompt_template.system, render_instruction(self.prompt_template, variant.spec))),
             )
         return self._variants[key]
 
-    def _variant(self, corpus: str, schema: Schema, number: int = -1) -> InstructionVariant:
+    def _variant(self, corpus: str, schema: Schema, number: int = -1, shots: tuple[Document, ...] = ()) -> InstructionVariant:
         variant = instruction_variant(schema, self.kind, self.response, self.definitions, self.augmentation, number, self.seed or 0)
         file = self.demonstrations.of(corpus)
-        shown = () if file is None else jsonl.read(file)
+        shown = shots if file is None else jsonl.read(file)
         return variant.with_demonstrations(tuple(demonstration(one, variant, schema, self.kind, self.response) for one in shown))
 
     def spec(self, corpus: str, schema: Schema) -> InstructionSpec:
