@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from clinical_ie.corpora.near_duplicates import near_duplicates
@@ -72,14 +73,18 @@ def isolate(readers: Mapping[str, CorpusReader], learned: Collection[str]) -> Is
         SettingError: A test text of a corpus that is held out would be learned from, and the split does not drop what repeats it.
     """
     split = next(iter(readers.values())).split
-    trained = [(name, document.id) for name in learned for document in readers[name].peek("train")]
-    scored = [(part, (name, document.id)) for part in _PARTS for name in readers for document in readers[name].peek(part)]
-    pairs = near_duplicates(
-        (document.text for part in _PARTS for reader in readers.values() for document in reader.peek(part)),
-        (document.text for name in learned for document in readers[name].peek("train")),
-        threshold=THRESHOLD,
-    )
-    leaks = [Leak(*scored[pair.first], trained[pair.second], pair.similarity, pair.equal) for pair in pairs]
+    scored: list[tuple[Split, _Name]] = []
+    trained: list[tuple[Split, _Name]] = []
+
+    def texts(places: list[tuple[Split, _Name]], parts: Iterable[Split], names: Iterable[str]) -> Iterator[str]:
+        """Texts, one after the other, with the place of each written down: no document is unpacked twice."""
+        for part, name in product(parts, names):
+            for document in readers[name].peek(part):
+                places.append((part, (name, document.id)))
+                yield document.text
+
+    pairs = near_duplicates(texts(scored, _PARTS, readers), texts(trained, ("train",), learned), threshold=THRESHOLD)
+    leaks = [Leak(*scored[pair.first], trained[pair.second][1], pair.similarity, pair.equal) for pair in pairs]
     forbidden = [leak for leak in leaks if leak.part == "test" and leak.scored[0] in split.held_out]
     dropped = sorted({leak.learned for leak in forbidden})
     if forbidden and not split.drop_duplicates:
@@ -87,7 +92,7 @@ def isolate(readers: Mapping[str, CorpusReader], learned: Collection[str]) -> Is
     by_corpus = {corpus: [name for of, name in dropped if of == corpus] for corpus in dict.fromkeys(of for of, _ in dropped)}
     for corpus, names in by_corpus.items():
         readers[corpus].drop(names)
-    gone, before = set(dropped), Counter(corpus for corpus, _ in trained)
+    gone, before = set(dropped), Counter(corpus for _, (corpus, _) in trained)
     return Isolation(
         Counter((part, corpus) for part, (corpus, _) in scored),
         {corpus: number - len(by_corpus.get(corpus, ())) for corpus, number in before.items()},
