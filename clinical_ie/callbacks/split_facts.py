@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.isolation import Isolation
-from clinical_ie.corpora.label_shift import SEEN, label_shift, labels_of, two_meanings
+from clinical_ie.corpora.label_shift import SEEN, Label, label_shift, labels_of, two_meanings
 from clinical_ie.data.datamodule import ExtractionDataModule
 
 _LOG = logging.getLogger(__name__)
@@ -57,31 +57,41 @@ def _shots(data: ExtractionDataModule) -> dict[str, Any]:
 
 
 def _label_shift(data: ExtractionDataModule) -> dict[str, Any]:
-    """How the labels of each corpus that is held out were seen in the others; names with two meanings, and what was renamed."""
-    trained = {name: corpus for name, corpus in data.corpora_of("train").items() if name not in data.split.held_out}
+    """How the labels of what is held out were seen in what is not; names with two meanings, and what was renamed."""
     meanings = two_meanings(data.corpora.values())
     for name, different in meanings.items():
         _warn_two_meanings(name, different)
-    held = _held_out(data) if trained else {}
-    learned = ([], [])  # type: ignore[var-annotated]
-    for name, corpus in trained.items() if held else ():
-        counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-        for document in data.documents["train"][name]:
-            counts[0].update(entity.type for entity in document.entities)
-            counts[1].update(kind for _, kind, _, _ in document.links())
-        for known, labels, count in zip(learned, labels_of(corpus), counts, strict=True):
-            known += [label for label in labels if count[label.name]]
+    held = {source: data.tasks[source.task] for source in data.sources if not data.split.validates(*source)}
+    learned = _learned_labels(data) if held else ([], [])
     found: dict[str, Any] = {}
-    for name, corpus in held.items():
-        gold: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    for name in dict.fromkeys(source.corpus for source in held) if any(learned) else ():
+        corpus, gold = data.corpora[name], (Counter[str](), Counter[str]())
         for document in data.reader.peek(name, "test"):
             gold[0].update(corpus.view.mentions(document))
             gold[1].update(corpus.view.links(document))
-        kinds = zip(("entities", "links"), labels_of(corpus), gold, learned, strict=True)
-        found[name] = {kind: label_shift(labels, count, known) for kind, labels, count, known in kinds if labels}
+        tasks = [task for source, task in held.items() if source.corpus == name]
+        wanted = not all(task.needs_mentions for task in tasks), any(task.finds == "relations" for task in tasks)
+        kinds = zip(("entities", "links"), wanted, labels_of(corpus), gold, learned, strict=True)
+        found[name] = {kind: label_shift(labels, count, known) for kind, is_wanted, labels, count, known in kinds if is_wanted and labels}
         _tell_label_shift(name, found[name])
     renamed = {name: dict(corpus.view.rename) for name, corpus in data.corpora.items() if corpus.view.rename}
     return {"corpora": found, "two_meanings": meanings, "renamed": renamed} if found or meanings or renamed else {}
+
+
+def _learned_labels(data: ExtractionDataModule) -> tuple[list[Label], list[Label]]:
+    """Labels of mentions and of links that training documents hold; not of shots, nor links where no task learns them."""
+    found: tuple[list[Label], list[Label]] = ([], [])
+    sources = [source for source in data.sources_of("train") if source.corpus not in data.split.held_out]
+    for name in dict.fromkeys(source.corpus for source in sources):
+        counts = Counter[str](), Counter[str]()
+        for document in data.documents["train"][name]:
+            counts[0].update(entity.type for entity in document.entities)
+            counts[1].update(kind for _, kind, _, _ in document.links())
+        if not any(data.tasks[source.task].finds == "relations" for source in sources if source.corpus == name):
+            counts[1].clear()
+        for known, labels, count in zip(found, labels_of(data.corpora[name]), counts, strict=True):
+            known += [label for label in labels if count[label.name]]
+    return found
 
 
 @rank_zero_only

@@ -154,6 +154,11 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, tra
             schemas = {corpus: data.corpora[corpus].base_schema() for corpus in asked}
             left_out = any(source.task == task.name for source in data.sources_left_out)
             task.demonstrations.check(schemas, training=training and not left_out)
+            if task.demonstrations.shots and not data.split.shots:
+                raise SettingError(
+                    f"shot_demonstrations of {task.name} shows shots, but data.split.shots is 0; give data.split.held_out and"
+                    " data.split.shots, or demonstrations: FILE"
+                )
     headless = [source.corpus for source in data.sources if not data.split.teaches(*source)]
     if headless and not getattr(model, "fits_any_schema", True):
         raise SettingError(

@@ -175,9 +175,19 @@ class ExtractionDataModule(pl.LightningDataModule):
         needed: dict[str, tuple[Part, ...]] = {"fit": ("train", "dev"), "validate": ("dev",), "test": ("test",), "predict": ("predict",)}
         if not self.documents:
             self._tell_left_out()
+            self._offer_shots()
         for part in needed[stage]:
             if part not in self.documents:
                 self._prepare(part)
+
+    def _offer_shots(self) -> None:
+        """Name the shots of corpora that are held out to the tasks whose prompts show some."""
+        showing = [task for task in self.tasks.values() if isinstance(task, Instruction) and task.demonstrations.shots]
+        for name, corpus in self.corpora.items() if showing and self.split.shots else ():
+            if name in self.split.held_out:
+                shots = self.reader.shots(corpus)
+                for task in showing:
+                    task.demonstrations.offer(name, shots)
 
     def _prepare(self, part: Part) -> None:
         if part == "predict" and not any(self.asks(name, part) for name in self.tasks):
@@ -214,7 +224,9 @@ class ExtractionDataModule(pl.LightningDataModule):
         if needed and not number:
             split = "test" if part == "predict" else part
             raise SettingError(f"{part}: no documents in the {split} split of {', '.join(self.corpora)}")
-        for name, task in self.tasks.items() if part == "train" else ():
+        taught = dict.fromkeys(source.task for source in self._ends[part]) if part == "train" else ()  # others are held out
+        for name in taught:
+            task = self.tasks[name]
             if not any(ends[-1] > ends[0] for source, ends in self._ends[part].items() if source.task == name):
                 raise SettingError(
                     f"train: {number} documents of {', '.join(self.corpora)}, but {type(task).__name__} can learn from none of them;"

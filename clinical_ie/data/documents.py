@@ -51,6 +51,7 @@ class DocumentReader:
         if mentions is not None and not any(task.needs_mentions for task in tasks):
             kinds = " and ".join(type(task).__name__ for task in tasks)
             raise SettingError(f"data.mentions is {mentions}, but {kinds} starts from text alone")
+        self._tasks = [task.name for task in tasks]
         self._findings, self._texts, self._mentions = findings, texts, mentions
         self._split, self._readers = split, {corpus.name: CorpusReader(corpus, split, findings) for corpus in corpora}
         self._isolation: Isolation | None = None
@@ -67,8 +68,16 @@ class DocumentReader:
             SettingError: A corpus that is held out would be learned from all the same.
         """
         if self._isolation is None:
-            self._isolation = isolate(self._readers, [name for name in self._readers if self._split.teaches(name)])
+            taught = [name for name in self._readers if any(self._split.teaches(name, task) for task in self._tasks)]
+            for name in self._readers.keys() - taught:
+                self._readers[name].drop(self._readers[name].ids()["train"])
+            self._isolation = isolate(self._readers, taught)
         return self._isolation
+
+    def shots(self, corpus: Corpus) -> list[Document]:
+        """The documents of a corpus that is held out which may be learned from, and none that repeats a test document."""
+        _ = self.isolation
+        return [corpus.view(document) for document in self.peek(corpus.name, "train")]
 
     def peek(self, corpus: str, part: Split) -> Iterator[Document]:
         """Documents of a part as their files have them, which are still there for `read`."""

@@ -24,9 +24,10 @@ from clinical_ie.prompts.prompt_template import InstructionSpec, PromptTemplate,
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.prompts.responses.markup import UNCLOSED
 from clinical_ie.schema import Schema
-from clinical_ie.tasks.coverage import Coverage, Target, count_links, count_mentions
+from clinical_ie.tasks.answer_coverage import count_gold
+from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.demonstrations import Demonstrations, demonstration, written
-from clinical_ie.tasks.gold_answers import expressible, gold_links, in_text_order, mention_of, most_mentions, shifted, trimmed_mentions
+from clinical_ie.tasks.gold_answers import expressible, gold_links, in_text_order, mention_of, shifted, trimmed_mentions
 from clinical_ie.tasks.instruction_variants import InstructionAugmentation, InstructionVariant, instruction_variant
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
 from clinical_ie.tasks.segments import segment_of, segments_of
@@ -194,7 +195,7 @@ class Instruction(Task[InstructionExample]):
             coverage.unrepresentable.update(+lost)
             if example.length <= self.window or not training:
                 found.append(example)
-        self._count(document, source.schema, segments, flats, owner, coverage)
+        count_gold(document, source.schema, segments, flats, owner, self.kind, self.response, coverage)
         return found
 
     def _prompt_parts(
@@ -256,44 +257,6 @@ class Instruction(Task[InstructionExample]):
             tuple((name, rank) for rank, name in variant.label_names.items()),
             *(() if grammar is None else (grammar.response, text, grammar.labels, grammar.given)),
         )
-
-    def _count(
-        self,
-        document: Document,
-        schema: Schema,
-        segments: Sequence[Fragment],
-        flats: Sequence[NormalizedText],
-        owner: Mapping[str, int | None],
-        coverage: Coverage,
-    ) -> None:
-        """Count gold annotations, mentions that no segment holds, and what answers can hold at most."""
-        most = most_mentions(document.text, segments, flats, self.response)
-        if self.kind == "entities":
-            mentions = [entity for entity in document.entities if entity.type in schema.entity_names]
-            coverage.gold += len(mentions)
-            for entity in mentions:
-                if owner.get(entity.id) is None:
-                    coverage.unrepresentable["crosses the end of a segment" if entity.id in owner else "no word in it"] += 1
-            count_mentions(coverage, mentions, most)
-            return
-        labels = LinkLabels(schema)
-        expressed: dict[Target, bool] = {}
-
-        def possible(head: Entity, tail: Entity, name: str) -> bool:
-            if head.id == tail.id or not labels.allows(name, head.type, tail.type):
-                return False
-            if owner.get(head.id) is None or owner.get(head.id) != owner.get(tail.id):
-                return False
-            for entity in (head, tail) if self.kind == "joint" else ():
-                key = entity.type, entity.span
-                if key not in expressed:
-                    expressed[key] = most([key]) == 1
-                if not expressed[key]:
-                    return False
-            return True
-
-        coverage.gold += sum(1 for _ in document.links())
-        count_links(coverage, document, possible)
 
     def gold_output(self, example: InstructionExample, encoder: SubwordEncoder) -> Completion:
         """The gold response in words, as if nothing had constrained it; an answer that its window cannot hold is none."""

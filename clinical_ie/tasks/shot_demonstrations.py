@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from clinical_ie.document import Document, Fragment, Span
+from clinical_ie.document import Document, Fragment
 from clinical_ie.errors import SettingError
+from clinical_ie.tasks.gold_answers import shifted
 from clinical_ie.tasks.segments import segments_of
 from clinical_ie.tasks.task import SubwordEncoder
 
@@ -93,7 +94,7 @@ def excerpt(document: Document, segment: Fragment, number: int) -> Document:
     """A segment as a document of its own, with the mentions that lie in it, and the links and values between those."""
     first, last = segment
     inside = [entity for entity in document.joined().entities if first <= entity.start and entity.end <= last]
-    entities = [replace(e, span=Span(tuple((start - first, end - first) for start, end in e.span.fragments))) for e in inside]
+    entities = [replace(entity, span=shifted(entity.span, -first)) for entity in inside]
     nodes = {entity.id for entity in entities}
     nodes |= {event.id for event in document.events if event.trigger in nodes}
     return Document(

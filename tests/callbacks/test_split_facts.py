@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,21 +10,20 @@ from typing import Any
 import pytest
 
 from clinical_ie.callbacks.split_facts import SplitFacts
+from clinical_ie.compressed import CompressedSequence
 from clinical_ie.corpora import Corpus, Demo, HashSplit
 from clinical_ie.corpora.brat_folder import BratFolder
-from clinical_ie.data.documents import DocumentReader
+from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.document import Document
 from clinical_ie.formats import brat
 from clinical_ie.formats.findings import Findings
-from clinical_ie.tasks import EntityTagging
+from clinical_ie.tasks import EntityInstruction, JointInstruction, RelationInstruction
 
 
-def facts(split: HashSplit, *corpora: Corpus) -> dict[str, Any]:
-    known = {one.name: one for one in corpora}
-    reader = DocumentReader(corpora, split, EntityTagging(), Findings(), texts=None, mentions=None)
-    taught = {name: one for name, one in known.items() if split.teaches(name)}
-    documents = {"train": {name: list(reader.read(one, "train")) for name, one in taught.items()}}
-    data = SimpleNamespace(corpora=known, documents=documents, split=split, reader=reader, corpora_of=lambda part: taught)
+def facts(split: HashSplit, *corpora: Corpus, tasks: Sequence[Any] = (JointInstruction(),)) -> dict[str, Any]:
+    data = ExtractionDataModule(list(corpora), list(tasks), "no tokenizer", split=split)
+    taught = data.corpora_of("train")
+    data.documents["train"] = {name: CompressedSequence(data.reader.read(one, "train")) for name, one in taught.items()}
     callback = SplitFacts()
     callback.setup(SimpleNamespace(datamodule=data), None, "fit")  # type: ignore[arg-type]
     assert json.loads(json.dumps(callback.facts)) == callback.facts
@@ -96,3 +96,20 @@ def test_names_with_two_meanings_are_warned_of(tmp_path: Path, caplog: pytest.Lo
     assert found["label_shift"]["two_meanings"] == {}
     assert found["label_shift"]["renamed"] == {"social": {"Drug": "DrugUse"}}
     assert "different things" not in caplog.text
+
+
+def test_of_a_task_that_is_held_out_the_links_are_new_and_the_mentions_are_not(clinic: BratFolder) -> None:
+    tasks = (EntityInstruction(), RelationInstruction())
+    shift = facts(HashSplit(held_out="relation_instruction"), Demo(), clinic, tasks=tasks)["label_shift"]["corpora"]
+    assert set(shift) == {"demo", "clinic"}
+    assert set(shift["clinic"]) == {"links"}
+    assert set(shift["clinic"]["links"]["labels"].values()) == {"not at all"}
+    shift = facts(HashSplit(held_out="clinic/relation_instruction"), Demo(), clinic, tasks=tasks)["label_shift"]["corpora"]
+    assert shift.keys() == {"clinic"}
+    assert shift["clinic"]["links"]["labels"] == {"Dosage": "name", "Reason": "name", "ADE": "name"}
+
+
+def test_a_corpus_whose_tasks_are_all_held_out_is_not_learned_from(clinic: BratFolder) -> None:
+    found = facts(HashSplit(held_out=["clinic/joint_instruction"]), Demo(), clinic)
+    assert found["isolation"]["learned"] == {"demo": 80}
+    assert set(found["label_shift"]["corpora"]["clinic"]) == {"entities", "links"}
