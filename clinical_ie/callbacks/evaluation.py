@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import cast
@@ -19,6 +19,7 @@ from clinical_ie.data.streaming import Key
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError, did_you_mean
 from clinical_ie.reports.confusion import confusion_counts, confusion_figure
+from clinical_ie.reports.gold_survival import Survival, answered
 from clinical_ie.reports.results import Results
 from clinical_ie.scoring.intervals import check_samples
 from clinical_ie.scoring.rule_set import RuleSet
@@ -26,7 +27,8 @@ from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import Compared, compare, summed
 from clinical_ie.scoring.strict_one_to_one import StrictOneToOne
 from clinical_ie.scoring.strings import StringCounts
-from clinical_ie.tasks.task import SourceName
+from clinical_ie.tasks.coverage import Coverage
+from clinical_ie.tasks.task import Example, Source, SourceName
 
 
 class Evaluation(OutputCallback):
@@ -56,6 +58,7 @@ class Evaluation(OutputCallback):
         self._compared: dict[SourceName, list[tuple[int, Compared]]] = {}
         self._strings: dict[SourceName, StringCounts] = {}
         self._confused: dict[SourceName, Counter[tuple[str, str]]] = {}
+        self._survival: dict[SourceName, Survival] = {}
 
     def rules(self, corpus: str) -> RuleSet:
         """The rule set of a corpus' test result."""
@@ -82,6 +85,7 @@ class Evaluation(OutputCallback):
         self._compared = {source: [] for source in data.inputs.get(stage, {})}
         self._strings = {source: StringCounts() for source in self._compared}
         self._confused = {source: Counter() for source in self._compared}
+        self._survival = {source: Survival(Coverage(of=data.tasks[source.task].counted)) for source in self._compared}
         if stage == "dev":
             for source in self._compared:
                 metric = self.metrics.setdefault(source, TypeScore(data.tasks[source.task].finds, data.schema_of(source.corpus)))
@@ -90,8 +94,8 @@ class Evaluation(OutputCallback):
         if self._is_written(trainer, stage):
             self._forget(trainer, stage)
 
-    def take(self, trainer: pl.Trainer, stage: Stage, key: Key, predicted: Document) -> None:
-        """Count what is right in a document."""
+    def take(self, trainer: pl.Trainer, stage: Stage, key: Key, predicted: Document, examples: Sequence[Example]) -> None:
+        """Count what is right in a document, and what of its gold annotations comes back of gold outputs."""
         if stage == "predict":
             return
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
@@ -103,6 +107,10 @@ class Evaluation(OutputCallback):
         if self._is_written(trainer, stage):
             self._compared[key.source].append((key.place, compare(gold, predicted, self.rules(key.corpus))))
             self._strings[key.source].add(gold, predicted, data.trained_strings or frozenset())
+            if data.mentions is None:
+                source = Source(key.corpus, data.schema_of(key.corpus), data.encoder)
+                known = data.inputs[stage][key.source][key.place]
+                self._survival[key.source].take(gold, answered(known, examples, data.tasks[key.task], source))
 
     def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, outcomes: Mapping[SourceName, Counter[str]]) -> None:
         """Log and write the scores over all ranks."""
@@ -110,7 +118,7 @@ class Evaluation(OutputCallback):
             self._log(trainer, pl_module)
         if self._is_written(trainer, stage):
             self._write(trainer, stage, outcomes)
-        self._compared, self._strings, self._confused = {}, {}, {}
+        self._compared, self._strings, self._confused, self._survival = {}, {}, {}, {}
 
     def _is_written(self, trainer: pl.Trainer, stage: Stage) -> bool:
         return self.run_dir is not None and (stage == "test" or (stage == "dev" and trainer.state.fn == "validate"))
@@ -153,18 +161,20 @@ class Evaluation(OutputCallback):
 
     def _write(self, trainer: pl.Trainer, stage: Stage, outcomes: Mapping[SourceName, Counter[str]]) -> None:
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
-        all_compared, all_strings = gathered(trainer, self._compared), gathered(trainer, self._strings)
+        everything = gathered(trainer, (self._compared, self._strings, self._survival))
         if not trainer.is_global_zero:
             return
         path = Path(str(self.run_dir)) / "results.json"
         results = Results.load(path)
         for source in self._compared:
-            compared = sorted((pair for theirs in all_compared for pair in theirs[source]), key=lambda pair: pair[0])
+            compared = sorted((pair for theirs, _, _ in everything for pair in theirs[source]), key=lambda pair: pair[0])
+            survival = Survival(data.coverage[stage][source])  # which has the reasons already, over all ranks
+            strings = StringCounts()
+            for _, their_strings, their_survival in everything:
+                strings.update(their_strings[source])
+                survival.add(their_survival[source])
             rules = self.rules(source.corpus)
             on_gold = data.mentions is None
-            strings = StringCounts()
-            for theirs in all_strings:
-                strings.update(theirs[source])
             corpus = data.corpora[source.corpus]
             results.add(
                 stage,
@@ -172,6 +182,7 @@ class Evaluation(OutputCallback):
                 summed([one for _, one in compared], rules),
                 finds=data.tasks[source.task].finds,
                 coverage=data.coverage[stage][source].to_dict(rules.name) if on_gold else None,
+                survival=survival.to_dict() if on_gold else None,
                 left_out=data.left_out[stage, source.corpus],
                 outcomes=outcomes[source],
                 groups={document.id: corpus.group(document.id) for document in data.documents[stage][source.corpus]},

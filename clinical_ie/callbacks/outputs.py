@@ -46,7 +46,7 @@ class OutputCollector:
         self._seen = {source: bytearray(len(documents)) for source, documents in data.inputs[stage].items()}
         self.outcomes: dict[SourceName, Counter[str]] = {source: Counter() for source in data.inputs[stage]}
         self.coverage = {source: Coverage(of=data.tasks[source.task].counted) for source in data.inputs[stage]}
-        self.decoded: list[tuple[Key, Document]] = []
+        self.decoded: list[tuple[Key, Document, Sequence[Example]]] = []
 
     def expect(self, chunk: DocumentChunk) -> None:
         """Expect outputs of these documents; those without examples are complete."""
@@ -94,7 +94,7 @@ class OutputCollector:
     def _decode(self, key: Key, examples: Sequence[Example], outputs: Mapping[str, Any]) -> None:
         document, schema = self._data.inputs[self._stage][key.source][key.place], self._data.schema_of(key.corpus)
         task = self._data.tasks[key.task]
-        self.decoded.append((key, task.annotations(document, examples, outputs, schema, self.outcomes[key.source])))
+        self.decoded.append((key, task.annotations(document, examples, outputs, schema, self.outcomes[key.source]), examples))
 
 
 class OutputCallback(pl.Callback):
@@ -110,8 +110,8 @@ class OutputCallback(pl.Callback):
         """Get ready for the documents of a stage."""
 
     @abstractmethod
-    def take(self, trainer: pl.Trainer, stage: Stage, key: Key, predicted: Document) -> None:
-        """Take in a document of this rank, in any order."""
+    def take(self, trainer: pl.Trainer, stage: Stage, key: Key, predicted: Document, examples: Sequence[Example]) -> None:
+        """Take in a document of this rank, in any order, with the examples that it was predicted from."""
 
     @abstractmethod
     def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, outcomes: Mapping[SourceName, Counter[str]]) -> None:
@@ -144,9 +144,9 @@ class OutputCallback(pl.Callback):
     def _give(self, trainer: pl.Trainer, collector: OutputCollector) -> None:
         stage, decoded = _stage(trainer), collector.decoded
         collector.decoded = []
-        for key, document in decoded:
+        for decoded_document in decoded:
             for consumer in _consumers(trainer):
-                consumer.take(trainer, stage, key, document)
+                consumer.take(trainer, stage, *decoded_document)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Decode what is left and let the ranks' counts be added up.

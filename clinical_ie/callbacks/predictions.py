@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +16,7 @@ from clinical_ie.data.streaming import Key
 from clinical_ie.document import Document
 from clinical_ie.errors import InputError, SettingError
 from clinical_ie.reports.prediction_folder import EARLIER, PredictionFolder, PredictionPart, Written, folder_of
-from clinical_ie.tasks.task import SourceName
+from clinical_ie.tasks.task import Example, SourceName
 
 _LOG = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class PredictionWriter(OutputCallback):
         self._begun = targets
         self._parts = {task: target.part(trainer.global_rank) for task, target in targets.items()}
 
-    def take(self, trainer: pl.Trainer, stage: Stage, key: Key, predicted: Document) -> None:
+    def take(self, trainer: pl.Trainer, stage: Stage, key: Key, predicted: Document, examples: Sequence[Example]) -> None:
         """Write a document."""
         if self._parts:
             self._parts[key.task].add(key.corpus, key.place, predicted)

@@ -144,13 +144,15 @@ def configured_task(name: str, **arguments: Any) -> Task[Any]:
     path = configurations.resolve(name, "task")
     settings = yaml.safe_load(read_text(path))
     try:
-        entry = settings["data"]["task"]
+        (entry,) = next(value for key, value in settings["data"].items() if key.rstrip("+") == "tasks")
         module, _, kind = entry["class_path"].rpartition(".")
         made = getattr(import_module(module), kind)(**{**entry.get("init_args", {}), **arguments})
-    except (KeyError, TypeError, AttributeError, ImportError, ValueError):
+    except (KeyError, TypeError, AttributeError, ImportError, ValueError, StopIteration):
         made = None
     if not isinstance(made, Task):
-        raise SettingError(f"{path}: no task that can be made; expected data.task with class_path and init_args, as in task/entity_tagging")
+        raise SettingError(
+            f"{path}: no task that can be made; expected data.tasks with one class_path and init_args, as in task/entity_tagging"
+        )
     return made
 
 

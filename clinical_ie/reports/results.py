@@ -55,6 +55,7 @@ class Results:
         *,
         finds: Kind,
         coverage: dict[str, Any] | None,
+        survival: dict[str, Any] | None = None,
         left_out: dict[str, int],
         outcomes: Mapping[str, int] | None = None,
         groups: Mapping[str, str] | None = None,
@@ -71,6 +72,7 @@ class Results:
             score: Counts of every document.
             finds: What the model predicts: a tagger's results have no relations.
             coverage: What the task can express of gold.
+            survival: What of gold comes back of gold outputs.
             left_out: Mentions that the corpus' view leaves out.
             outcomes: What became of the model's output.
             groups: Document -> cluster, of the intervals; each document is one of its own without.
@@ -82,7 +84,7 @@ class Results:
         from clinical_ie.scoring.intervals import interval
         from clinical_ie.scoring.paired import smallest_visible_difference
 
-        entry = Entry(score.rules, len(score.documents), finds, len(score.missing), coverage=coverage)
+        entry = Entry(score.rules, len(score.documents), finds, len(score.missing), coverage=coverage, survival=survival)
         entry.left_out_by_flat_view, entry.outcomes = dict(sorted(left_out.items())), dict(sorted((outcomes or {}).items()))
         if score.macro_over == "rows":
             entry.events, entry.overall = score.events(), score.events_overall()

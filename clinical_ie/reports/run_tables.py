@@ -21,6 +21,7 @@ def show_run(results: Results, console: Console | None = None) -> None:
         rows = [(corpus, task, entry) for corpus, tasks in corpora.items() for task, entry in tasks.items()]
         for corpus, task, entry in rows:
             head = f"{corpus}, {task}, {split}, {entry.rules}, {entry.documents} documents"
+            _say_survival(entry, console)
             if entry.events is not None and entry.overall is not None:
                 console.print(_event_table(head, entry.events, entry.overall))
             for kind in [kind for kind in entry.kinds if entry.scores[kind]["strict"].types]:
@@ -103,17 +104,23 @@ def _event_table(title: str, rows: Iterable[Mapping[str, Any]], overall: Counts)
     return table
 
 
+def _say_survival(entry: Entry, console: Console) -> None:
+    """The share of gold that comes back of gold outputs; more than that no model can learn."""
+    survival = entry.survival
+    if survival is None or entry.coverage is None:
+        return
+    causes = ", ".join(f"{count:,} {cause}" for cause, count in survival["causes"].items())
+    ceiling = entry.coverage["recall_ceiling"]  # None under rules whose rows are no mentions or links
+    console.print(
+        f"gold that comes back: {survival['share']:.4f} of {survival['gold']:,} {survival['of']}"
+        + (f" [yellow]({causes})[/]" if causes else "")
+        + (f"; strict F1 can reach {2 * ceiling / (1 + ceiling):.3f}" if causes and ceiling is not None else ""),
+        highlight=False,
+    )
+
+
 def _say_losses(entry: Entry, console: Console) -> None:
     coverage = entry.coverage
-    if coverage is not None and coverage["unrepresentable"]:
-        lost = coverage["unrepresentable"]
-        reasons = ", ".join(f"{count} {reason}" for reason, count in lost.items())
-        ceiling = coverage["recall_ceiling"]  # None under rules whose rows are no mentions or links
-        console.print(
-            f"[yellow]{sum(lost.values())} of {coverage['gold']} gold {coverage['of']} cannot be expressed[/] ({reasons})"
-            + (f"; strict recall can reach {ceiling:.3f}" if ceiling is not None else ""),
-            highlight=False,
-        )
     if coverage is not None and coverage.get("unknown_words"):
         console.print(
             f"[yellow]{coverage['unknown_words']:,} of {coverage['words']:,} words are unknown to the tokenizer[/];"

@@ -38,9 +38,9 @@ def test_a_folder_that_cannot_be_written_to_stops_every_rank(tmp_path: Path) -> 
 def test_a_stage_behind_one_that_failed_writes_nothing(tmp_path: Path) -> None:
     writer, one = PredictionWriter(str(tmp_path)), trainer()
     writer.begin(one, "test")
-    writer.take(one, "test", ("ward", 0), NOTE)
+    writer.take(one, "test", ("ward", 0), NOTE, [])
     writer.on_exception(one, SimpleNamespace(), RuntimeError("in a batch"))  # type: ignore[arg-type]
     assert not list((tmp_path / "predictions" / "test").iterdir())
     writer.begin(one, "dev")
-    writer.take(one, "dev", ("ward", 0), NOTE)
+    writer.take(one, "dev", ("ward", 0), NOTE, [])
     assert not list((tmp_path / "predictions" / "test").iterdir())

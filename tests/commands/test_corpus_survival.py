@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from clinical_ie import tasks
 from clinical_ie.cli import main
 from clinical_ie.commands import configurations
 from clinical_ie.commands.corpus_survival import PIPELINES, TASKS, backbone_of, configured_task
 from clinical_ie.errors import SettingError
-from clinical_ie.tasks import EntityTagging, JointInstruction
+from clinical_ie.tasks import EntityTagging, JointInstruction, Task
 
 YAML = """
 corpus_name: ward
@@ -80,6 +81,7 @@ def test_a_corpus_without_annotations_or_relations(tiny_bert: str, tmp_path: Pat
 
 
 def test_tasks_and_models_by_the_names_of_their_files(tmp_path: Path) -> None:
+    assert set(TASKS) == {kind.name for kind in vars(tasks).values() if isinstance(kind, type) and kind is not Task}
     assert set(TASKS) <= set(configurations.names("task"))
     assert {name for pair in PIPELINES for name in pair} <= set(TASKS)
     assert isinstance(configured_task("entity_tagging"), EntityTagging)
