@@ -66,7 +66,7 @@ def test_outputs_in_any_order_and_some_of_them_twice(seed: int) -> None:
     collector.take(waiting)
     assert collector.finish(stream) is None
     assert len(collector.decoded) == len(DOCUMENTS)
-    assert dict(collector.decoded) == expected()
+    assert {key: document for key, document, _ in collector.decoded} == expected()
     assert any(document.entities for document in expected().values())
 
 
@@ -91,7 +91,7 @@ class Kept(OutputCallback):
         self.documents: dict[Key, Document] = {}
         self.ended = 0
 
-    def take(self, trainer: Any, stage: Any, key: Key, predicted: Document) -> None:
+    def take(self, trainer: Any, stage: Any, key: Key, predicted: Document, examples: Any) -> None:
         self.documents[key] = predicted
 
     def end(self, trainer: Any, pl_module: Any, stage: Any, outcomes: Any) -> None:
@@ -135,4 +135,4 @@ def test_documents_without_examples_come_out_unannotated() -> None:
     stream = DocumentStream({WARD: 2}, source.made, 60)
     assert list(stream) == []
     assert collector.finish(stream) is None
-    assert [document for _, document in collector.decoded] == [Document("a", ""), Document("b", " \n")]
+    assert [document for _, document, _ in collector.decoded] == [Document("a", ""), Document("b", " \n")]

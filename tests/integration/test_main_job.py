@@ -25,7 +25,7 @@ def test_the_demo_as_a_newcomer_runs_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "clinical_ie", "demo", "--epochs", "3", "--run_dir", "run"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    for said in ("95 % interval", "predictions/test/demo", "tensorboard --logdir", "cannot be expressed"):
+    for said in ("95 % interval", "predictions/test/demo", "tensorboard --logdir", "gold that comes back"):
         assert said in done.stdout
     results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
     assert results["splits"]["test"]["demo"]["entity_tagging"]["entities"]["strict"]["micro"]["f1"] > 0.8

@@ -19,9 +19,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from clinical_ie.cli import main
 from clinical_ie.corpora import Demo
+from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.reports import rows
+from clinical_ie.reports.gold_survival import survival
+from clinical_ie.tasks import EntityTagging
+from clinical_ie.tasks.task import Source
 
 
 def phrases_of(corpus: str, split: str) -> list[bytes]:
@@ -43,6 +47,18 @@ def test_files(finished_run: Path) -> None:
     assert results["splits"]["test"]["demo"]["entity_tagging"]["coverage"]["gold"] == sum(
         row["tp"] + row["fn"] for row in results["splits"]["test"]["demo"]["entity_tagging"]["entities"]["strict"]["types"].values()
     )
+
+
+def test_what_comes_back_of_gold_is_what_a_pass_of_its_own_finds(finished_run: Path, small_corpus: str, tiny_bert: str) -> None:
+    entry = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]["demo"]["entity_tagging"]
+    again = survival(
+        jsonl.read(Path(small_corpus) / "test.jsonl"), EntityTagging(96, 16), Source("demo", Demo().schema, Subwords(tiny_bert))
+    )
+    assert entry["survival"] == again.to_dict()
+    coverage = entry["coverage"]
+    assert entry["survival"]["returned"] == coverage["gold"] - sum(coverage["unrepresentable"].values()) > 0
+    micro = entry["entities"]["strict"]["micro"]
+    assert entry["survival"]["gold"] == micro["tp"] + micro["fn"]
 
 
 def test_results_equal_the_score_command_on_the_written_files(finished_run: Path, small_corpus: str, tmp_path: Path) -> None:

@@ -46,6 +46,27 @@ def test_the_page_marks_and_escapes(tmp_path: Path) -> None:
     assert "<5 mg>" not in page
 
 
+@pytest.mark.parametrize(
+    ("ceiling", "causes", "said"),
+    [
+        (0.5, {"discontinuous": 1}, "gold that comes back: 0.5000 of 2 mentions (1 discontinuous); strict F1 can reach 0.667"),
+        (None, {"discontinuous": 1}, "gold that comes back: 0.5000 of 2 mentions (1 discontinuous)"),
+        (1.0, {}, "gold that comes back: 1.0000 of 2 mentions"),
+    ],
+)
+def test_what_comes_back_stands_above_a_table(ceiling: float | None, causes: dict[str, int], said: str) -> None:
+    """Rules whose rows are no mentions have no ceiling."""
+    results, note = Results(), document(("Drug", 0, 7), ("Dose", 9, 13))
+    coverage = {"of": "mentions", "gold": 2, "unrepresentable": causes, "recall_ceiling": ceiling}
+    survival = {"of": "mentions", "gold": 2, "share": 1 - len(causes) / 2, "causes": causes}
+    results.add("test", "c", "entity_tagging", score([note], [note], rule_set("strict-one-to-one")), finds="entities", coverage=coverage,
+                survival=survival, left_out={}, samples=0)  # fmt: skip
+    console = Console(width=200, record=True, file=io.StringIO())
+    show_run(results, console)
+    above, _, _ = console.export_text().partition("┏")
+    assert said in [line.strip() for line in above.splitlines()]
+
+
 def test_fragments_of_one_mention_are_one_in_pages_and_statistics(tmp_path: Path) -> None:
     gold = Document(
         "d", "220 mg\ntwice daily", (Entity("T1", "Dose", Span(((0, 6), (7, 18)))), Entity("T2", "Dose", Span(((0, 3), (7, 12)))))
