@@ -13,6 +13,7 @@ from clinical_ie.reports.study_rows import Axes, StudyCell, study_rows
 from clinical_ie.reports.study_tables import (
     StudyTable,
     cost_table,
+    meaning_table,
     outcome_table,
     overview,
     problem_table,
@@ -59,7 +60,7 @@ def write_report(
     tables: list[StudyTable] = overview(rows, cells, repeats)
     sections = dict.fromkeys(row.section for row in rows)
     tables += [score_table(section, [row for row in rows if row.section == section]) for section in sections]
-    tables += [cost_table(rows), outcome_table(rows), shots_table(rows), shift_table(rows)]
+    tables += [cost_table(rows), outcome_table(rows), shots_table(rows), shift_table(rows), meaning_table(rows)]
     problems = problem_table(cells, rows)
     tables = [table for table in (*tables, problems) if table.rows]
     done = sum(cell.results is not None for cell in cells)

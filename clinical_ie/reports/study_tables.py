@@ -65,7 +65,7 @@ def score_table(title: str, rows: Sequence[Row]) -> StudyTable:
     columns = [
         *(*axes, "corpus", "task", "kind"),
         *("runs", "F1 strict", "difference to the control", "visible", "lenient", "strings", "unseen recall", "gold surviving"),
-        *(*OUTCOMES, "tokens", "hours", "fingerprint"),
+        *(*OUTCOMES, "types seen by name", "tokens", "hours", "fingerprint"),
     ]
     table = StudyTable(title, columns, words=len(axes) + 3)
     for row in rows:
@@ -78,12 +78,11 @@ def score_table(title: str, rows: Sequence[Row]) -> StudyTable:
                 "; ".join(_difference(one) for one in row.differences) or NOTHING,
                 number(row.visible),
                 number(mean(float(one["f1"]) for one in row.lenient)) if row.lenient else NOTHING,
-                number(
-                    row.mean_of("strings", "f1") if row.mean_of("strings", "f1") is not None else row.mean_of("strings", row.kind, "f1")
-                ),
+                number(row.mean_of("strings", row.kind, "f1")),
                 number(row.mean_of("unseen", "recall")),
                 number(row.mean_of("survival", "share")),
                 *(_outcome(row, *names) for names in OUTCOMES.values()),
+                _seen_by_name(row),
                 _mean(row.runs, "training_subwords", "{:,.0f}"),
                 _mean(row.runs, "seconds", "{:.2f}", 3600),
                 " ".join(dict.fromkeys(str(run.get("fingerprint") or NOTHING)[:8] for run in row.runs)),
@@ -133,30 +132,60 @@ def outcome_table(rows: Sequence[Row]) -> StudyTable:
 
 def shots_table(rows: Sequence[Row]) -> StudyTable:
     """How much the documents of few-shot runs hold."""
-    table = StudyTable("shots", ["table", "cell", "corpus", "documents", "mentions", "types"], words=3)
+    table = StudyTable("shots", ["table", "cell", "corpus", "documents", "mentions", "types", "links"], words=3)
     for row in rows:
         for run in row.runs:
             found = (run.get("shots") or {}).get(row.corpus) if isinstance(run.get("shots"), Mapping) else None
             if found:
                 held = found.get("mentions", {})
                 line = [row.section, words(row.axes), row.corpus, str(found.get("documents", NOTHING)), str(sum(held.values()))]
-                line.append(str(sum(1 for count in held.values() if count)))
+                line += [str(sum(1 for count in held.values() if count)), str(sum(found.get("links", {}).values()))]
                 if line not in table.rows:
                     table.rows.append(line)
     return table
 
 
 def shift_table(rows: Sequence[Row]) -> StudyTable:
-    """What training had seen of the types of a corpus: numbers by place in ``run.label_shift``."""
-    table = StudyTable("label shift", ["table", "cell", "corpus", "what", "seen by training"], words=5)
+    """How training had seen the types of a corpus that was held out: how many there are of each way, and of its test gold."""
+    ways = ("name", "definition", "other meaning", "not at all")
+    table = StudyTable(
+        "label shift: types of held-out corpora, by how training had seen them", ["table", "cell", "corpus", "kind", *ways], words=4
+    )
+    table.note = "Types (share of the gold annotations of the test part)."
     for row in rows:
         for run in row.runs[:1]:
-            shift = (run.get("label_shift") or {}).get(row.corpus)
-            for what, value in shift.items() if isinstance(shift, Mapping) else ():
-                line = [row.section, words(row.label), row.corpus, what.replace("_", " "), _counted(value)]
+            kinds = _shift(run, row.corpus)
+            for kind, found in kinds.items():
+                labels, shares = list(found.get("labels", {}).values()), found.get("shares", {})
+                cells = [f"{labels.count(way)}" + (f" ({shares[way]:.1%})" if way in shares else "") for way in ways]
+                line = [row.section, words(row.label), row.corpus, kind, *cells]
                 if line not in table.rows:
                     table.rows.append(line)
     return table
+
+
+def meaning_table(rows: Sequence[Row]) -> StudyTable:
+    """Names that corpora of a run have for different things, and what was renamed before mixing."""
+    table = StudyTable("names with two meanings", ["name", "corpus", "meaning"], words=3)
+    for run in [run for row in rows for run in row.runs]:
+        shift = run.get("label_shift") or {}
+        lines = [[name, corpus, meaning] for name, of in shift.get("two_meanings", {}).items() for corpus, meaning in of.items()]
+        lines += [[old, corpus, f"renamed to {new}"] for corpus, names in shift.get("renamed", {}).items() for old, new in names.items()]
+        table.rows += [line for line in lines if line not in table.rows]
+    table.rows.sort()
+    return table
+
+
+def _shift(run: Mapping[str, Any], corpus: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (run.get("label_shift") or {}).get("corpora", {}).get(corpus, {})
+    return found
+
+
+def _seen_by_name(row: Row) -> str:
+    """The share of test gold whose type training had seen by name; nothing where the corpus was not held out."""
+    kind = "links" if row.kind == "relations" else row.kind
+    shares = [share for run in row.runs if (share := _shift(run, row.corpus).get(kind, {}).get("shares", {}).get("name")) is not None]
+    return f"{mean(shares):.1%}" if shares else NOTHING
 
 
 def problem_table(cells: Sequence[StudyCell], rows: Sequence[Row]) -> StudyTable:
@@ -209,13 +238,6 @@ def _outcome(row: Row, *names: str) -> str:
 def _mean(runs: Sequence[Mapping[str, Any]], key: str, shown: str, unit: float = 1.0) -> str:
     values = [run[key] / unit for run in runs if isinstance(run.get(key), int | float)]
     return shown.format(mean(values)) if values else NOTHING
-
-
-def _counted(value: Any) -> str:
-    """A mapping of counts or lists as words."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_counted(one)}" for key, one in value.items()) or NOTHING
-    return ", ".join(map(str, value)) or NOTHING if isinstance(value, list) else str(value)
 
 
 def _unfinished(cells: Sequence[StudyCell], repeats: set[str]) -> dict[tuple[str, tuple[tuple[str, str], ...]], tuple[str, ...]]:

@@ -15,19 +15,21 @@ from clinical_ie.reports.study_files import write_report
 from clinical_ie.reports.study_forms import latex, markdown
 from clinical_ie.reports.study_rows import Row, StudyCell, study_rows
 from clinical_ie.reports.study_tables import StudyTable
+from clinical_ie.scoring.counts import Counts
 
 FOUND, MISSED = [1, 0, 0], [0, 0, 1]
 """A document whose only mention is found, or missed."""
 DOCUMENTS = 16
 
 
+def micro(found: int) -> dict[str, float]:
+    return Counts(found, 0, DOCUMENTS - found).to_dict()
+
+
 def entry(found: int, **more: Any) -> dict[str, Any]:
     """So many of 16 documents' mentions are found, and nothing else is said: F1 = 2 found / (found + 16)."""
     documents = {f"note{number:02}": FOUND if number < found else MISSED for number in range(DOCUMENTS)}
-    tp, fn = found, DOCUMENTS - found
-    f1 = 2 * tp / (2 * tp + fn)
-    micro = {"precision": float(found > 0), "recall": tp / DOCUMENTS, "f1": f1, "tp": tp, "fp": 0, "fn": fn}
-    scores = {"micro": micro, "macro": {"f1": f1}, "types": {}}
+    scores = {"micro": micro(found), "macro": {"f1": micro(found)["f1"]}, "types": {}}
     return {
         "rules": "strict-one-to-one", "documents": DOCUMENTS, "missing": 0, "finds": "entities", "intervals": {}, "coverage": None,
         "entities": {"strict": scores, "lenient": scores}, "per_document": {"entities/strict": documents, "entities/lenient": documents},
@@ -35,11 +37,16 @@ def entry(found: int, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+SHIFT = {"labels": {"Drug": "name", "Alcohol": "not at all"}, "shares": {"name": 0.75, "not at all": 0.25}}
 RUN = {
     "fingerprint": "feed", "seed": 0, "steps": 10, "seconds": 1800.0, "training_subwords": 5000, "subwords_per_second": 2.8,
     "parameters": 1000, "trainable_parameters": 20, "peak_memory_bytes": 3_000_000, "checkpoint_model_bytes": 1_500_000,
-    "shots": {"uw": {"documents": 5, "mentions": {"Drug": 3, "Alcohol": 0}, "ids": ["a"]}},
-    "label_shift": {"uw": {"by_name": ["Drug"], "not_at_all": ["Alcohol"]}},
+    "shots": {"uw": {"documents": 5, "mentions": {"Drug": 3, "Alcohol": 0}, "links": {"Status": 2}, "ids": ["a"]}},
+    "label_shift": {
+        "corpora": {"uw": {"entities": SHIFT}},
+        "two_meanings": {"Drug": {"uw": "use of drugs", "phee": "a medication"}},
+        "renamed": {},
+    },
 }  # fmt: skip
 
 
@@ -49,7 +56,7 @@ def cell(folder: Path, found: int | None, *, section: str = "Few shots", message
         return StudyCell(section, axes, ("uw",), key, None, "failed", message)
     place = folder / key
     place.mkdir()
-    extra = {"strings": {"f1": 0.75}, "unseen": {"gold": 4, "tp": 1, "recall": 0.25}, "survival": {"share": 0.985}}
+    extra = {"strings": {"entities": micro(12)}, "unseen": {"gold": 4, "tp": 1, "recall": 0.25}, "survival": {"share": 0.985}}
     outcomes = {"completions": 16, "malformed lines": 2, "completions truncated": 1, "mentions, none": 3}
     tables = {"uw": {"entity_instruction": entry(found, **extra, outcomes=outcomes)}, "phee": {"entity_instruction": entry(1)}}
     run = {**RUN, "fingerprint": key}
@@ -109,12 +116,13 @@ def test_tables_are_as_they_were_written_down(cells: list[StudyCell], tmp_path: 
     assert one == (
         "| others | 0 | uw | entity_instruction | entities | 1/1 | 0.857 [] | +0.635* [] to start base | "
         + visible
-        + " | 0.857 | 0.750 | 0.250"
-        " | 0.985 | 2 | 3 | 1 | 5,000 | 0.50 | others_0 |"
+        + " | 0.857 | 0.857 | 0.250"
+        " | 0.985 | 2 | 3 | 1 | 75.0% | 5,000 | 0.50 | others_0 |"
     )
     assert "| Few shots | start others, shots 0 | 1 | 2.00% | 3 | 1,800 | 3 | 10 | 1.5 |" in text
-    assert "| Few shots | start others, shots 0 | uw | 5 | 3 | 1 |" in text
-    assert "| Few shots | start others, shots 0 | uw | by name | Drug |" in text
+    assert "| Few shots | start others, shots 0 | uw | 5 | 3 | 1 | 2 |" in text
+    assert "| Few shots | start others, shots 0 | uw | entities | 1 (75.0%) | 0 | 0 | 1 (25.0%) |" in text
+    assert "| Drug | phee | a medication |\n| Drug | uw | use of drugs |" in text
     assert "| Few shots | start base, shots 5, draw 1 | failed | base_5_1 | exit code 1: too <large> |" in text
 
 

@@ -89,3 +89,10 @@ def test_what_is_wrong_is_refused_in_a_line(given: list[str], message: str, tmp_
     said = capsys.readouterr().err
     assert message in said
     assert len(said.splitlines()) == 1
+
+
+def test_the_notebook_is_stored_without_outputs() -> None:
+    path = Path(__file__).parents[2] / "notebooks" / "study_figures.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    assert sum(cell["cell_type"] == "code" for cell in cells) >= 4
+    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)
