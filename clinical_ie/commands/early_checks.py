@@ -148,6 +148,7 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, tra
             raise SettingError(f"data.test_documents.{corpus}: no corpus of that name{did_you_mean(corpus, sorted(known))}")
     if training:
         data.split.check(data.corpora, data.corpora_left_out, data.tasks)
+        data.mixing.check(data.corpora, data.tasks, data.corpora_left_out)
     for task in data.tasks.values():
         if isinstance(task, Instruction):
             asked = [source.corpus for source in data.sources if source.task == task.name]

@@ -10,6 +10,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from clinical_ie.callbacks.checkpoints import Checkpoints
+from clinical_ie.callbacks.mixture import Mixture
 from clinical_ie.callbacks.predictions import PredictionWriter
 from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.split_facts import SplitFacts
@@ -34,6 +35,7 @@ class ResultsCLI(LightningCLI):
     throughput: Throughput
     record: RunRecord
     split_facts: SplitFacts
+    mixture: Mixture
 
     @property
     def _dry(self) -> bool:
@@ -50,7 +52,7 @@ class ResultsCLI(LightningCLI):
         if self.trainer.is_global_zero:
             path = self.directory.results
             results = Results.load(path)
-            results.run, results.splits = run_cost(self.trainer, self.model, self.throughput, self.record, self.directory), {}
+            results.run, results.splits = run_cost(self.trainer, self.model, self.throughput, self.record, self.mixture, self.directory), {}
             results.run |= self.split_facts.facts
             results.run["seed"] = self._get(self.config, "seed_everything")
             results.write(path)

@@ -14,6 +14,7 @@ import lightning.pytorch as pl
 import torch
 import transformers
 
+from clinical_ie.callbacks.mixture import Mixture
 from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.code_version import code_version
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run_cost(
-    trainer: pl.Trainer, model: pl.LightningModule, throughput: Throughput, record: RunRecord, run: RunDirectory
+    trainer: pl.Trainer, model: pl.LightningModule, throughput: Throughput, record: RunRecord, mixture: Mixture, run: RunDirectory
 ) -> dict[str, Any]:
     """Steps, seconds, sub-words, parameters, machine, versions and fingerprints of a run that has ended."""
     best, tuned = Checkpoint(run.best()), cast("TunedModule", model)
@@ -55,6 +56,7 @@ def run_cost(
         "versions": versions(),
         "fingerprint": record.fingerprint,
         "init_from": record.init_from,
+        "mixing": mixture.record(trainer),
         "data": record.data,
         "coverage": {part: {str(source): found.to_dict() for source, found in counted.items()} for part, counted in data.coverage.items()},
         "findings": dict(sorted(data.findings.counts().items())),

@@ -24,6 +24,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from clinical_ie.callbacks.checkpoints import Checkpoints, Patience
 from clinical_ie.callbacks.evaluation import Evaluation
 from clinical_ie.callbacks.interruption import SafeInterruption, stopping_at_once
+from clinical_ie.callbacks.mixture import Mixture
 from clinical_ie.callbacks.predictions import PredictionWriter
 from clinical_ie.callbacks.progress import ProgressBar, ProgressLines
 from clinical_ie.callbacks.random_state import RandomState
@@ -251,7 +252,7 @@ class TrainingCLI(ResultsCLI):
         kwargs["plugins"] = [*without_requeue(given.get("plugins") or []), AtomicCheckpointIO()]
         kwargs["use_distributed_sampler"] = False  # the batch sampler shards by itself and is the same on every start
         callbacks = list(given.get("callbacks") or [])
-        self.throughput = Throughput()
+        self.throughput, self.mixture = Throughput(), Mixture()
         self.record = RunRecord(self.settings, versions(), self.changes, self._accept, identity(self.settings))
         begun_with = None if self.initial is None else self.initial.path.absolute().parent.parent
         state = self._get(self.config, "ckpt_path")
@@ -261,7 +262,7 @@ class TrainingCLI(ResultsCLI):
         else:
             splits = SplitRecord(states_run if states_run and (states_run / SPLITS).exists() else self.source.path)
         self.split_facts = SplitFacts()
-        callbacks += [self.throughput, RandomState(), self.record, splits, self.split_facts]
+        callbacks += [self.throughput, self.mixture, RandomState(), self.record, splits, self.split_facts]
         if kwargs["logger"]:
             callbacks.append(LearningRateMonitor(logging_interval="step"))
         kwargs["enable_progress_bar"] = given.get("enable_progress_bar") is not False and sys.stdout.isatty()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clinical_ie.data.mixing import taught
 from clinical_ie.data.sampler import PlannedBatch
 from clinical_ie.errors import SettingError
 from clinical_ie.models.tagging_heads import tag_key
@@ -211,7 +212,8 @@ class ReadingCollator:
 class PlannedCollator:
     """Batches that know what they have to teach (``batch_targets``), what their optimizer step has (``step_targets``), and their sub-words.
 
-    `subwords` are those that mean something, counted before the batch goes to a device, which would have to be waited for.
+    `subwords` are those that mean something, counted before the batch goes to a device, which would have to be waited for. `taught`
+    counts the examples and targets of each source; those of a batch that teaches nothing are none.
     """
 
     def __init__(self, collate: Callable[[Sequence[Any]], Batch]) -> None:
@@ -225,7 +227,9 @@ class PlannedCollator:
         found = self.collate(examples)
         if "attention_mask" in found:
             found["subwords"] = int(found["attention_mask"].sum())
-        return {**found, "batch_targets": batch.targets, "step_targets": batch.step_targets}
+        teaching = examples if batch.targets else []
+        counts = taught((example.source for example in teaching), (example.targets for example in teaching))
+        return {**found, "batch_targets": batch.targets, "step_targets": batch.step_targets, "taught": counts}
 
 
 class HostExamples:

@@ -23,6 +23,7 @@ from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch, PlannedCollator, collator_for
 from clinical_ie.data.documents import DocumentReader, Part
 from clinical_ie.data.examples import Examples
+from clinical_ie.data.mixing import Mixing
 from clinical_ie.data.plan import Plan, SharedPrefixes
 from clinical_ie.data.sampler import PlanSampler, TrainingLoader
 from clinical_ie.data.streaming import (
@@ -60,6 +61,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         corpora: Where documents come from. Each keeps its schema, and the model a head for each.
         tasks: The tasks of the model, of different names.
         split: What each document is for: training, development or test; corpora that are held out.
+        mixing: How many examples an epoch has of each corpus and task; by default every example once.
         tokenizer: Hub name or folder; the command line links it to the model's backbone.
         batch_budget: Sub-words of a training batch, padding included; batches of a shuffled epoch may exceed it by a few per
             cent, so that every epoch has the same number of steps.
@@ -83,6 +85,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         tokenizer: str,
         *,
         split: HashSplit | None = None,
+        mixing: Mixing | None = None,
         batch_budget: int = 2048,
         eval_batch_budget: int = 8192,
         seed: int | None = None,
@@ -122,7 +125,16 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.coverage: dict[Part, dict[SourceName, Coverage]] = {}
         self.findings = Findings(strict=not lenient)
         self.split = HashSplit() if split is None else split
-        self.reader = DocumentReader(self.corpora.values(), self.split, tasks, self.findings, texts=texts, mentions=mentions)
+        self.mixing = Mixing() if mixing is None else mixing
+        self.reader = DocumentReader(
+            self.corpora.values(),
+            self.split,
+            tasks,
+            self.findings,
+            texts=texts,
+            mentions=mentions,
+            most_documents=self.mixing.most_documents,
+        )
         self._encoder: Subwords | None = None
         self._reported: Counter[str] = Counter()
         self._sampler: PlanSampler | None = None
@@ -316,8 +328,16 @@ class ExtractionDataModule(pl.LightningDataModule):
         trainer, examples, packed = self.trainer, self.examples["train"], self.generates and self.packing
         prefixes = SharedPrefixes(*examples.prefixes()) if packed else None
         plan = Plan(
-            examples.lengths, examples.targets, examples.sources, self.batch_budget, shuffle=True, seed=self.seed or 0, prefixes=prefixes
+            examples.lengths,
+            examples.targets,
+            examples.sources,
+            self.batch_budget,
+            shuffle=True,
+            seed=self.seed or 0,
+            prefixes=prefixes,
+            mixing=self.mixing,
         )
+        self._tell_mixing(plan)
         self._sampler = PlanSampler(
             plan,
             rank=trainer.global_rank if trainer else 0,
@@ -334,6 +354,19 @@ class ExtractionDataModule(pl.LightningDataModule):
         if trainer is not None:
             _check_interval(trainer, len(loader))
         return loader
+
+    @property
+    def sampler(self) -> PlanSampler:
+        """That of the training batches."""
+        assert self._sampler is not None
+        return self._sampler
+
+    @rank_zero_only
+    def _tell_mixing(self, plan: Plan) -> None:
+        """Say what an epoch has of each source, where that is not each example once."""
+        if plan.counts != plan.sizes:
+            parts = [f"{count:,} of {source} ({plan.sizes[source]:,})" for source, count in plan.counts.items()]
+            _LOG.info(f"an epoch has {sum(plan.counts.values()):,} examples: {', '.join(parts)}")
 
     def val_dataloader(self) -> EvenBatches | list[Any]:
         """Development batches; none where a corpus is split without a development part, or where its documents have no examples."""

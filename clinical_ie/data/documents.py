@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ class DocumentReader:
         findings: Collects what is wrong in the files.
         texts: A folder of ``.txt`` files for ``predict``, or one such file; the test split without it.
         mentions: Predictions of another model that a task starts from; gold mentions without it.
+        most_documents: Corpus -> most training documents, by hash of ids: fewer are among more.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class DocumentReader:
         *,
         texts: str | None,
         mentions: str | None,
+        most_documents: Mapping[str, int] | None = None,
     ) -> None:
         if mentions is not None and not any(task.needs_mentions for task in tasks):
             kinds = " and ".join(type(task).__name__ for task in tasks)
@@ -54,6 +56,7 @@ class DocumentReader:
         self._tasks = [task.name for task in tasks]
         self._findings, self._texts, self._mentions = findings, texts, mentions
         self._split, self._readers = split, {corpus.name: CorpusReader(corpus, split, findings) for corpus in corpora}
+        self._most_documents = most_documents or {}
         self._isolation: Isolation | None = None
 
     def read(self, corpus: Corpus, part: Part, most: int | None = None) -> Iterator[Document]:
@@ -71,6 +74,7 @@ class DocumentReader:
             taught = [name for name in self._readers if any(self._split.teaches(name, task) for task in self._tasks)]
             for name in self._readers.keys() - taught:
                 self._readers[name].drop(self._readers[name].ids()["train"])
+            self._cap()
             self._isolation = isolate(self._readers, taught)
         return self._isolation
 
@@ -78,6 +82,16 @@ class DocumentReader:
         """The documents of a corpus that is held out which may be learned from, and none that repeats a test document."""
         _ = self.isolation
         return [corpus.view(document) for document in self.peek(corpus.name, "train")]
+
+    def _cap(self) -> None:
+        """Use no more training documents than are wanted; what is left out need not be isolated from anything."""
+        for corpus in (name for name in self._readers if name in self._most_documents):
+            reader, most = self._readers[corpus], self._most_documents[corpus]
+            names = reader.ids()["train"]
+            kept = choose(names, most, self._split.seed_of(corpus), of=str)
+            if len(kept) < len(names):
+                _LOG.info(f"train: {corpus}, {len(kept)} of {len(names)} documents (data.mixing.most_documents)")
+            reader.drop(set(names) - set(kept))
 
     def peek(self, corpus: str, part: Split) -> Iterator[Document]:
         """Documents of a part as their files have them, which are still there for `read`."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader, Sampler
 
+from clinical_ie.data.mixing import Taught
 from clinical_ie.data.plan import Plan
 from clinical_ie.errors import SettingError
 
@@ -87,6 +88,13 @@ class PlanSampler(Sampler[PlannedBatch]):
                 yield PlannedBatch(rest[place], targets[place], step_targets)
             else:
                 yield PlannedBatch(batches[(place - len(rest)) % len(batches)], 0, step_targets)
+
+    def planned(self) -> Taught:
+        """What the batches of the plan that have been handed over teach, over all ranks and from the first epoch on, by source."""
+        found = self.plan.taught(self.epoch, self.done)
+        for epoch in range(self.epoch):
+            found.update(self.plan.taught(epoch, self._limit() * self.ranks))
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Where in the plan training is."""

@@ -22,6 +22,8 @@ Arguments = Callable[..., list[str]]
         (["--model.init_args.backbone=./nowhere"], "no such folder"),
         (["--data.corpora.init_args.root=/nowhere"], "no such folder"),
         (["--evaluation.rules=n2c2-2022"], "did you mean 'n2c2-2018'?"),
+        (["--data.mixing.corpus_weights.dem=2"], "data.mixing.corpus_weights names 'dem'; the corpora are demo; did you mean 'demo'?"),
+        (["--data.mixing=Temperature", "--data.mixing.temperature=0"], "data.mixing.temperature is 0"),
         (["--evaluation.rules=shac-2022"], "counts nothing in corpus demo: the task finds mentions"),
         (["--evaluation.interval_samples=1"], "evaluation.interval_samples is 1; expected a number"),
         (["--evaluation.interval_samples=-5"], "or 0 for none"),

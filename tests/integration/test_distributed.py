@@ -51,8 +51,14 @@ def test_two_ranks_train_on_two_corpora(finished_run: Path, small_corpus: str, t
     other.write_text(yaml.safe_dump({"data": {"corpora+": [entry], "batch_budget": 128}}), encoding="utf-8")
     run = tmp_path / "run"
     configs = ("-c", str(finished_run / "config.yaml"), "-c", str(other))
-    command("fit", *configs, f"--run_dir={run}", "--trainer.max_epochs=1", ranks=2)
+    command("fit", *configs, f"--run_dir={run}", "--trainer.max_epochs=1", "-c", "mixing/equal", ranks=2)
     assert set(results(run)["splits"]["test"]) == {"demo", "other"}
+    mixing = results(run)["run"]["mixing"]
+    assert set(mixing) == {"demo/entity_tagging", "other/entity_tagging"}
+    for counts in mixing.values():
+        assert counts["planned_examples"] == counts["trained_examples"]
+        assert abs(counts["planned_examples"] - mixing["demo/entity_tagging"]["planned_examples"]) <= 1, "equal shares"
+        assert counts["planned_targets"] == counts["trained_targets"] > 0
 
 
 @pytest.mark.distributed

@@ -54,6 +54,8 @@ def test_interrupt_and_go_on(where: str, number: int, arguments: Arguments, trai
     one, two = (json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in (run, trained_run))
     assert one["splits"] == two["splits"], "the same checkpoint was the best"
     assert one["run"]["training_subwords"] == two["run"]["training_subwords"], "the cost of both legs is counted"
+    assert one["run"]["mixing"] == two["run"]["mixing"], "and so is what they were trained on"
+    assert one["run"]["mixing"]["demo/entity_tagging"]["planned_targets"] == one["run"]["mixing"]["demo/entity_tagging"]["trained_targets"]
     assert one["run"]["resumed"]
 
 

@@ -12,6 +12,7 @@ import torch
 from clinical_ie.corpora import BratFolder, Demo
 from clinical_ie.data.collation import TaggingCollator
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.data.mixing import Equal, Mixing
 from clinical_ie.errors import SettingError
 from clinical_ie.modules import EncoderTagger
 from clinical_ie.schema import Schema
@@ -37,8 +38,8 @@ def fruit(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_notes(tmp_path_factory.mktemp("fruit"), 40, 4, words, marks)
 
 
-def tagging_of(tiny_bert: str, *corpora: object) -> ExtractionDataModule:
-    return data_of(tiny_bert, EntityTagging(64, 8), *corpora, budget=256)
+def tagging_of(tiny_bert: str, *corpora: object, mixing: Mixing | None = None) -> ExtractionDataModule:
+    return data_of(tiny_bert, EntityTagging(64, 8), *corpora, budget=256, mixing=mixing)
 
 
 @WARNINGS_OF_TRAINING
@@ -61,6 +62,18 @@ def test_two_corpora_in_one_batch_have_their_own_heads(tiny_bert: str, fruit: st
     outputs = model.predict_step(mixed[0], 0)
     for name, corpus in zip(mixed[0]["example_ids"], mixed[0]["corpora"], strict=True):
         assert set(outputs[name]) == ({"entities"} if corpus == "other" else {"a", "b"})
+
+
+@WARNINGS_OF_TRAINING
+def test_a_head_set_for_each_corpus_learns_its_share(tiny_bert: str, fruit: str, tmp_path: Path) -> None:
+    """Three documents of one corpus have half of every epoch, ten times over."""
+    few = BratFolder(fruit, {"entities": ["Fruit"]}, corpus_name="few", entity_types=["Fruit"])
+    data = tagging_of(tiny_bert, BratFolder(fruit, SCHEMA), few, mixing=Equal(most_documents={"few": 3}))
+    model = trained(EncoderTagger, data, tiny_bert, tmp_path, 4, decoder="softmax", **OPTIONS)
+    assert len(data.documents["train"]["few"]) == 3
+    assert len(set(data.sampler.plan.counts.values())) == 1
+    assert micro_f1(*predictions(model, data), "entities") >= 0.9
+    assert micro_f1(*predictions(model, data, "few"), "entities") >= 0.9
 
 
 def test_outputs_do_not_depend_on_the_batch(tiny_bert: str) -> None:

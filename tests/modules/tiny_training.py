@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.data.mixing import Mixing
 from clinical_ie.document import Document, Entity, Relation, Span
 from clinical_ie.formats import brat
 from clinical_ie.modules.encoder_module import EncoderModule
@@ -71,8 +72,8 @@ def write_notes(
     return str(folder)
 
 
-def data_of(tiny_bert: str, task: Task[Any], *corpora: object, budget: int = 160) -> ExtractionDataModule:
-    return ExtractionDataModule(list(corpora), [task], tiny_bert, batch_budget=budget, seed=1)  # type: ignore[arg-type]
+def data_of(tiny_bert: str, task: Task[Any], *corpora: object, budget: int = 160, mixing: Mixing | None = None) -> ExtractionDataModule:
+    return ExtractionDataModule(list(corpora), [task], tiny_bert, batch_budget=budget, seed=1, mixing=mixing)  # type: ignore[arg-type]
 
 
 def trained(
