@@ -26,6 +26,8 @@ _CLASSES = {"model": "task", TASKS: "task", "data.corpora": "data"}
 """Key that holds a class -> the folder of the configurations that name it."""
 _GROUPS = {"trainer", "data", "evaluation", "predictions", "checkpoints", "patience", "interruption"}
 _SECTIONS = {*_GROUPS, *_CLASSES}
+_LISTS = {TASKS, "data.corpora", "trainer.callbacks"}
+"""Keys of lists of classes."""
 _STAGES = {"entities", "relations", "both"}
 _DEEPEST, _LARGEST = 100, 100_000
 
@@ -64,6 +66,8 @@ class Chain:
                 self.arguments += ["-c", str(path)]
             else:
                 self._option(key, value)
+                if value.startswith("["):
+                    self._empty(key.removeprefix("--"))
                 self.arguments += tokens if self.tasks.option(key, value, tokens) else []
         self.arguments += self.tasks.arguments
         if self._root and self.has("data.corpora"):
@@ -157,7 +161,14 @@ class Chain:
             if own != key:
                 self.origins[own] = f"{path}:{name.start_mark.line + 1}"
                 self._of_tasks(own, given)
+            if isinstance(value, yaml.SequenceNode) and not str(name.value).endswith("+"):
+                self._empty(own)
             self._walk(path, value, own, given)
+
+    def _empty(self, key: str) -> None:
+        """Let a list of classes that follows begin anew: of one as long, jsonargparse would mix the arguments place by place."""
+        if key in _LISTS:
+            self.arguments.append(f"--{key}=[]")
 
     def _of_tasks(self, key: str, given: str) -> None:
         """Note where an argument of tasks was set that names them; refuse it where there are none before it."""

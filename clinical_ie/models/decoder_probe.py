@@ -15,7 +15,6 @@ from typing import Any, Protocol, cast
 
 import torch
 from peft import PeftModel, PromptLearningConfig
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, PreTrainedConfig, PreTrainedModel
 
@@ -208,9 +207,9 @@ def _check_dropout(decoder: Probed, name: str, dropout: float, prefix: Tensor, r
 
 def _tokens(model: PreTrainedModel) -> tuple[Tensor, Tensor]:
     """Ids of a prefix, ``(1, L)``, and of two examples behind it, ``(2, L)``: all different and none padding."""
-    words: Any = model.get_input_embeddings()
-    words = words.get_base_layer() if isinstance(words, BaseTunerLayer) else words  # embeddings can be adapted too
-    count = int(words.num_embeddings)
+    embeddings = model.get_input_embeddings()
+    words = next(each for each in embeddings.modules() if isinstance(each, nn.Embedding))  # PEFT wraps what it adapts, each way in its own
+    count = words.num_embeddings
     taken = [place * count // (_PREFIX + 2 * _REST + 2) for place in range(1, _PREFIX + 2 * _REST + 2)]
     ids = torch.tensor([place for place in taken if place != words.padding_idx][: _PREFIX + 2 * _REST], device=words.weight.device)
     return ids[:_PREFIX].unsqueeze(0), ids[_PREFIX:].reshape(2, _REST)

@@ -15,12 +15,17 @@ def most_positions(config: PreTrainedConfig) -> int | None:
     """Most sub-words that a text may have, special ones included; None where positions are relative and have no end.
 
     What the configuration says, less the rows of the table that no sub-word uses: RoBERTa, CamemBERT and MPNet count from behind their
-    padding id, which the table itself knows.
+    padding id, which the table itself knows. And no more than those that rotate alike whatever stands beside: the frequencies of LongRoPE
+    (Phi-3 with 128k, Phi-4-mini) are others for all rows of a pass, and for all examples of a row, as soon as one is longer.
     """
     text = config.get_text_config()
     stated = getattr(text, "max_position_embeddings", getattr(text, "max_seq_len", None))  # MPT's biases end there
     if not isinstance(stated, int) or stated < 1:  # XLNet has -1
         return None
+    rotary = getattr(text, "rope_parameters", None) or {}
+    for each in (rotary, *rotary.values()):  # of all layers, or of each kind of layer
+        if isinstance(each, dict) and each.get("rope_type") == "longrope":
+            stated = min(stated, int(each["original_max_position_embeddings"]))
     table = _table(config)
     return stated if table is None or table.padding_idx is None else stated - int(table.padding_idx) - 1
 

@@ -43,6 +43,13 @@ def test_options_stay_as_they_were_typed() -> None:
     assert Chain([*SHORT, *given]).arguments[-len(given) :] == given
 
 
+def test_a_list_of_classes_begins_anew(tmp_path: Path) -> None:
+    """jsonargparse gives an entry what the one before it in its place was given, where both lists are equally long."""
+    own = written(tmp_path, "data:\n  corpora:\n  - class_path: clinical_ie.corpora.Demo\n  tasks+: []\n")
+    typed = '--data.corpora=[{"class_path": "clinical_ie.corpora.Phee"}]'
+    assert Chain([*SHORT, *own, typed]).arguments[-5:] == ["--data.corpora=[]", *own, "--data.corpora=[]", typed]
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,23 @@ def test_the_short_chain_is_the_long_one(capsys: pytest.CaptureFixture[str]) -> 
     trainer = printed(*short, "strategy/ddp")["trainer"]
     assert isinstance(trainer, dict)
     assert (trainer["strategy"], trainer["devices"]) == ("ddp", "auto"), "a strategy that is named wins over the default"
+
+
+def test_corpora_in_place_of_others_have_their_own_arguments_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As ``-c RUN/config.yaml -c others.yaml`` for a test on other corpora."""
+    given = ["-c", "task/entity_tagging", "-c", "model/minilm"]
+    demo = {"class_path": "clinical_ie.corpora.Demo"}
+    schema = {"entities": ["Drug"]}
+    first = {"root": "a", "corpus_name": "a", "schema": schema, "entity_types": ["Drug"], "patient_pattern": "^a"}
+    brat = [
+        {"class_path": "clinical_ie.corpora.BratFolder", "init_args": init}
+        for init in (first, {"root": "b", "corpus_name": "b", "schema": schema})
+    ]
+    for number, corpora in enumerate(([brat[0], demo], [demo, brat[1]])):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(yaml.safe_dump({"data": {"corpora": corpora}}), encoding="utf-8")
+        given += ["-c", str(path)]
+    with pytest.raises(SystemExit):
+        main(["fit", *given, f"--data.corpora={json.dumps([demo, brat[1]])}", "--run_dir=unused", "--print_config"])
+    found = [corpus["init_args"] for corpus in yaml.safe_load(capsys.readouterr().out)["data"]["corpora"]]
+    assert found[0]["entity_types"] is found[1]["entity_types"] is found[1]["patient_pattern"] is None

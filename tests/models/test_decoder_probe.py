@@ -202,3 +202,35 @@ def test_the_last_position_is_known(family: str, positions: str, virtual: int, t
         else:
             with pytest.raises((IndexError, RuntimeError)):
                 decoder(ids, places, causal)
+
+
+@torch.no_grad()
+def test_positions_end_where_frequencies_would_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LongRoPE: up to there a row is what it is alone; beside a longer one it is something else."""
+    kind, settings = FAMILIES["Phi-3"]
+    rotary = {"rope_type": "longrope", "rope_theta": 1e4, "factor": 8.0, "original_max_position_embeddings": 16}
+    rotary |= {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    monkeypatch.setitem(FAMILIES, "Phi-3", (kind, settings | {"rope_parameters": rotary, "original_max_position_embeddings": 16}))
+    decoder = Decoder(save_family("Phi-3", tmp_path)).eval()
+    most = most_positions(decoder.base.config)
+    assert most == 16
+    ids = torch.arange(8, 8 + most + 1).expand(2, -1)
+    short = torch.tensor([6, most + 1])
+
+    def states(length: int) -> torch.Tensor:
+        """Of a row of 6 tokens beside a longer one."""
+        segments = (torch.arange(length) < short.unsqueeze(1)).long()
+        positions = torch.where(segments > 0, torch.arange(length), 0)
+        return decoder(ids[:, :length], positions, block_mask(segments, torch.zeros_like(segments)))[0, :6]
+
+    alone = decoder(ids[:1, :6], torch.arange(6).unsqueeze(0), torch.ones(1, 6, 6, dtype=torch.bool).tril())[0]
+    torch.testing.assert_close(states(most), alone, rtol=1e-4, atol=1e-4)
+    assert (states(most + 1) - alone).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "more", [{"trainable_token_indices": [5, 6]}, {"target_modules": ["embed_tokens"]}, {"modules_to_save": ["embed_tokens"]}]
+)
+def test_embeddings_may_be_adapted(more: dict[str, Any], tmp_path: Path) -> None:
+    decoder = Decoder(save_family("Llama", tmp_path), peft=LoraConfig(**{"r": 2, "target_modules": ["q_proj"], **more}))
+    assert any("embed_tokens" in name for name in decoder.adapters)
