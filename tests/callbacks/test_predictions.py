@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from clinical_ie.callbacks.predictions import PredictionWriter
+from clinical_ie.data.streaming import Key
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
+from clinical_ie.tasks.task import SourceName
 
 NOTE = Document("n1", "No fever.")
+KEY = Key("ward", "entity_tagging", 0)
 
 
 def trainer(rank: int = 0, told: str | None = None, said: list[Any] | None = None) -> Any:
@@ -21,7 +24,9 @@ def trainer(rank: int = 0, told: str | None = None, said: list[Any] | None = Non
             said.append(problem)
         return told if rank else problem
 
-    data = SimpleNamespace(corpora={"ward": None}, documents={"test": {"ward": [NOTE]}}, texts=None)
+    data = SimpleNamespace(
+        documents={"test": {"ward": [NOTE]}}, tasks={KEY.task: None}, texts=None, sources_of=lambda stage: [SourceName("ward", KEY.task)]
+    )
     return SimpleNamespace(datamodule=data, global_rank=rank, is_global_zero=rank == 0, strategy=SimpleNamespace(broadcast=broadcast))
 
 
@@ -38,9 +43,9 @@ def test_a_folder_that_cannot_be_written_to_stops_every_rank(tmp_path: Path) -> 
 def test_a_stage_behind_one_that_failed_writes_nothing(tmp_path: Path) -> None:
     writer, one = PredictionWriter(str(tmp_path)), trainer()
     writer.begin(one, "test")
-    writer.take(one, "test", ("ward", 0), NOTE, [])
+    writer.take(one, "test", KEY, NOTE, [])
     writer.on_exception(one, SimpleNamespace(), RuntimeError("in a batch"))  # type: ignore[arg-type]
     assert not list((tmp_path / "predictions" / "test").iterdir())
     writer.begin(one, "dev")
-    writer.take(one, "dev", ("ward", 0), NOTE, [])
+    writer.take(one, "dev", KEY, NOTE, [])
     assert not list((tmp_path / "predictions" / "test").iterdir())
