@@ -81,7 +81,7 @@ def svg(picture: Figure) -> str:
     with mpl.rc_context({"svg.hashsalt": "clinical_ie", "svg.fonttype": "none"}):
         picture.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     text = buffer.getvalue().replace(_INK, "currentColor")
-    text = re.sub(r"font(-family)?: ([\d.]+px )?'[^;\"]*", lambda match: f"font-size: {match[2] or '10px '}".rstrip(), text)
+    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
     return text[text.index("<svg") :]
 
 
