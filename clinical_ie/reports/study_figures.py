@@ -91,6 +91,7 @@ def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figur
 
     picture = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(picture)
+    picture.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # type: ignore[union-attr, call-arg]
     panels = list(picture.subplots(rows, columns, squeeze=False).flat)
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)

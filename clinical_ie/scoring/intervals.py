@@ -74,7 +74,7 @@ def interval(
     narrow. ``t`` is the quantile of Student's t with ``C - 1`` degrees of freedom, or fewer where few seeds have a share in the error
     (``(sum of v)^2 / sum of v^2 / freedom`` over the parts ``v`` of the squared error).
 
-    *Jackknife-t*: ``score -+ t se`` with ``se`` as in `standard_error`, cut where a score ends.
+    *Jackknife-t*: ``score -+ t se`` with ``se`` as in `standard_error`. All are cut where a score ends.
 
     Args:
         cell: What is scored.
@@ -110,7 +110,7 @@ def interval(
     if method == "expanded percentile":
         outside = NormalDist().cdf(-((clusters / (clusters - 1)) ** 0.5) * t)
     low, high = np.quantile(_scores(cells, parts, samples, seed), [outside, 1 - outside])
-    return Interval(float(low), float(high), level, method, clusters, drawn)
+    return Interval(max(least, float(low)), min(1.0, float(high)), level, method, clusters, drawn)
 
 
 def standard_error(cell: Clustered, minus: Clustered | None = None) -> float:

@@ -88,7 +88,7 @@ def test_rows_are_means_over_repeats_with_differences_to_the_control(cells: list
     ]  # fmt: skip
     assert [row.f1 for row in rows] == pytest.approx([24 / 28, 4 / 18, 5 / 6, 2 / 3])
     assert rows[2].points == pytest.approx([1.0, 2 / 3])
-    assert all(row.ends is not None and row.ends.low <= row.f1 <= row.ends.high for row in rows)
+    assert all(row.ends is not None and 0 <= row.ends.low <= row.f1 <= row.ends.high <= 1 for row in rows)
     zero, few = rows[0].differences[0], rows[2].differences[0]
     assert zero.value == pytest.approx(24 / 28 - 4 / 18)
     assert zero.p is not None
