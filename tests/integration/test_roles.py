@@ -120,7 +120,10 @@ def test_what_cannot_hold_a_corpus_out_says_so_before_training(
 ) -> None:
     for more, said in (
         (["--data.split.held_out=ward"], "has heads only for corpora that it learns from"),
-        (["--data.split.held_out=wrad"], "data.split names 'wrad'; the corpora are demo, ward; did you mean 'ward'"),
+        (
+            ["--data.split.held_out=wrad"],
+            "data.split names 'wrad'; the corpora are demo, ward, the tasks entity_tagging; did you mean 'ward'",
+        ),
         (["--data.split.held_out=[ward,demo]"], "nothing is left to learn from"),
         (["--data.corpora.init_args.dev_share=0.3"], "give data.split.dev_share"),
         (["--data.split.dev_share.ward=1.5"], "dev_share is 1.5"),
