@@ -12,6 +12,7 @@ from clinical_ie.reports.study_forms import csv_rows, latex, markdown, page_tabl
 from clinical_ie.reports.study_rows import Axes, StudyCell, study_rows
 from clinical_ie.reports.study_tables import (
     StudyTable,
+    corpora_table,
     cost_table,
     meaning_table,
     outcome_table,
@@ -60,7 +61,7 @@ def write_report(
     tables: list[StudyTable] = overview(rows, cells, repeats)
     sections = dict.fromkeys(row.section for row in rows)
     tables += [score_table(section, [row for row in rows if row.section == section]) for section in sections]
-    tables += [cost_table(rows), outcome_table(rows), shots_table(rows), shift_table(rows), meaning_table(rows)]
+    tables += [corpora_table(rows), cost_table(rows), outcome_table(rows), shots_table(rows), shift_table(rows), meaning_table(rows)]
     problems = problem_table(cells, rows)
     tables = [table for table in (*tables, problems) if table.rows]
     done = sum(cell.results is not None for cell in cells)

@@ -8,6 +8,7 @@ from statistics import mean
 from typing import Any
 
 from clinical_ie.reports.study_rows import SIGNIFICANT, Difference, Row, StudyCell
+from clinical_ie.scoring.paired import better_on_at_least
 
 NOTHING = "-"
 MISSING = "missing"
@@ -93,6 +94,23 @@ def score_table(title: str, rows: Sequence[Row]) -> StudyTable:
         f" on the same documents, * where p of approximate randomisation is below {SIGNIFICANT} after Holm over this table;"
         " visible: the smallest difference that this test set shows with 80 % power; outcomes are counts over all runs."
     )
+    return table
+
+
+def corpora_table(rows: Sequence[Row]) -> StudyTable:
+    """Over corpora: the mean difference to the control, and on how many of them a cell is better at least."""
+    columns = ["table", "cell", "control", "task", "kind", "corpora", "mean difference", "better on at least"]
+    table = StudyTable("differences over corpora", columns, words=5)
+    table.note = f"Partial conjunction at {SIGNIFICANT} of one-sided p-values, one for each corpus."
+    found: dict[tuple[str, ...], list[tuple[float, float]]] = {}
+    for row in rows:
+        for one in row.differences:
+            if one.p is not None:
+                p = one.p / 2 if one.value > 0 else 1 - one.p / 2
+                found.setdefault((row.section, words(row.label), words(one.control), row.task, row.kind), []).append((one.value, p))
+    for line, tests in found.items():
+        better = better_on_at_least([p for _, p in tests], SIGNIFICANT)
+        table.rows.append([*line, str(len(tests)), f"{mean(value for value, _ in tests):+.3f}", f"{better} of {len(tests)}"])
     return table
 
 

@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from clinical_ie.cli import main
+from clinical_ie.commands import configurations
+from clinical_ie.studies.grid import cells
+from clinical_ie.studies.study import Study
+
 REPOSITORY = Path(__file__).parents[2]
 NOTEBOOK = REPOSITORY / "notebooks" / "study_figures.ipynb"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -54,6 +59,17 @@ def test_no_note_text_is_in_the_page(root: Path) -> None:
     page = (root / "reports" / "smoke" / "smoke.html").read_text(encoding="utf-8")
     assert "Admission Date" not in page
     assert "mg" not in page.split("<h3>")[1]
+
+
+@pytest.mark.parametrize("name", ["smoke", "open", "paper"])
+def test_the_parser_takes_every_kind_of_chain(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    there = cells(Study.load(configurations.resolve(name, "study")))
+    for cell in {(cell.grid, cell.axes["task"], cell.axes.get("tuning")): cell for cell in there if cell.chain}.values():
+        chain = [part for one in cell.chain for part in ([one] if one.startswith("-") else ["-c", one])]
+        with pytest.raises(SystemExit) as stopped:
+            main(["fit", *chain, "--run_dir=unused", "--print_config"])
+        assert stopped.value.code == 0, cell.name
+        capsys.readouterr()
 
 
 @pytest.mark.skipif(not all(map(importlib.util.find_spec, ("nbclient", "ipykernel"))), reason="needs pip install 'clinical_ie[notebooks]'")

@@ -119,6 +119,7 @@ def test_tables_are_as_they_were_written_down(cells: list[StudyCell], tmp_path: 
         + " | 0.857 | 0.857 | 0.250"
         " | 0.985 | 2 | 3 | 1 | 75.0% | 5,000 | 0.50 | others_0 |"
     )
+    assert "| Few shots | start others, shots 0 | start base | entity_instruction | entities | 1 | +0.635 | 1 of 1 |" in text
     assert "| Few shots | start others, shots 0 | 1 | 2.00% | 3 | 1,800 | 3 | 10 | 1.5 |" in text
     assert "| Few shots | start others, shots 0 | uw | 5 | 3 | 1 | 2 |" in text
     assert "| Few shots | start others, shots 0 | uw | entities | 1 (75.0%) | 0 | 0 | 1 (25.0%) |" in text

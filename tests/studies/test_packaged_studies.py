@@ -12,7 +12,9 @@ from clinical_ie.commands import configurations
 from clinical_ie.commands.run_content import RunContent
 from clinical_ie.studies.grid import Cell, cells
 from clinical_ie.studies.plan import Run, distinct, plan
+from clinical_ie.studies.store import Store
 from clinical_ie.studies.study import Study
+from tests.studies.fake_fit import results
 from tests.studies.test_plan import named
 
 STUDIES = configurations.names("study")
@@ -73,6 +75,20 @@ def test_a_report_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert f"0 of {number} cells are done, by 0 runs." in text
     assert text.count("| missing | ") + text.count("| waiting | ") == number
     assert "smoke.html" in capsys.readouterr().out
+
+
+def test_runs_of_other_code_are_named_and_shown_when_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "plan", "smoke", f"--root={tmp_path}", "--json"]) == 0
+    key = json.loads(capsys.readouterr().out)["runs"][0]["key"]
+    store, old = Store(tmp_path), f"{key.rpartition('-')[0]}-oldcode"
+    store.folder(old).mkdir(parents=True)
+    store.results(old).write_text(json.dumps(results(key, {"demo_ward": 3})), encoding="utf-8")
+    assert main(["study", "report", "smoke", f"--root={tmp_path}"]) == 0
+    assert "were done by other versions of the code: oldcode" in capsys.readouterr().out
+    page = tmp_path / "reports" / "smoke" / "smoke.md"
+    assert "\n0 of " in page.read_text(encoding="utf-8")
+    assert main(["study", "report", "smoke", f"--root={tmp_path}", "--code=oldcode"]) == 0
+    assert "\n1 of " in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
