@@ -71,11 +71,16 @@ def test_what_a_run_learns_from(of: Any, caplog: pytest.LogCaptureFixture, monke
                 break
 
 
-def test_a_row_holds_instructions_of_several_tasks(of: Any) -> None:
-    data = of(batch_budget=1_000_000)
+@pytest.mark.parametrize("packing", [True, False])
+def test_batches_of_an_epoch_are_of_all_tasks(packing: bool, of: Any) -> None:
+    """Packed rows share an opening, which is that of a task; padded ones are together by length."""
+    data = of(packing=packing, batch_budget=8192)
     data.setup("fit")
-    tasks_of_row = [{name.split("/")[1] for name in batch["example_ids"]} for batch in data.train_dataloader()]
-    assert {FIND, LINK} in tasks_of_row
+    batches = [batch["example_ids"] for batch in data.train_dataloader()]
+    assert Counter(name for names in batches for name in names) == Counter(example.id for example in data.examples["train"])
+    tasks_of_batches = [{name.split("/")[1] for name in names} for names in batches]
+    assert set().union(*tasks_of_batches) == {FIND, LINK}
+    assert any(len(tasks) == 2 for tasks in tasks_of_batches) == (not packing)
     stream = data.stream("dev")
     assert set(stream.keys) == {Key(*source, place) for source, found in data.inputs["dev"].items() for place in range(len(found))}
     seen = Counter(example.id for batch, _ in stream for example in batch)
