@@ -47,10 +47,9 @@ class ChainTasks:
         """The tasks with all their arguments, for the parser; nothing where those of each file and option do without."""
         if not self._addressed:
             return []
-        found: list[str] = []
+        found = [f"--{TASKS}=[]"]
         for entry in self._entries:
-            whole = json.dumps(entry.given)
-            found += [f"--{TASKS}+={whole}" if found else f"--{TASKS}=[{whole}]", *entry.options]
+            found += [f"--{TASKS}+={json.dumps(entry.given)}", *entry.options]
         return found
 
     def read(self, settings: Any) -> None:

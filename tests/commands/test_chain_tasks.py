@@ -38,7 +38,7 @@ def test_each_task_is_given_anew_with_its_own(tmp_path: Path) -> None:
     given = [*TWO, "--data.tasks.window=96", "-c", str(own), "--data.task_args.entity_instruction.window", "512"]
     of_file = ["--data.tasks.init_args.definitions=false", '--data.tasks.init_args.demonstrations={"radgraph": "a.jsonl"}']
     assert added(given)[1:] == [
-        f"--data.tasks=[{ENTITIES}]", *of_file, "--data.tasks.init_args.window=512",
+        "--data.tasks=[]", f"--data.tasks+={ENTITIES}", *of_file, "--data.tasks.init_args.window=512",
         f"--data.tasks+={RELATIONS}", "--data.tasks.window=96", *of_file,
     ]  # fmt: skip
     assert Chain(given).origins["data.tasks.definitions"] == f"{own}:4"
@@ -57,7 +57,7 @@ def test_each_task_is_given_anew_with_its_own(tmp_path: Path) -> None:
 def test_every_way_of_saying_all(given: list[str]) -> None:
     # it is of the tasks before it: what comes later has its own
     assert added([*TWO[:2], *given, *TWO[2:]]) == [
-        f"--data.tasks=[{ENTITIES}]", "--data.tasks.init_args.window=96", f"--data.tasks+={RELATIONS}"
+        "--data.tasks=[]", f"--data.tasks+={ENTITIES}", "--data.tasks.init_args.window=96", f"--data.tasks+={RELATIONS}"
     ]  # fmt: skip
 
 
@@ -65,8 +65,9 @@ def test_a_list_in_place_of_the_tasks_before(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("data: {tasks: [clinical_ie.tasks.JointInstruction, {class_path: no.such.Task}]}\n", encoding="utf-8")
     found = added([*TWO, "-c", str(own), "--data.task_args.all.window=96"])
-    assert found[0] == '--data.tasks=[{"class_path": "clinical_ie.tasks.JointInstruction"}]'
-    assert found[2] == '--data.tasks+={"class_path": "no.such.Task"}', "which the parser refuses in its own words"
+    assert found[:2] == ["--data.tasks=[]"] * 2, "that of the file, and all anew"
+    assert found[2] == '--data.tasks+={"class_path": "clinical_ie.tasks.JointInstruction"}'
+    assert found[4] == '--data.tasks+={"class_path": "no.such.Task"}', "which the parser refuses in its own words"
 
 
 @pytest.mark.parametrize(
