@@ -6,10 +6,10 @@ and makes the training examples of a task, `predict` finds mentions in texts wit
 measured is all but the model.
 
 On 2026-11-26 (2 cores, CPU, beside much other work), peak memory: preparing 10,000 notes for tagging took 831 MB (85 KB a note) when
-examples and documents were Python objects; now it takes 49 MB (5 KB a note). 100,000 took 8,343 MB and take 494 MB. Processor seconds went from
-26.1 and 282 to 40.1 and 417, for packing and unpacking. Predicting on 500, 2,000 and 8,000 notes took 98, 417
-and 1,723 MB when outputs and predictions were kept to the end; now that they stream it takes 22, 45 and 50 MB (4.5, 20 and 74 s). One
-note of 400 KB for `RelationReading` took 106.7 s and now takes 3.3 s, one of 100 KB 6.2 and 0.7 s.
+examples and documents were Python objects; now it takes 49 MB (5 KB a note). 100,000 took 8,343 MB and take 494 MB. Processor seconds
+went from 26.1 and 282 to 40.1 and 417, for packing and unpacking. Predicting on 500, 2,000 and 8,000 notes took 98, 417 and 1,723 MB when
+outputs and predictions were kept to the end; now that they stream it takes 22, 45 and 50 MB (4.5, 20 and 74 s). One note of 400 KB for
+`RelationReading` took 106.7 s and now takes 3.3 s, one of 100 KB 6.2 and 0.7 s.
 
     python benchmarks/preparation.py [--task EntityTagging ...] [--notes 10000 ...] [--long 100 400] [--predict 500 2000 8000]
 """
