@@ -160,7 +160,13 @@ class HashSplit:
         return tuple(split for split in SPLITS if split not in named or self.folds is not None)
 
     def roles(
-        self, corpus: Corpus, pool: tuple[Split, ...], names: Sequence[str], types: Callable[[int], Collection[str]], findings: Findings
+        self,
+        corpus: Corpus,
+        pool: tuple[Split, ...],
+        names: Sequence[str],
+        types: Callable[[int], Collection[str]],
+        findings: Findings,
+        dropped: Collection[str] = (),
     ) -> dict[Role, list[int]]:
         """Role -> places of documents, of all documents of a pool, by their ids.
 
@@ -170,6 +176,7 @@ class HashSplit:
             names: Their ids.
             types: Place of a document -> types of its mentions, for shots that are stratified.
             findings: Takes what is odd.
+            dropped: Ids of documents that may not be learned from.
 
         Raises:
             SettingError: More shots than documents to learn from.
@@ -186,6 +193,8 @@ class HashSplit:
                 findings.warning(corpus.root, 0, "split-without-documents", problem)
         else:
             found["held-out" if self.folds is not None else pool[0]] = list(range(len(names)))
+        found["held-out"] += [place for place in found["train"] if names[place] in dropped]
+        found["train"] = [place for place in found["train"] if names[place] not in dropped]
         if corpus.name in self.held_out:
             usable = found["train"]
             if "train" in pool and self.shots > len(usable):

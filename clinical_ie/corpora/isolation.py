@@ -35,8 +35,8 @@ class Leak:
 class Isolation:
     """What a comparison has found.
 
-    `scored` counts the documents of (part, corpus), `learned` those of a corpus that are learned from. `dropped` are ids that are
-    no longer learned from, by corpus; `leaks` what is left.
+    `scored` counts the documents of (part, corpus), `learned` those of a corpus that are learned from. `dropped` are ids that may
+    no longer be learned from, by corpus; `leaks` what is left.
     """
 
     scored: Mapping[tuple[Split, str], int]
@@ -74,30 +74,37 @@ def isolate(readers: Mapping[str, CorpusReader], learned: Collection[str]) -> Is
     """
     split = next(iter(readers.values())).split
     scored: list[tuple[Split, _Name]] = []
-    trained: list[tuple[Split, _Name]] = []
+    trained: list[_Name] = []
 
-    def texts(places: list[tuple[Split, _Name]], parts: Iterable[Split], names: Iterable[str]) -> Iterator[str]:
+    def tested() -> Iterator[str]:
         """Texts, one after the other, with the place of each written down: no document is unpacked twice."""
-        for part, name in product(parts, names):
+        for part, name in product(_PARTS, readers):
             for document in readers[name].peek(part):
-                places.append((part, (name, document.id)))
+                scored.append((part, (name, document.id)))
                 yield document.text
 
-    pairs = near_duplicates(texts(scored, _PARTS, readers), texts(trained, ("train",), learned), threshold=THRESHOLD)
-    leaks = [Leak(*scored[pair.first], trained[pair.second][1], pair.similarity, pair.equal) for pair in pairs]
+    def learnable() -> Iterator[str]:
+        for name in learned:
+            # of all that shots are chosen from, so that fewer shots stay among more whatever is dropped
+            for document in readers[name].peek_learnable() if split.drop_duplicates else readers[name].peek("train"):
+                trained.append((name, document.id))
+                yield document.text
+
+    pairs = near_duplicates(tested(), learnable(), threshold=THRESHOLD)
+    leaks = [Leak(*scored[pair.first], trained[pair.second], pair.similarity, pair.equal) for pair in pairs]
     forbidden = [leak for leak in leaks if leak.part == "test" and leak.scored[0] in split.held_out]
-    dropped = sorted({leak.learned for leak in forbidden})
+    repeated = sorted({leak.learned for leak in forbidden})
     if forbidden and not split.drop_duplicates:
-        raise SettingError(_refusal(forbidden, dropped, readers))
-    by_corpus = {corpus: [name for of, name in dropped if of == corpus] for corpus in dict.fromkeys(of for of, _ in dropped)}
-    for corpus, names in by_corpus.items():
+        raise SettingError(_refusal(forbidden, repeated, readers))
+    dropped = {corpus: [name for of, name in repeated if of == corpus] for corpus in dict.fromkeys(of for of, _ in repeated)}
+    for corpus, names in dropped.items():
         readers[corpus].drop(names)
-    gone, before = set(dropped), Counter(corpus for _, (corpus, _) in trained)
+    left = {name: set(readers[name].ids()["train"]) for name in learned}
     return Isolation(
         Counter((part, corpus) for part, (corpus, _) in scored),
-        {corpus: number - len(by_corpus.get(corpus, ())) for corpus, number in before.items()},
-        tuple(leak for leak in leaks if leak.learned not in gone),
-        by_corpus,
+        {name: len(ids) for name, ids in left.items()},
+        tuple(leak for leak in leaks if leak.learned[1] in left[leak.learned[0]]),
+        dropped,
     )
 
 

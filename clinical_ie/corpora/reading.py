@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import compress
 
 from clinical_ie.compressed import CompressedSequence
 from clinical_ie.corpora.corpus import Corpus
@@ -32,6 +31,7 @@ class CorpusReader:
         self.corpus = corpus
         self.split = HashSplit() if split is None else split
         self._findings = Findings() if findings is None else findings
+        self._names: dict[Pool, list[str]] = {}
         self._ids: dict[Pool, dict[Role, list[str]]] = {}
         self._waiting: dict[tuple[Pool, Role], tuple[CompressedSequence[Document], list[int]]] = {}
         self._dropped: set[str] = set()
@@ -60,17 +60,20 @@ class CorpusReader:
             for place in places:
                 yield documents[place]
 
+    def peek_learnable(self) -> Iterator[Document]:
+        """As `peek`, whatever could be learned from: of a corpus that is held out also the documents that are no shots."""
+        for pool in self.split.origin(self.corpus, "train"):
+            if (pool, "train") not in self._waiting:
+                self._load(pool)
+            documents, _ = self._waiting[pool, "train"]
+            tested = set(self._waiting[pool, "test"][1]) | set(self._waiting[pool, "dev"][1])
+            yield from (document for place, document in enumerate(documents) if place not in tested)
+
     def drop(self, names: Iterable[str]) -> None:
-        """Use these training documents for nothing; to be called before any is handed out."""
+        """Never learn from these documents; to be called before any is handed out. Shots are chosen anew, without them."""
         self._dropped.update(names)
-        for pool, roles in self._ids.items():
-            gone = [name for name in roles["train"] if name in self._dropped]
-            roles["held-out"] += gone
-            kept = [name not in self._dropped for name in roles["train"]]
-            roles["train"] = list(compress(roles["train"], kept))
-            if (pool, "train") in self._waiting:
-                documents, places = self._waiting[pool, "train"]
-                self._waiting[pool, "train"] = documents, list(compress(places, kept))
+        for pool in self._ids:
+            self._share_out(pool, self._waiting[pool, "train"][0], Findings(strict=False))  # what is odd was noted before
 
     def read_all(self) -> dict[Split, list[Document]]:
         """Documents for training, development and test."""
@@ -98,7 +101,13 @@ class CorpusReader:
         for document in (document for part in pool for document in self.corpus.load_part(part, self._findings)):
             documents.append(document)
             names.append(document.id)
-        roles = self.split.roles(self.corpus, pool, names, lambda place: self.corpus.view.mentions(documents[place]), self._findings)
+        self._names[pool] = names
+        self._share_out(pool, documents, self._findings)
+
+    def _share_out(self, pool: Pool, documents: CompressedSequence[Document], findings: Findings) -> None:
+        names = self._names[pool]
+        roles = self.split.roles(
+            self.corpus, pool, names, lambda place: self.corpus.view.mentions(documents[place]), findings, self._dropped
+        )
         self._ids[pool] = {role: [names[place] for place in places] for role, places in roles.items()}
         self._waiting |= {(pool, role): (documents, places) for role, places in roles.items() if role != "held-out"}
-        self.drop(())

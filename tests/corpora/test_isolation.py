@@ -73,9 +73,14 @@ def test_shots_are_not_the_test_notes_either(tmp_path: Path) -> None:
     corpus = ward(tmp_path / "ward", **texts, test1="note 2 of nothing much 2", test2="other")
     with pytest.raises(SettingError, match=r"1 of 2 of ward \(test1\); they repeat 1 training documents \(ward/train2\)"):
         compared(Demo(), corpus, held_out="ward", shots=5)
-    found, _ = compared(Demo(), corpus, held_out="ward", shots=5, drop_duplicates=True)
+    found, readers = compared(Demo(), corpus, held_out="ward", shots=4, drop_duplicates=True)
     assert found.dropped == {"ward": ["train2"]}
-    assert found.learned == {"demo": 80, "ward": 4}
+    assert found.learned == {"demo": 80, "ward": 4}, "another takes its place"
+    assert readers["ward"].ids()["held-out"] == ["train2"]
+    nested = [set(compared(Demo(), corpus, held_out="ward", shots=k, drop_duplicates=True)[1]["ward"].ids()["train"]) for k in (1, 2, 3)]
+    assert nested[0] < nested[1] < nested[2] < set(readers["ward"].ids()["train"])
+    with pytest.raises(SettingError, match="shots is 5, but ward has 4 documents to learn from"):
+        compared(Demo(), corpus, held_out="ward", shots=5, drop_duplicates=True)
     assert not compared(Demo(), corpus, held_out="ward")[0].leaks, "nothing of it is learned from"
 
 
