@@ -13,6 +13,7 @@ from clinical_ie.commands import configurations
 from clinical_ie.commands.corpus_survival import PIPELINES, TASKS, backbone_of, configured_task
 from clinical_ie.errors import SettingError
 from clinical_ie.tasks import EntityTagging, JointInstruction, Task
+from tests.conftest import MakeOnce, write_demo_notes
 
 YAML = """
 corpus_name: ward
@@ -26,14 +27,22 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 
+@pytest.fixture(scope="session")
+def notes(made_once: MakeOnce) -> str:
+    """Six of the invented notes."""
+    return made_once("six_notes", lambda folder: write_demo_notes(folder, train=3, dev=1, test=2))
+
+
 def survive(*arguments: object) -> int:
     return main(["corpus", "survive", *map(str, arguments)])
 
 
-def test_tasks_of_the_demo_on_a_terminal_and_as_json(tiny_bert: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tasks_of_the_demo_on_a_terminal_and_as_json(
+    tiny_bert: str, notes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "found.json"
     tasks = ("--task", "entity_tagging", "--task", "relation_classification")
-    assert survive("--corpus", "demo", "--model", tiny_bert, *tasks, "--json", file) == 0
+    assert survive(notes, "--corpus", "demo", "--model", tiny_bert, *tasks, "--json", file) == 0
     found = json.loads(file.read_text())
     assert [row["task"] for row in found["rows"]] == [
         "entity_tagging",
@@ -52,18 +61,18 @@ def test_tasks_of_the_demo_on_a_terminal_and_as_json(tiny_bert: str, tmp_path: P
     assert found["corpus"] == "demo"
 
 
-def test_formats_are_rows_of_their_own(tiny_llama: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert survive("--corpus", "demo", "--model", tiny_llama, "--task", "entity_instruction", "--formats") == 0
+def test_formats_are_rows_of_their_own(tiny_llama: str, notes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert survive(notes, "--corpus", "demo", "--model", tiny_llama, "--task", "entity_instruction", "--formats") == 0
     shown = capsys.readouterr().out
     assert all(f"entity_instruction, {name}" in shown for name in ("lines", "grouped", "json", "inline", "markup", "bio"))
 
 
-def test_what_cannot_be_measured_is_left_out_and_told_or_refused(tiny_bert: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert survive("--corpus", "demo", "--model", tiny_bert) == 0
+def test_what_cannot_be_measured_is_left_out_and_told_or_refused(tiny_bert: str, notes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert survive(notes, "--corpus", "demo", "--model", tiny_bert) == 0
     shown = capsys.readouterr().out
     assert shown.count("without ") == 3, "three tasks need a decoder's tokenizer"
     assert "without joint_instruction" in shown
-    assert survive("--corpus", "demo", "--model", tiny_bert, "--task", "joint_instruction") == 2
+    assert survive(notes, "--corpus", "demo", "--model", tiny_bert, "--task", "joint_instruction") == 2
     assert "no end-of-sequence token" in capsys.readouterr().err
 
 

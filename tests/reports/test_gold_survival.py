@@ -169,7 +169,7 @@ EXACT: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", EXACT)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(note=documents(whole_words=False, most_words=14))
 def test_a_task_knows_all_that_it_loses(name: str, note: Document) -> None:
     """So the reasons that examples count give the same numbers as coming back does, and need no second pass."""
@@ -183,7 +183,7 @@ def test_a_task_knows_all_that_it_loses(name: str, note: Document) -> None:
 
 
 @pytest.mark.parametrize("name", [f"{kind}/{name}" for kind, name in WAYS if name in ("lines", "grouped", "json") and kind != "relations"])
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(note=documents(whole_words=False, most_words=14))
 def test_lists_lose_no_less_than_their_task_counts(name: str, note: Document) -> None:
     task = task_of(*name.split("/"), segment=12)
@@ -193,7 +193,7 @@ def test_lists_lose_no_less_than_their_task_counts(name: str, note: Document) ->
     assert set(found.causes) <= {*found.coverage.unrepresentable, ELSEWHERE, MISFOUND}
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(notes=st.lists(documents(whole_words=False, most_words=14), max_size=3), cut=st.integers(0, 3))
 def test_parts_add_up(notes: list[Document], cut: int) -> None:
     task = EntityTagging(window=40, overlap=8)
