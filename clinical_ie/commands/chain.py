@@ -142,6 +142,8 @@ class Chain:
                 self._root = "" if node.tag.endswith(":null") else str(node.value)
             return
         inside = {str(name.value): name.start_mark.line + 1 for name, _ in node.value}
+        if not key and inside.keys() >= {"axes", "grids"}:
+            raise FileFormatError(path, 0, "a study, not a configuration", remedy=f"run it with `clinical-ie study run {path.stem}`")
         if not key and inside.keys() <= _STAGES and inside:
             raise FileFormatError(
                 path, 0, "a recipe of two models, not a configuration", remedy=f"train it with `clinical-ie pipeline {path.stem}`"

@@ -66,7 +66,10 @@ def _parser() -> Parser:
         own.set_defaults(command=command)
         own.add_argument("study", help="a packaged study (open, paper, smoke), or a YAML file")
         own.add_argument(
-            "--root", default="studies", metavar="DIR", help="where runs lie, those of other studies among them (default: studies)"
+            "--root",
+            default="runs/studies",
+            metavar="DIR",
+            help="where runs lie, those of other studies among them (default: runs/studies)",
         )
         own.add_argument("--corpora", metavar="DIR", help="the folder that holds the corpora, where they are not where their settings say")
         own.add_argument(

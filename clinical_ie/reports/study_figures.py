@@ -18,14 +18,13 @@ _INK = "#123456"
 """What the page's own colour takes the place of."""
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f")
 """Okabe and Ito's palette, which people with colour-vision deficiency can tell apart, without black and yellow."""
-_MOST_BARS = 40
 
 
 def bars(rows: Sequence[Row]) -> dict[str, Figure]:
-    """Kind -> strict F1 of every cell by corpus, with intervals and the points of single runs."""
+    """Table and kind -> strict F1 of every cell by corpus, with intervals and the points of single runs."""
     found = {}
-    for kind in dict.fromkeys(row.kind for row in rows):
-        own = [row for row in rows if row.kind == kind][:_MOST_BARS]
+    for section, kind in dict.fromkeys((row.section, row.kind) for row in rows):
+        own = [row for row in rows if (row.section, row.kind) == (section, kind)]
         corpora = list(dict.fromkeys(row.corpus for row in own))
         picture, panels = _figure(1, 1, 9, 1 + 0.32 * len(own))
         panel = panels[0]
@@ -33,12 +32,12 @@ def bars(rows: Sequence[Row]) -> dict[str, Figure]:
             colour = _COLOURS[corpora.index(row.corpus) % len(_COLOURS)]
             panel.barh(place, row.f1, color=colour, alpha=0.45)
             _marks(panel, row, place, colour, across=True)
-        names = [f"{row.corpus}: {row.section}, {words(row.label)}, {row.task}" for row in own]
+        names = [f"{row.corpus}: {words(row.label)}, {row.task}" for row in own]
         panel.set_yticks(range(len(own)), names, fontsize=8, parse_math=False)
         panel.invert_yaxis()
         panel.set_xlim(0, 1)
         panel.set_xlabel("strict F1")
-        found[kind] = picture
+        found[f"{section}, {kind}"] = picture
     return found
 
 

@@ -66,13 +66,13 @@ def write_report(
     tables = [table for table in (*tables, problems) if table.rows]
     done = sum(cell.results is not None for cell in cells)
     summary = f"{done} of {len(cells)} cells are done, by {len({cell.key for cell in cells if cell.results is not None})} runs."
-    figures = {f"{kind}: strict F1, its 95 % interval, and the points of single runs": svg(one) for kind, one in bars(rows).items()}
+    figures = {f"{what}: strict F1, its 95 % interval, and the points of single runs": svg(one) for what, one in bars(rows).items()}
     if curve:
         figures |= {
             f"{kind}: strict F1 along {curve}, with intervals and all points": svg(one) for kind, one in curves(rows, curve).items()
         }
     write_text(folder / f"{name}.md", f"# {name}\n\n{about}\n\n{summary}\n\n" + "\n".join(map(markdown, tables)))
-    write_text(folder / f"{name}.tex", "\n".join(map(latex, tables)))
+    write_text(folder / f"{name}.tex", "% packages: booktabs, graphicx\n" + "\n".join(map(latex, tables)))
     write_text(folder / f"{name}.csv", csv_rows(rows))
     drawn = "".join(f"<figure>{picture}<figcaption>{html.escape(what)}</figcaption></figure>" for what, picture in figures.items())
     head = f'<meta charset="utf-8">{_NO_NETWORK}<meta name="viewport" content="width=device-width,initial-scale=1">'

@@ -18,6 +18,10 @@ _LATEX = str.maketrans(
 )  # fmt: skip
 
 
+_WIDE = 6
+"""Columns that fit beside each other on a page."""
+
+
 def markdown(table: StudyTable) -> str:
     """A table of GitHub's Markdown under its title."""
     marks = ["---" if place < table.words else "---:" for place in range(len(table.columns))]
@@ -27,13 +31,14 @@ def markdown(table: StudyTable) -> str:
 
 
 def latex(table: StudyTable) -> str:
-    """A table of the package booktabs."""
+    """A table of the package booktabs; one of many columns is as wide as the text (graphicx)."""
     rows = [" & ".join(cell.translate(_LATEX) for cell in line) + r" \\" for line in (table.columns, *table.rows)]
     kinds = "l" * table.words + "r" * (len(table.columns) - table.words)
     caption = table.title + (f". {table.note}" if table.note else "")
     body = "\n".join([r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"])
-    head = f"\\begin{{table}}\n\\centering\n\\caption{{{caption.translate(_LATEX)}}}\n\\begin{{tabular}}{{{kinds}}}"
-    return f"{head}\n{body}\n\\end{{tabular}}\n\\end{{table}}\n"
+    before, after = ("\\resizebox{\\textwidth}{!}{%\n", "}") if len(table.columns) > _WIDE else ("", "")
+    head = f"\\begin{{table}}\n\\centering\n\\caption{{{caption.translate(_LATEX)}}}\n{before}\\begin{{tabular}}{{{kinds}}}"
+    return f"{head}\n{body}\n\\end{{tabular}}{after}\n\\end{{table}}\n"
 
 
 def page_table(table: StudyTable) -> str:

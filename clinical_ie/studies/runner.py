@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ Start = Callable[[Run, int], int]
 """Does a run to its end, holding the lock of that file descriptor; its exit code."""
 _STOPPED = {Stopped.exit_code, *(-number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))}
 """Exit codes of a run that was told to stop, the last of them before it could act on it."""
+_ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)(?=: |$)")
 _MOST = 500
 """Characters of a message that is kept."""
 
@@ -109,14 +111,17 @@ def _attempt(run: Run, store: Store, study: str, start: Start, begin: Callable[[
 
 
 def _last_line(run: Run, store: Store) -> str:
-    """The last line of what its process said."""
+    """Why it failed, of the last line that its process said: ours hold no note text, of others' errors the name alone is told."""
     try:
         with store.log(run.key).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - 8192))
             lines = file.read().decode("utf-8", "replace").strip().splitlines()
     except OSError:
         lines = []
-    text = "".join(sign if sign.isprintable() else " " for sign in lines[-1]) if lines else "no message"
+    text = "".join(sign if sign.isprintable() else " " for sign in lines[-1]) if lines else ""
+    if not text.startswith("clinical-ie "):
+        error = _ERROR.match(text)
+        return f"{error[0] if error else 'no message of ours'}; the log has more"
     return text if len(text) <= _MOST else f"{text[:_MOST]} ..."
 
 

@@ -91,6 +91,11 @@ def test_runs_of_other_code_are_named_and_shown_when_asked_for(tmp_path: Path, c
     assert "\n1 of " in page.read_text(encoding="utf-8")
 
 
+def test_a_study_is_no_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "-c", "study/smoke"]) == 2
+    assert "a study, not a configuration; run it with `clinical-ie study run smoke`" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

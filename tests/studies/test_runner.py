@@ -63,6 +63,25 @@ def test_a_failure_is_told_and_stops_only_what_begins_with_it(tmp_path: Path) ->
     assert store.failure(runs["loo model=small"].key) is None
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("clinical-ie fit: the model is too large", "exit code 1: clinical-ie fit: the model is too large"),
+        ("torch.OutOfMemoryError: tried to read 'denies chest pain'", "exit code 1: torch.OutOfMemoryError; the log has more"),
+        ("denies chest pain", "exit code 1: no message of ours; the log has more"),
+    ],
+)
+def test_what_others_say_may_hold_text_and_is_not_reported(said: str, kept: str, tmp_path: Path) -> None:
+    store, run = Store(tmp_path), distinct(study_process.runs().values())[0]
+
+    def start(run: Run, lock: int) -> int:
+        store.log(run.key).write_text(f"one line\n{said}\n", encoding="utf-8")
+        return 1
+
+    assert run_missing([run], store, "tiny", start)[0].message == kept
+    assert store.failure(run.key) is not None
+
+
 def test_two_at_once_do_nothing_twice(whole: Path, tmp_path: Path) -> None:
     others = [subprocess.Popen(process(tmp_path), cwd=REPOSITORY) for _ in range(3)]
     assert [other.wait() for other in others] == [0, 0, 0]
