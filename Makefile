@@ -54,6 +54,7 @@ $(PEERS)/.ready:
 bench: $(READY) $(PEERS)/.ready
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/score.py
+	$(BIN)/python benchmarks/intervals.py
 	$(BIN)/python benchmarks/read_brat.py $(CORPORA)/maccrobat2020/data --bioc $(PEERS)/bioc/bin/python --edsnlp $(PEERS)/edsnlp/bin/python
 	$(BIN)/python benchmarks/grounding.py $(CORPORA)/maccrobat2020 --langextract $(PEERS)/langextract/bin/python --llmie $(PEERS)/llmie/bin/python
 	$(BIN)/python benchmarks/response_formats.py $(CORPORA) --seconds

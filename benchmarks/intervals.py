@@ -101,7 +101,7 @@ def false_positives(notes: int, trials: int, exchanges: int = 999) -> float:
 def visible(notes: int, trials: int = 300) -> float:
     """The mean smallest visible difference of such test sets, from one system's scores."""
     cells = (MODEL.cells(np.random.default_rng([notes, trial, 4]), notes, [MODEL])[0] for trial in range(trials))
-    return sum(map(smallest_visible_difference, cells)) / trials
+    return sum(smallest_visible_difference(cell) or 0.0 for cell in cells) / trials
 
 
 def holds(found: Interval, truth: float) -> bool:

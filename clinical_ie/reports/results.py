@@ -101,7 +101,8 @@ class Results:
                 cell = Clustered.of([rows], entry.groups)
                 if samples:
                     entry.intervals[key] = interval(cell, samples=samples)
-                entry.smallest_visible_difference[key] = smallest_visible_difference(cell)
+                if (visible := smallest_visible_difference(cell)) is not None:
+                    entry.smallest_visible_difference[key] = visible
                 entry.per_document[key] = rows
         if strings is not None:
             entry.strings = {kind: strings.found[kind] for kind in entry.kinds}

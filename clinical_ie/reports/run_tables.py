@@ -73,13 +73,15 @@ def _say_beside(entry: Entry, kind: Kind, console: Console) -> None:
     said = []
     if interval := entry.intervals.get(f"{kind}/strict"):
         said.append(f"{interval.method} interval over {interval.clusters:,} clusters")
-    said.append(f"smallest visible difference {entry.smallest_visible_difference[f'{kind}/strict']:.3f}")
+    if visible := entry.smallest_visible_difference.get(f"{kind}/strict"):
+        said.append(f"smallest visible difference {visible:.3f}")
     if kind in entry.strings:
         said.append(f"F1 of strings {entry.strings[kind].f1:.3f}")
     if kind == "entities" and entry.seen is not None and entry.unseen is not None:
         parts = (f"{found.recall:.3f} of {found.gold:,} {what}" for what, found in (("seen", entry.seen), ("unseen", entry.unseen)))
         said.append(f"recall {' and '.join(parts)} in training")
-    console.print("; ".join(said), highlight=False)
+    if said:
+        console.print("; ".join(said), highlight=False)
 
 
 def _event_table(title: str, rows: Iterable[Mapping[str, Any]], overall: Counts) -> Table:

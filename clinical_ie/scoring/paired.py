@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
@@ -90,12 +91,14 @@ def better_on_at_least(p_values: Sequence[float], alpha: float = 0.05) -> int:
     return found
 
 
-def smallest_visible_difference(cell: Clustered, minus: Clustered | None = None, *, power: float = 0.8, alpha: float = 0.05) -> float:
+def smallest_visible_difference(
+    cell: Clustered, minus: Clustered | None = None, *, power: float = 0.8, alpha: float = 0.05
+) -> float | None:
     """How large a true difference must be, in F1, to be found with this power on these clusters: ``(z_{1 - alpha/2} + z_power) se``.
 
     ``se`` is the standard error of the paired difference. Where there is one system only, the other is taken to have as large an error,
-    correlated with the first one's by 1/2, so that ``se^2 (1 + 1 - 2 * 1/2)`` is that of its own score. 1, the whole range, at most, and
-    with fewer than two clusters.
+    correlated with the first one's by 1/2, so that ``se^2 (1 + 1 - 2 * 1/2)`` is that of its own score. None
+    with fewer than two clusters, and where all clusters score alike: no error can be seen there.
 
     Args:
         cell: A system's runs.
@@ -106,4 +109,5 @@ def smallest_visible_difference(cell: Clustered, minus: Clustered | None = None,
     Reference: Card et al., With Little Power Comes Great Responsibility, EMNLP 2020.
     """
     normal = NormalDist()
-    return min(1.0, (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)) * standard_error(cell, minus))
+    error = standard_error(cell, minus)
+    return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)) * error if 0 < error < math.inf else None

@@ -89,7 +89,7 @@ def test_without_intervals_and_strings() -> None:
     results.add("test", "c", "entity_tagging", result, finds="entities", coverage=None, left_out={}, samples=0)
     entry = results.splits["test"]["c"]["entity_tagging"]
     assert (entry.intervals, entry.per_document["entities/strict"], entry.groups) == ({}, {"d": (1, 0, 0)}, {"d": "d"})
-    assert (entry.strings, entry.seen, entry.smallest_visible_difference["entities/strict"]) == ({}, None, 1.0)
+    assert (entry.strings, entry.seen, entry.smallest_visible_difference) == ({}, None, {})
     said = shown(results)
     assert "interval" not in said
     assert "1.000" in said
