@@ -125,8 +125,8 @@ def _tell_label_shift(corpus: str, shift: dict[str, Any]) -> None:
 def _warn_two_meanings(name: str, meanings: dict[str, str]) -> None:
     others = ", ".join(f"{meaning} in {corpus}" for corpus, meaning in meanings.items())
     _LOG.warning(
-        f"the corpora call different things {name!r} ({others}); give those of one meaning another name, such as"
-        " data.corpora.init_args.rename: {OLD: NEW}, or a model learns both under one"
+        f"the corpora call different things {name!r} ({others}), which a model would learn under one name; --data.distinct_names=true"
+        " renames what corpora declare, and init_args.rename of a corpus any type"
     )
 
 

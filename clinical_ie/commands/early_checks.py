@@ -152,7 +152,7 @@ def check_settings(model: pl.LightningModule, data: ExtractionDataModule, *, tra
     for task in data.tasks.values():
         if isinstance(task, Instruction):
             asked = [source.corpus for source in data.sources if source.task == task.name]
-            schemas = {corpus: data.corpora[corpus].base_schema() for corpus in asked}
+            schemas = {corpus: data.corpora[corpus].view.all_types for corpus in asked}
             left_out = any(source.task == task.name for source in data.sources_left_out)
             task.demonstrations.check(schemas, training=training and not left_out)
             if task.demonstrations.shots and not data.split.shots:

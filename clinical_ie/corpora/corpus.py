@@ -77,6 +77,13 @@ class Corpus(ABC):
         original = self.view.original(name)
         return self.meanings.get(original, name)
 
+    def rename_declared(self) -> None:
+        """Show types whose names mean something else in other corpora by names that tell, but for those that are renamed already."""
+        view, given = self.view, self.view.rename or {}
+        shown = {view.original(kind.name) for kind in (*view.schema.entities, *view.schema.relations)}
+        declared = {old: new for old, new in self.meanings.items() if old in shown}
+        self.view = View(view.base, view.entity_types, view.flat, {**declared, **given} or None)
+
     @abstractmethod
     def folders(self) -> dict[Split, list[Path]]:
         """Where the parts that the owners name lie; ``train`` holds the documents of those that they do not name, too."""

@@ -48,6 +48,11 @@ class View:
         kept = document if self.entity_types is None and not self.flat else keep(document, mentions)
         return renamed(kept, self.rename) if self.rename else kept
 
+    @property
+    def all_types(self) -> Schema:
+        """The schema of the files under this view's names, with the types that it leaves out."""
+        return self.base.renamed(self.rename) if self.rename else self.base
+
     def original(self, name: str) -> str:
         """What the files call a type or relation of the schema."""
         return next((old for old, new in (self.rename or {}).items() if new == name), name)

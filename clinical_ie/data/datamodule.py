@@ -75,6 +75,8 @@ class ExtractionDataModule(pl.LightningDataModule):
         dev_documents: Most documents of each corpus that a validation during training looks at, by hash of
             their names; all when None.
         test_documents: Likewise of a test; or corpus -> how many, all of corpora that are not named.
+        distinct_names: Rename types whose names mean something else in other corpora, as each corpus declares (`Corpus.meanings`), whether
+            or not those are there: a run of one corpus has the names of a run of many.
         lenient: Mend and count broken records instead of stopping at the first.
     """
 
@@ -95,9 +97,12 @@ class ExtractionDataModule(pl.LightningDataModule):
         packing: bool = True,
         dev_documents: int | None = None,
         test_documents: int | dict[str, int] | None = None,
+        distinct_names: bool = False,
         lenient: bool = False,
     ) -> None:
         super().__init__()
+        for corpus in corpora if distinct_names else ():
+            corpus.rename_declared()
         for what, names in (("corpora", [corpus.name for corpus in corpora]), ("tasks", [task.name for task in tasks])):
             if not names or len(set(names)) != len(names):
                 raise SettingError(f"data.{what} has {', '.join(names) or f'no {what}'}; expected one or more with different names")

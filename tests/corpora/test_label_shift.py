@@ -68,3 +68,18 @@ def test_declared_meanings_are_of_types_that_there_are_and_can_be_names(name: st
     for other in CORPORA:
         both = two_meanings([renamed, Demo() if other == "demo" else CORPORA[other]("nowhere", rename=dict(CORPORA[other].meanings))])
         assert not both, "renamed as declared, no two corpora disagree"
+
+
+def test_declared_names_are_taken_whatever_else_a_corpus_shows() -> None:
+    uw = CORPORA["uw_social_history"]
+    whole, some = uw("nowhere"), uw("nowhere", entity_types=["Drug", "Tobacco", "Amount"], flat=True, rename={"Tobacco": "Smoking"})
+    for corpus in (whole, some):
+        corpus.rename_declared()
+    assert whole.view.rename == dict(uw.meanings)
+    assert some.schema.entity_names == ("Smoking", "DrugUse", "Amount")
+    assert some.meaning("DrugUse") == "DrugUse"
+    assert set(some.view.all_types.entity_names) >= {"Smoking", "DrugUse", "Occupation"}
+    demo = Demo()
+    demo.rename_declared()
+    assert demo.schema is Demo.declared
+    assert not two_meanings([whole, demo])

@@ -193,3 +193,14 @@ def test_no_documents_names_split_and_corpus(tiny_bert: str, tmp_path: Path) -> 
     assert data.val_dataloader() == []
     with pytest.raises(SettingError, match="test: no documents in the test split of demo"):
         data.setup("test")
+
+
+def test_declared_names_are_those_of_models_and_documents() -> None:
+    from clinical_ie.corpora import UWSocialHistory
+
+    usual, distinct = (
+        ExtractionDataModule([UWSocialHistory("nowhere")], [EntityTagging()], "none", distinct_names=chosen) for chosen in (False, True)
+    )
+    names = [{kind["name"] for kind in data.schemas["uw_social_history"]["entities"]} for data in (usual, distinct)]
+    assert names[0] - names[1] == set(UWSocialHistory.meanings)
+    assert names[1] - names[0] == set(UWSocialHistory.meanings.values())
