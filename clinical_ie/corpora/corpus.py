@@ -80,7 +80,7 @@ class Corpus(ABC):
     def rename_declared(self) -> None:
         """Show types whose names mean something else in other corpora by names that tell, but for those that are renamed already."""
         view, given = self.view, self.view.rename or {}
-        shown = {view.original(kind.name) for kind in (*view.schema.entities, *view.schema.relations)}
+        shown = {view.original(name) for name in (*view.schema.entity_names, *(kind.name for kind in view.schema.relations))}
         declared = {old: new for old, new in self.meanings.items() if old in shown}
         self.view = View(view.base, view.entity_types, view.flat, {**declared, **given} or None)
 
