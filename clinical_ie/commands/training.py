@@ -262,7 +262,7 @@ class TrainingCLI(ResultsCLI):
         else:
             splits = SplitRecord(states_run if states_run and (states_run / SPLITS).exists() else self.source.path)
         self.split_facts = SplitFacts()
-        callbacks += [self.throughput, self.mixture, RandomState(), self.record, splits, self.split_facts]
+        callbacks += [self.throughput, RandomState(), self.record, self.mixture, splits, self.split_facts]
         if kwargs["logger"]:
             callbacks.append(LearningRateMonitor(logging_interval="step"))
         kwargs["enable_progress_bar"] = given.get("enable_progress_bar") is not False and sys.stdout.isatty()

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from clinical_ie.compressed import CompressedSequence
@@ -21,6 +20,7 @@ from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.hash_split import HashSplit
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.data.collation import Batch, PlannedCollator, collator_for
+from clinical_ie.data.data_log import DataLog
 from clinical_ie.data.documents import DocumentReader, Part
 from clinical_ie.data.examples import Examples
 from clinical_ie.data.mixing import Mixing
@@ -141,7 +141,7 @@ class ExtractionDataModule(pl.LightningDataModule):
             most_documents=self.mixing.most_documents,
         )
         self._encoder: Subwords | None = None
-        self._reported: Counter[str] = Counter()
+        self.data_log = DataLog(self.findings, {name: type(task).__name__ for name, task in self.tasks.items()})
         self._sampler: PlanSampler | None = None
         self._resumed: dict[str, Any] | None = None
         self.left_out: dict[tuple[Part, str], dict[str, int]] = {}
@@ -191,7 +191,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         """Read what a stage needs, once; examples of training and development are made, those of others batch by batch."""
         needed: dict[str, tuple[Part, ...]] = {"fit": ("train", "dev"), "validate": ("dev",), "test": ("test",), "predict": ("predict",)}
         if not self.documents:
-            self._tell_left_out()
+            self.data_log.left_out(self.sources_left_out, self.corpora_left_out)
             self._offer_shots()
         for part in needed[stage]:
             if part not in self.documents:
@@ -212,7 +212,7 @@ class ExtractionDataModule(pl.LightningDataModule):
             raise SettingError(
                 f"{kinds} needs mentions to link: give --data.mentions, the predictions of an entity model (RUN/predictions/predict)"
             )
-        self._tell_not_asked(part)
+        self.data_log.not_asked(part, [name for name in self.tasks if not self.asks(name, part)], with_mentions=self.mentions is not None)
         self.documents[part], self.inputs[part], self.coverage[part] = {}, {}, {}
         most = {"dev": self.dev_documents if self._fitting else None, "test": self.test_documents}.get(part)
         for name, corpus in self.corpora_of(part).items():
@@ -233,7 +233,7 @@ class ExtractionDataModule(pl.LightningDataModule):
             self.examples[part] = self.make_examples(part)
             self._tell(part)
         else:
-            self._tell_documents(part)
+            self.data_log.documents(part, self.documents[part])
             for source, texts in self.inputs[part].items():  # what no example can be made with is said before a model begins
                 next((text for text in texts if self.tasks[source.task].examples(text, self._source(source.corpus))), None)
         needed = part != "dev" or self._validating
@@ -284,45 +284,9 @@ class ExtractionDataModule(pl.LightningDataModule):
             self.coverage[part] = coverage
             self._tell(part)
 
-    @rank_zero_only
-    def _tell_documents(self, part: Part) -> None:
-        for name, documents in self.documents[part].items():
-            _LOG.info(f"{part}: {name}, {len(documents)} documents")
-        self._tell_findings(part)
-
-    @rank_zero_only
-    def _tell_left_out(self) -> None:
-        for source, reason in self.sources_left_out.items():
-            kind, where = type(self.tasks[source.task]).__name__, "this run" if source.corpus in self.corpora_left_out else source.task
-            _LOG.warning(f"{source.corpus} is left out of {where}: {reason}, and {kind} does nothing but link mentions")
-
-    @rank_zero_only
-    def _tell_not_asked(self, part: Part) -> None:
-        """Say by which tasks a part is not asked."""
-        for name in self.tasks:
-            if not self.asks(name, part):
-                needs = "starts from text alone" if self.mentions is not None else "needs --data.mentions"
-                _LOG.info(f"{part}: {name} {needs} and is left out")
-
-    @rank_zero_only
     def _tell(self, part: Part) -> None:
-        """Say what was read, what was mended and what no tag can express: counts, never text."""
-        for source, coverage in self.coverage[part].items():
-            name = source.corpus if len(self.tasks) == 1 else f"{source}"
-            what = f"{part}: {name}, {len(self.documents[part][source.corpus])} documents"
-            if part == "predict" or (self.mentions is not None and part == "test"):
-                coverage = Coverage(words=coverage.words, unknown_words=coverage.unknown_words, obscured=coverage.obscured)
-                _LOG.info("; ".join([what, *coverage.remarks]))
-                continue
-            what += f", {coverage.gold} {coverage.of}"
-            _LOG.info(what + (", " + "; ".join(coverage.remarks) if coverage.remarks else ""))
-        self._tell_findings(part)
-
-    def _tell_findings(self, part: Part) -> None:
-        counts = self.findings.counts()
-        for code, count in sorted((counts - self._reported).items()):
-            _LOG.info(f"{part}: {count} x {code} while reading")
-        self._reported = counts
+        gold = part != "predict" and (self.mentions is None or part != "test")
+        self.data_log.coverage(part, self.documents[part], self.coverage[part], gold=gold)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches; goes on where an interrupted run stopped.
@@ -342,7 +306,7 @@ class ExtractionDataModule(pl.LightningDataModule):
             prefixes=prefixes,
             mixing=self.mixing,
         )
-        self._tell_mixing(plan)
+        self.data_log.mixture(plan)
         self._sampler = PlanSampler(
             plan,
             rank=trainer.global_rank if trainer else 0,
@@ -357,7 +321,7 @@ class ExtractionDataModule(pl.LightningDataModule):
             self._sampler.load_state_dict(self._resumed)
             self._resumed = None
         if trainer is not None:
-            _check_interval(trainer, len(loader))
+            loader.check_interval(trainer)
         return loader
 
     @property
@@ -365,13 +329,6 @@ class ExtractionDataModule(pl.LightningDataModule):
         """That of the training batches."""
         assert self._sampler is not None
         return self._sampler
-
-    @rank_zero_only
-    def _tell_mixing(self, plan: Plan) -> None:
-        """Say what an epoch has of each source, where that is not each example once."""
-        if plan.counts != plan.sizes:
-            parts = [f"{count:,} of {source} ({plan.sizes[source]:,})" for source, count in plan.counts.items()]
-            _LOG.info(f"an epoch has {sum(plan.counts.values()):,} examples: {', '.join(parts)}")
 
     def val_dataloader(self) -> EvenBatches | list[Any]:
         """Development batches; none where a corpus is split without a development part, or where its documents have no examples."""
@@ -443,14 +400,3 @@ class ExtractionDataModule(pl.LightningDataModule):
     def schema_of(self, corpus: str) -> Schema:
         """The schema of a corpus by name."""
         return self.corpora[corpus].schema
-
-
-def _check_interval(trainer: pl.Trainer, batches: int) -> None:
-    """Hold the batches between two validations against those of an epoch, which nobody knows before the data are read."""
-    interval, limit = trainer.val_check_interval, trainer.limit_train_batches
-    number = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    if isinstance(interval, int) and interval > number and trainer.check_val_every_n_epoch is not None and trainer.limit_val_batches:
-        raise SettingError(
-            f"trainer.val_check_interval is {interval}, but an epoch has {number} batches; give fewer or a share of an epoch such as 0.5,"
-            " or trainer.check_val_every_n_epoch: null, which counts batches over epochs"
-        )

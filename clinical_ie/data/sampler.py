@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import lightning.pytorch as pl
 from torch.utils.data import DataLoader, Sampler
 
 from clinical_ie.data.mixing import Taught
@@ -137,3 +138,17 @@ class TrainingLoader(DataLoader[Any]):
         for batch in super().__iter__():
             self.sampler.advance()
             yield batch
+
+    def check_interval(self, trainer: pl.Trainer) -> None:
+        """Hold the batches between two validations against those of an epoch, which nobody knows before the data are read.
+
+        Raises:
+            SettingError: No epoch would come to a validation.
+        """
+        interval, limit = trainer.val_check_interval, trainer.limit_train_batches
+        number = min(len(self), limit) if isinstance(limit, int) else int(len(self) * limit)
+        if isinstance(interval, int) and interval > number and trainer.check_val_every_n_epoch is not None and trainer.limit_val_batches:
+            raise SettingError(
+                f"trainer.val_check_interval is {interval}, but an epoch has {number} batches; give fewer or a share of an epoch such as"
+                " 0.5, or trainer.check_val_every_n_epoch: null, which counts batches over epochs"
+            )

@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from clinical_ie.callbacks.mixture import Mixture
 from clinical_ie.callbacks.random_state import RandomState
 from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.corpora import Demo
@@ -35,13 +36,14 @@ def train(folder: str, corpus: str, backbone: str, ranks: int, checkpoint: str |
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before|The dirpath has changed")
     pl.seed_everything(0, verbose=False)
     data = ExtractionDataModule([Demo(corpus)], [EntityTagging(48, 8)], backbone, batch_budget=200)
-    taught, path = Taught(), Path(folder)
+    taught, mixture, path = Taught(), Mixture(), Path(folder)
     steps = ModelCheckpoint(path / "steps", "{step}", every_n_train_steps=1, save_top_k=-1)
     trainer = pl.Trainer(
         accelerator="cpu", devices=ranks, strategy="ddp" if ranks > 1 else "auto", max_epochs=2, accumulate_grad_batches=2, logger=False,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, limit_val_batches=0, default_root_dir=folder,
-        callbacks=[RunRecord({}, {}, []), RandomState(), taught, steps],
+        callbacks=[RunRecord({}, {}, []), RandomState(), mixture, taught, steps],
     )  # fmt: skip
     trainer.fit(EncoderTagger(backbone, data.schemas, warmup_share=0.0), data, ckpt_path=checkpoint, weights_only=True)
+    (path / f"mixing{trainer.global_rank}.json").write_text(json.dumps(mixture.record(trainer)), encoding="utf-8")
     (path / f"taught{trainer.global_rank}.json").write_text(json.dumps(taught.rows), encoding="utf-8")
     torch.save(trainer.lightning_module.state_dict(), path / f"weights{trainer.global_rank}.pt")

@@ -15,10 +15,10 @@ from clinical_ie.callbacks.mixture import Mixture
 from clinical_ie.callbacks.random_state import RandomState
 from clinical_ie.corpora import BratFolder, Demo
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.data.mixing import Equal, Mixing
+from clinical_ie.data.mixing import Equal, Mixing, Taught
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.modules import EncoderTagger
-from clinical_ie.tasks import EntityTagging
+from clinical_ie.tasks import EntityInstruction, EntityTagging, RelationInstruction
 from tests.conftest import write_demo_notes
 from tests.modules.tiny_training import WARNINGS_OF_TRAINING
 
@@ -87,6 +87,25 @@ def test_what_was_planned_is_trained_in_one_part_and_in_two(folders: tuple[str, 
     for source, counts in record.items():
         for name, count in counts.items():
             assert events.Scalars(f"mixing/{source}/{name}")[-1].value == count
+
+
+def test_packed_rows_of_several_tasks(folders: tuple[str, str], tiny_llama: str) -> None:
+    """A row has one prefix, and so one corpus and task; an epoch has equally many examples of each, counted by response tokens."""
+    drugs = BratFolder(folders[1], {"entities": ["Drug"]}, corpus_name="other", entity_types=["Drug"])
+    tasks = [EntityInstruction("grouped"), RelationInstruction()]
+    data = ExtractionDataModule([Demo(folders[0]), drugs], tasks, tiny_llama, batch_budget=1500, seed=1, mixing=Equal(examples=60))
+    data.setup("fit")
+    trained = Taught()
+    loader = data.train_dataloader()
+    for epoch in range(3):
+        data.sampler.set_epoch(epoch)
+        for batch in loader:
+            trained.update(batch["taught"])
+            assert len({source for source, _ in batch["taught"]}) == 1
+            assert sum(count for (_, kind), count in batch["taught"].items() if kind == "targets") == len(batch["targets"])
+        assert data.sampler.planned() == trained
+    names = ("demo/entity_instruction", "demo/relation_instruction", "other/entity_instruction")
+    assert {source: count for (source, kind), count in trained.items() if kind == "examples"} == dict.fromkeys(names, 60)
 
 
 @pytest.mark.parametrize("options", [{"max_steps": 4, "max_epochs": -1}, {"max_epochs": 2, "limit_train_batches": 3}])

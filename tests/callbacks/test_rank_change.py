@@ -80,6 +80,10 @@ def test_every_example_once_an_epoch(
         taught = [row["names"] for row in first if row["epoch"] == epoch and row["step"] < done]
         taught += [row["names"] for row in second if row["epoch"] == epoch]
         assert Counter(name for names in taught for name in names) == Counter(everything), epoch
+    for rank in range(after):
+        counts = json.loads((tmp_path / "second" / f"mixing{rank}.json").read_text(encoding="utf-8"))["demo/entity_tagging"]
+        assert counts["planned_examples"] == counts["trained_examples"] == 2 * len(everything), "of both parts, over all ranks"
+        assert counts["planned_targets"] == counts["trained_targets"]
 
     rates = {row["step"]: row["rate"] for row in second}
     whole = {row["step"]: row["rate"] for row in first}

@@ -171,7 +171,7 @@ def test_a_task_that_only_links_leaves_out_a_corpus_without_relations(
     assert list(data.corpora) == list(data.schemas) == ["demo"]
     assert data.corpora_left_out == ["brat_folder"]
     assert data.sources_left_out == {("brat_folder", "relation_classification"): "its schema declares no relations"}
-    data._tell_left_out()
+    data.data_log.left_out(data.sources_left_out, data.corpora_left_out)
     assert "brat_folder is left out of this run: its schema declares no relations" in caplog.text
     data.split.check(data.corpora, data.corpora_left_out)
     for task in (EntityTagging(), JointInstruction("lines")):
