@@ -114,6 +114,10 @@ class EncoderProbe:
         """Whether each token attends to those that its row of the mask names and to no others, wherever they stand."""
         return self._is_true(self._directs_attention)
 
+    def ignores_padding(self) -> bool:
+        """Whether a text gets the same states beside a longer one as alone."""
+        return self._is_true(self._ignores_padding)
+
     def _check_dropout(self, dropout: float) -> None:
         encoder = self._encoder(Tuning(dropout=dropout))
         given = _text(1)
@@ -190,6 +194,11 @@ class EncoderProbe:
             raise
         except Exception:  # an architecture that cannot take such positions or masks at all
             return False
+
+    def _ignores_padding(self, encoder: Encoder) -> bool:
+        ids, mask = _text(2)
+        mask[1, _TEXT // 2 :] = 0
+        return _equal(encoder(ids, mask)[1, : _TEXT // 2], encoder(ids[1:, : _TEXT // 2], mask[1:, : _TEXT // 2])[0])
 
     def _shares_positions(self, encoder: Encoder) -> bool:
         ids, mask = _text(1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from clinical_ie.data.collation import Batch
@@ -17,6 +19,8 @@ from clinical_ie.models.folders import known_config
 from clinical_ie.models.learning_rates import tells_layers_apart
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.tasks.task import DIRECTED_ATTENTION, SHARED_POSITIONS, Task
+
+_LOG = logging.getLogger(__name__)
 
 
 class EncoderModule(TunedModule):
@@ -49,6 +53,11 @@ class EncoderModule(TunedModule):
             )
         if not probe.computes_in(precision, **inputs):
             raise SettingError(f"{self.backbone_name} cannot be trained in {precision}; give --trainer.precision=32-true")
+        if self._checked is None and not probe.ignores_padding():
+            rank_zero_only(_LOG.warning)(
+                f"{kind} reads padding, too: what it finds in a text depends on the texts of its batch; --data.eval_batch_budget=1 reads"
+                " each window alone where nothing is trained"
+            )
         self._checked = type(task), tuple(task.needs)
 
     def configure_model(self) -> None:

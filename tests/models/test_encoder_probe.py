@@ -17,6 +17,8 @@ from clinical_ie.models.encoder_classes import encoder_class, small_copy
 from clinical_ie.models.encoder_probe import EncoderProbe, Tuning
 from clinical_ie.models.learning_rates import parameter_groups, tells_layers_apart
 from clinical_ie.models.positions import most_positions
+from clinical_ie.modules import EncoderTagger
+from clinical_ie.tasks import EntityTagging
 from tests.models.tiny_encoders import KINDS, config_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated")
@@ -36,6 +38,18 @@ def test_what_architectures_can_do(kind: str) -> None:
     for precision in ("bf16-mixed", "16-mixed"):
         assert probe.computes_in(precision) == (kind != "deberta"), "its mask is the least number of 32 bits, which is none of 16"
     assert probe.computes_in("32-true")
+
+
+@pytest.mark.parametrize("kind", ["bert", "deberta-v2", "longformer", "convbert", "funnel"])
+def test_an_encoder_that_reads_padding_is_known(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """ConvBERT convolves over it, Funnel pools it."""
+    reads = kind in ("convbert", "funnel")
+    assert EncoderProbe(kind, config_of(kind)).ignores_padding() != reads
+    config_of(kind).save_pretrained(tmp_path)
+    module = EncoderTagger(str(tmp_path), {"c": {"entities": ["Drug"]}})
+    for _ in range(2):
+        module.check(EntityTagging(), training=True)
+    assert sum("reads padding" in record.message for record in caplog.records) == reads
 
 
 def test_random_numbers_and_modes_stay() -> None:
