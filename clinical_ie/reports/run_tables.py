@@ -38,6 +38,18 @@ def show_run(results: Results, console: Console | None = None) -> None:
             f" {cost['precision']}; seed {cost['seed']}",
             highlight=False,
         )
+    _say_mixture(cost.get("mixing", {}), console)
+
+
+def _say_mixture(mixing: Mapping[str, Mapping[str, int]], console: Console) -> None:
+    """What a run of several corpora or tasks was trained on."""
+    total = sum(counts["trained_targets"] for counts in mixing.values())
+    shares = [
+        f"{source} {counts['trained_examples']:,} ({counts['trained_targets'] / max(1, total):.0%} of targets)"
+        for source, counts in mixing.items()
+    ]
+    if len(shares) > 1:
+        console.print(f"examples trained on: {', '.join(shares)}", highlight=False)
 
 
 def _setting(entry: Entry) -> str:

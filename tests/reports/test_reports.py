@@ -67,6 +67,14 @@ def test_what_comes_back_stands_above_a_table(ceiling: float | None, causes: dic
     assert said in [line.strip() for line in above.splitlines()]
 
 
+def test_what_a_mixed_run_was_trained_on_is_shown() -> None:
+    results, console = Results(), Console(record=True, width=200, file=io.StringIO())
+    counts = {"a/find": 1200, "b/find": 400}
+    results.run["mixing"] = {source: {"trained_examples": count, "trained_targets": 10 * count} for source, count in counts.items()}
+    show_run(results, console)
+    assert console.export_text().strip() == "examples trained on: a/find 1,200 (75% of targets), b/find 400 (25% of targets)"
+
+
 def test_fragments_of_one_mention_are_one_in_pages_and_statistics(tmp_path: Path) -> None:
     gold = Document(
         "d", "220 mg\ntwice daily", (Entity("T1", "Dose", Span(((0, 6), (7, 18)))), Entity("T2", "Dose", Span(((0, 3), (7, 12)))))
