@@ -12,6 +12,7 @@ from clinical_ie.errors import FileFormatError
 from clinical_ie.fields import Fields, MalformedDataError
 from clinical_ie.files import read_text, write_text
 from clinical_ie.reports.entry import Averages, Entry, Found, mapping
+from clinical_ie.reports.run_facts import RunFacts
 from clinical_ie.scoring.counts import KINDS, MODES, Kind
 from clinical_ie.scoring.score import Score
 from clinical_ie.scoring.strings import StringCounts
@@ -40,11 +41,18 @@ class Results:
             fields = Fields(json.loads(read_text(path)))
             fields.only("run", "splits")
             splits = mapping(fields.get("splits"), "splits", lambda one, at: mapping(one, at, lambda two, at: mapping(two, at, Entry.read)))
-            return cls(splits, Fields(fields.get("run"), "run").data)
+            run = Fields(fields.get("run"), "run")
+            RunFacts.read(run)
+            return cls(splits, run.data)
         except MalformedDataError as error:
             raise FileFormatError(path, 0, f"not a results file: {error}") from None
         except ValueError:
             raise FileFormatError(path, 0, "not a results file", expected="JSON with run and splits") from None
+
+    @property
+    def facts(self) -> RunFacts:
+        """What tables say of the run."""
+        return RunFacts.read(Fields(self.run, "run"))
 
     def add(
         self,

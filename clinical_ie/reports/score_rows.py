@@ -59,12 +59,8 @@ def dataframe(folder: Path | str) -> pandas.DataFrame:
     return pandas.DataFrame(rows(folder))
 
 
-_COST = ("steps", "seconds", "training_subwords", "parameters", "trainable_parameters", "peak_memory_bytes", "checkpoint_bytes")
-_SETTINGS = ("model", "tuning", "seed", "held_out", "shots", "fingerprint", "data", "commit")
-
-
 def _rows(results: Results, run: str) -> Iterator[dict[str, Any]]:
-    of_run = {name: results.run.get(name) for name in (*_SETTINGS, *_COST)}
+    of_run = results.facts.to_dict()
     for split, corpora in results.splits.items():
         for corpus, tasks in corpora.items():
             for task, entry in tasks.items():

@@ -135,6 +135,29 @@ def test_what_is_wrong_is_named(path: tuple[str, ...], value: Any, said: str, re
 
 
 @pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ({"model": 3}, "run.model: found a number; expected a string"),
+        ({"steps": "ten"}, "run.steps: found a string; expected a number without a fraction"),
+        ({"seconds": [1]}, "run.seconds: found a list; expected a number"),
+        ({"held_out": "ward"}, "run.held_out: found a string; expected a list"),
+        ({"held_out": ["ward", 1]}, r"run.held_out\[1\]: found a number; expected a string"),
+        ({"seed": 0.5}, "run.seed: found a number; expected a number without a fraction"),
+    ],
+)
+def test_what_is_wrong_of_the_run_is_named(run: dict[str, Any], said: str, tmp_path: Path) -> None:
+    Results(run=run).write(tmp_path / "results.json")
+    with pytest.raises(FileFormatError, match=f"not a results file: {said}"):
+        Results.load(tmp_path / "results.json")
+
+
+def test_facts_of_a_run() -> None:
+    facts = Results(run={"model": "tiny", "seed": 0, "shots": {"ward": {"documents": 5}}, "seconds": 3, "machine": "x"}).facts
+    assert (facts.model, facts.seed, facts.shots, facts.seconds) == ("tiny", 0, {"ward": {"documents": 5}}, 3.0)
+    assert facts.commit is facts.held_out is facts.parameters is None
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("{", "JSON with run and splits"),
