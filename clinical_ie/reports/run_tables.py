@@ -49,7 +49,7 @@ def _say_mixture(mixing: Mapping[str, Mapping[str, int]], console: Console) -> N
         for source, counts in mixing.items()
     ]
     if len(shares) > 1:
-        console.print(f"examples trained on: {', '.join(shares)}", highlight=False)
+        console.print(f"examples trained on: {', '.join(shares)}", highlight=False, markup=False)
 
 
 def _setting(entry: Entry) -> str:
