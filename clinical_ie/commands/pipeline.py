@@ -110,13 +110,15 @@ def read_recipe(path: str) -> dict[str, list[str] | str]:
                 remedy = f"run `clinical-ie test -c {value}/config.yaml` first"
                 raise SettingError(f"{path}: {stage} names {value}, a run that was not scored on its test split; {remedy}")
             found[stage] = value
+            if stage == BOTH:
+                _check_both(_tasks_of(Path(value)), path)
             continue
         try:
             found[stage] = [str(configurations.resolve(str(name))) for name in value]
         except SettingError as error:
             raise SettingError(f"{path}: {stage} names {error}") from None
         if stage == BOTH:
-            mention_task(Chain([part for file in found[BOTH] for part in ("-c", file)]).tasks.kinds, path)
+            _check_both(Chain([part for file in found[stage] for part in ("-c", file)]).tasks.kinds, path)
     return found
 
 
@@ -124,25 +126,28 @@ def _has_stages(data: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(data, dict) and set(data) in ({*STAGES}, {BOTH})
 
 
-def mention_task(kinds: Sequence[type[Task[Any]]], where: str | Path) -> str:
-    """The task of one run for both stages that finds what another of them links: of several, the one that finds mentions alone.
+def _check_both(kinds: Sequence[type[Task[Any]]], where: str | Path) -> None:
+    """Make sure that one run can do both stages.
 
     Raises:
-        SettingError: There is no task for one of the stages.
+        SettingError: There is no task for one of them.
     """
-    finding = sorted((kind for kind in kinds if not kind.needs_mentions), key=lambda kind: kind.finds != "entities")
-    if not finding or len(finding) == len(kinds):
+    if len({kind.needs_mentions for kind in kinds}) < 2:
         raise SettingError(
             f"{where}: a run for both stages needs a task that finds mentions and one that links them, such as entity_instruction and"
             f" relation_instruction; it has {', '.join(kind.name for kind in kinds) or 'no task'}"
         )
-    return finding[0].name
+
+
+def _tasks_of(run: Path) -> list[type[Task[Any]]]:
+    return tasks_of(YamlFile(run / "config.yaml", expected="the settings of a run").data)
 
 
 def _mentions_in(run: Path, predictions: Path) -> Path:
-    """Where among the predictions of a run those of the task lie that finds mentions."""
-    kinds = tasks_of(YamlFile(run / "config.yaml", expected="the settings of a run").data)
-    return folder_of(predictions, mention_task(kinds, run), kinds) if len(kinds) > 1 else predictions
+    """Where among the predictions of a run the mentions lie: of several tasks that find some, those of one that finds nothing else."""
+    kinds = _tasks_of(run)
+    finding = sorted((kind for kind in kinds if not kind.needs_mentions), key=lambda kind: kind.finds != "entities")
+    return folder_of(predictions, finding[0].name, kinds) if finding else predictions
 
 
 def _stage(stage: str, given: list[str] | str, run_dir: Path, more: Sequence[str]) -> Path:

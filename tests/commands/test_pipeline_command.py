@@ -13,7 +13,7 @@ import pytest
 
 from clinical_ie.cli import main
 from clinical_ie.commands import pipeline
-from clinical_ie.errors import FileFormatError
+from clinical_ie.errors import FileFormatError, SettingError
 
 
 @pytest.fixture
@@ -33,7 +33,8 @@ def test_a_moved_pipeline_annotates_with_the_stages_inside_it(commands: list[tup
     stages = {"entities": before / "entities", "relations": elsewhere}
     written = {stage: pipeline._named(folder, before) for stage, folder in stages.items()}
     assert written == {"entities": "entities", "relations": str(elsewhere)}
-    before.mkdir()
+    (before / "entities").mkdir(parents=True)
+    (before / "entities" / "config.yaml").write_text("data: {tasks: [clinical_ie.tasks.EntityTagging]}\n", encoding="utf-8")
     (before / "config.yaml").write_text("".join(f"{stage}: {name}\n" for stage, name in written.items()), encoding="utf-8")
     before.rename(after)
     annotate(after)
@@ -43,6 +44,25 @@ def test_a_moved_pipeline_annotates_with_the_stages_inside_it(commands: list[tup
     assert relations[:3] == ("predict", "-c", str(elsewhere / "config.yaml"))
     assert f"--data.mentions={after / 'mentions' / 'predictions' / 'predict'}" in relations
     assert not any(str(before) in argument for command in commands for argument in command)
+
+
+def test_one_run_for_both_stages_gives_the_mentions_of_its_task_to_the_other(commands: list[tuple[str, ...]], tmp_path: Path) -> None:
+    (tmp_path / "both").mkdir()
+    tasks = ", ".join(f"clinical_ie.tasks.{name}Instruction" for name in ("Joint", "Relation", "Entity"))
+    (tmp_path / "both" / "config.yaml").write_text(f"data: {{tasks: [{tasks}]}}\n", encoding="utf-8")
+    (tmp_path / "config.yaml").write_text("both: both\n", encoding="utf-8")
+    annotate(tmp_path)
+    assert [command[:3] for command in commands] == [("predict", "-c", str(tmp_path / "both" / "config.yaml"))] * 2
+    assert f"--data.mentions={tmp_path / 'mentions' / 'predictions' / 'predict' / 'entity_instruction'}" in commands[1]
+
+
+@pytest.mark.parametrize("tasks", [["entity_instruction"], ["relation_instruction"], ["entity_instruction", "joint_instruction"]])
+def test_one_run_needs_a_task_for_each_stage(tasks: list[str], commands: list[tuple[str, ...]], tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"both: [{', '.join(f'task/{task}' for task in tasks)}, model/smollm2_135m, data/demo]\n", encoding="utf-8")
+    with pytest.raises(SettingError, match=f"and one that links them, .*; it has {', '.join(tasks)}"):
+        pipeline.run(["pipeline", str(recipe), f"--run_dir={tmp_path / 'run'}"])
+    assert not commands
 
 
 @pytest.mark.parametrize(
