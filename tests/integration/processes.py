@@ -89,11 +89,10 @@ def results(run: Path) -> dict[str, Any]:
 
 
 def scored_by_ranks(subcommand: str, split: str, run: Path, folder: Path, *more: str) -> list[dict[str, Any]]:
-    """What one rank and what two ranks find with the weights of a finished run of the demo corpus."""
+    """What one rank and what two ranks find with the weights of a finished run: corpus -> task -> scores."""
     found = []
     for ranks in (1, 2):
         own = folder / f"run{ranks}"
         command(subcommand, "-c", str(run / "config.yaml"), f"--run_dir={own}", *more, ranks=ranks)
-        (entry,) = results(own)["splits"][split]["demo"].values()
-        found.append(entry)
+        found.append(results(own)["splits"][split])
     return found

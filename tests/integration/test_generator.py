@@ -20,7 +20,6 @@ from clinical_ie.formats import jsonl
 from clinical_ie.prompts.answers import LabelNames
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.tasks.task import Source
-from tests.integration.processes import scored_by_ranks
 from tests.integration.signals import signal_at
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -168,12 +167,3 @@ def test_every_way_of_tuning_trains_and_comes_back(peft: str, given: Arguments, 
     assert adapter.exists() == (peft != "full")
     if one.backbone.num_virtual_tokens:
         assert main(["export", str(folder), "--output", str(tmp_path / "out"), "--merge"]) == 2
-
-
-@pytest.mark.distributed
-@pytest.mark.timeout(240)
-def test_two_ranks_say_what_one_says(run: Path, tmp_path: Path) -> None:
-    """Ranks generate different notes for different times, and their answers come together."""
-    one, two = scored_by_ranks("test", "test", run, tmp_path)
-    assert one["outcomes"]["completions"] >= 6
-    assert one == two

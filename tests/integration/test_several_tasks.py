@@ -15,7 +15,7 @@ import yaml
 
 from clinical_ie.cli import main
 from clinical_ie.formats import brat, jsonl
-from tests.integration.processes import forked, results
+from tests.integration.processes import forked, results, scored_by_ranks
 from tests.integration.signals import signal_at
 from tests.models.tiny_decoders import tiny_generator
 from tests.modules.tiny_training import DOSES, DRUGS, Marks, Phrase, write_notes
@@ -161,6 +161,18 @@ def test_an_export_holds_the_prompts_of_all_tasks(run: Path, tmp_path: Path) -> 
     page = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert f"* `{FIND}`: mentions as in the corpora ward, clinic" in page
     assert f"* `{LINK}`: links between given mentions" in page
+
+
+@pytest.mark.distributed
+@pytest.mark.timeout(240)
+def test_two_ranks_say_what_one_says(run: Path, tmp_path: Path) -> None:
+    """Ranks generate different notes for different times, and their answers come together."""
+    one, two = scored_by_ranks("test", "test", run, tmp_path)
+    assert one == two == results(run)["splits"]["test"]
+    assert all(entry["outcomes"]["completions"] >= 6 for tasks in one.values() for entry in tasks.values())
+    for folder in (tmp_path / "run1", tmp_path / "run2"):
+        for task in (FIND, LINK):
+            assert {path.name for path in (folder / "predictions" / "test" / task).glob("*.jsonl")} == {"ward.jsonl", "clinic.jsonl"}
 
 
 @pytest.mark.parametrize(
