@@ -63,7 +63,7 @@ def csv_rows(rows: Iterable[Row]) -> str:
     summary = ("mean_f1", "low", "high", "clusters", "visible", "control", "difference", "difference_low", "difference_high", "p", "holm")
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["table", *axes, "corpus", "task", "kind", "mode", "run", *numbers, *cost, *summary])
+    writer.writerow(["table", *axes, "source", "kind", "mode", "run", *numbers, *cost, *summary])
     for row in rows:
         ends = row.ends
         whole = [row.f1, *((ends.low, ends.high, ends.clusters) if ends else ("", "", "")), "" if row.visible is None else row.visible]
@@ -73,7 +73,7 @@ def csv_rows(rows: Iterable[Row]) -> str:
             whole += [f"{axis}={value}", one.value, one.ends.low, one.ends.high, *tests]
         whole += [""] * (len(summary) - len(whole))
         for number, score in enumerate((*row.strict, *row.lenient)):
-            place = [row.section, *(row.axes.get(axis, "") for axis in axes), row.corpus, row.task, row.kind, score["mode"]]
+            place = [row.section, *(row.axes.get(axis, "") for axis in axes), row.source, row.kind, score["mode"]]
             values = ["" if score.get(name) is None else score[name] for name in (*numbers, *cost)]
             writer.writerow(
                 [*place, number % len(row.strict) + 1, *values, *(whole if score["mode"] != "lenient" else [""] * len(summary))]

@@ -71,6 +71,7 @@ class Row:
         runs: What ``results.json`` says of each run.
         cells: How many runs the cell has, done or not.
         problem: Why runs cannot be taken together.
+        varying: The axes on which cells of the section differ.
     """
 
     section: str
@@ -86,6 +87,7 @@ class Row:
     ends: Interval | None = None
     differences: list[Difference] = field(default_factory=list)
     problem: str = ""
+    varying: frozenset[str] = frozenset()
 
     @property
     def f1(self) -> float:
@@ -98,9 +100,19 @@ class Row:
         return [float(one["f1"]) for one in self.strict]
 
     @property
+    def own(self) -> dict[str, str]:
+        """Axes on which cells of the section differ."""
+        return {axis: value for axis, value in self.axes.items() if axis in self.varying}
+
+    @property
     def label(self) -> dict[str, str]:
-        """Axes that say more than the corpus does."""
-        return {axis: value for axis, value in self.axes.items() if value != self.corpus}
+        """Those of them that say more than the corpus does."""
+        return {axis: value for axis, value in self.own.items() if value != self.corpus}
+
+    @property
+    def source(self) -> str:
+        """Corpus and task, as ``CORPUS/TASK``."""
+        return f"{self.corpus}/{self.task}"
 
     @property
     def visible(self) -> float | None:
@@ -122,7 +134,7 @@ class Row:
 
 def study_rows(cells: Sequence[StudyCell], repeats: Iterable[str], controls: Axes) -> list[Row]:
     """All rows, in the order of the cells; of cells with no run that is done there are none."""
-    repeated = set(repeats)
+    repeated, varied = set(repeats), varying(cells)
     found: dict[tuple[Any, ...], Row] = {}
     counts: dict[tuple[Any, ...], int] = {}
     for cell in cells:
@@ -144,9 +156,21 @@ def study_rows(cells: Sequence[StudyCell], repeats: Iterable[str], controls: Axe
                 row.runs.append(run)
     for row in found.values():
         row.cells = counts[row.section, *row.axes.items()]
+        row.varying = varied[row.section]
         _cluster(row)
     _compare(list(found.values()), controls)
     return list(found.values())
+
+
+def varying(cells: Iterable[StudyCell]) -> dict[str, frozenset[str]]:
+    """Section -> the axes on which its cells differ."""
+    values: dict[str, list[Axes]] = {}
+    for cell in cells:
+        values.setdefault(cell.section, []).append(cell.axes)
+    return {
+        section: frozenset(axis for axes in of for axis, value in axes.items() if any(other.get(axis) != value for other in of))
+        for section, of in values.items()
+    }
 
 
 def _cluster(row: Row) -> None:

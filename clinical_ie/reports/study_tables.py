@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
-from clinical_ie.reports.study_rows import SIGNIFICANT, Difference, Row, StudyCell
+from clinical_ie.reports.study_rows import SIGNIFICANT, Difference, Row, StudyCell, varying
 from clinical_ie.scoring.paired import better_on_at_least
 
 NOTHING = "-"
@@ -40,7 +40,7 @@ class StudyTable:
 def overview(rows: Sequence[Row], cells: Sequence[StudyCell], repeats: Iterable[str]) -> list[StudyTable]:
     """Strict F1 by corpus, a table for each kind of annotation; cells that are not done say so."""
     found = []
-    waiting = _unfinished(cells, set(repeats))
+    waiting, varied = _unfinished(cells, set(repeats)), varying(cells)
     corpora = list(dict.fromkeys([*(row.corpus for row in rows), *(corpus for of in waiting.values() for corpus in of)]))
     for kind in dict.fromkeys(row.kind for row in rows):
         lines: dict[tuple[str, str, str], dict[str, str]] = {}
@@ -49,7 +49,7 @@ def overview(rows: Sequence[Row], cells: Sequence[StudyCell], repeats: Iterable[
                 lines.setdefault((row.section, words(row.label), row.task), {})[row.corpus] = _f1(row)
         for (section, axes), of in waiting.items():
             for corpus in of or corpora:
-                label = words({axis: value for axis, value in axes if value != corpus})
+                label = words({axis: value for axis, value in axes if value != corpus and axis in varied[section]})
                 same = [line for line in lines if line[:2] == (section, label)] or [(section, label, NOTHING)]
                 for line in same:
                     lines.setdefault(line, {}).setdefault(corpus, MISSING)
@@ -64,16 +64,16 @@ def score_table(title: str, rows: Sequence[Row]) -> StudyTable:
     """The whole row of each score."""
     axes = list(dict.fromkeys(axis for row in rows for axis in row.axes))
     columns = [
-        *(*axes, "corpus", "task", "kind"),
+        *(*axes, "source", "kind"),
         *("runs", "F1 strict", "difference to the control", "visible", "lenient", "strings", "unseen recall", "gold surviving"),
         *(*OUTCOMES, "types seen by name", "tokens", "hours", "fingerprint"),
     ]
-    table = StudyTable(title, columns, words=len(axes) + 3)
+    table = StudyTable(title, columns, words=len(axes) + 2)
     for row in rows:
         table.rows.append(
             [
                 *(row.axes.get(axis, NOTHING) for axis in axes),
-                *(row.corpus, row.task, _kind(row)),
+                *(row.source, _kind(row)),
                 f"{len(row.strict)}/{row.cells}",
                 _f1(row),
                 "; ".join(_difference(one) for one in row.differences) or NOTHING,
@@ -120,7 +120,7 @@ def cost_table(rows: Sequence[Row]) -> StudyTable:
     table = StudyTable("cost of training", columns, words=2, note="Means over runs; the adapter is what a checkpoint holds of the model.")
     lines: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
-        lines.setdefault((row.section, words(row.axes)), {}).update({str(run.get("fingerprint")): run for run in row.runs})
+        lines.setdefault((row.section, words(row.own)), {}).update({str(run.get("fingerprint")): run for run in row.runs})
     for (section, cell), found in lines.items():
         runs = list(found.values())
         shares = [run["trainable_parameters"] / run["parameters"] for run in runs if run.get("parameters")]
@@ -156,7 +156,7 @@ def shots_table(rows: Sequence[Row]) -> StudyTable:
             found = (run.get("shots") or {}).get(row.corpus) if isinstance(run.get("shots"), Mapping) else None
             if found:
                 held = found.get("mentions", {})
-                line = [row.section, words(row.axes), row.corpus, str(found.get("documents", NOTHING)), str(sum(held.values()))]
+                line = [row.section, words(row.own), row.corpus, str(found.get("documents", NOTHING)), str(sum(held.values()))]
                 line += [str(sum(1 for count in held.values() if count)), str(sum(found.get("links", {}).values()))]
                 if line not in table.rows:
                     table.rows.append(line)
@@ -214,7 +214,7 @@ def problem_table(cells: Sequence[StudyCell], rows: Sequence[Row]) -> StudyTable
             table.rows.append([cell.section, words(cell.axes), cell.state, cell.key, cell.message or NOTHING])
     for row in rows:
         if row.problem:
-            table.rows.append([row.section, words(row.axes), "no interval", row.corpus, row.problem])
+            table.rows.append([row.section, words(row.own), "no interval", row.corpus, row.problem])
     return table
 
 

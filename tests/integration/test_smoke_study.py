@@ -43,7 +43,11 @@ def test_one_command_ends_with_a_page_without_missing_cells(root: Path) -> None:
         rows = [row for row in csv.DictReader(file) if row["mode"] == "strict"]
     few = [row for row in rows if row["shots"] == "2" and row["kind"] == "entities"]
     assert {(row["start"], row["run"]) for row in few} == {("others", "1"), ("others", "2"), ("base", "1"), ("base", "2")}
-    assert {row["task"] for row in rows} == {"entity_tagging", "entity_reading", "relation_classification"}
+    assert {row["source"] for row in rows} == {
+        "demo_ward/entity_tagging",
+        "demo_ward/relation_classification",
+        "demo_clinic/entity_reading",
+    }
     assert {row["control"] for row in few} == {"start=base", ""}
 
 

@@ -111,10 +111,10 @@ def test_tables_are_as_they_were_written_down(cells: list[StudyCell], tmp_path: 
     )
     assert "| Few shots | start base, shots 5 | entity_instruction | 0.667 [] (1 of 2 runs) |" in plain
     one = next(line for line in plain.splitlines() if line.startswith("| others | 0 |"))
-    visible = one.split(" | ")[8]
+    visible = one.split(" | ")[7]
     assert 0.05 < float(visible) < 0.5
     assert one == (
-        "| others | 0 | uw | entity_instruction | entities | 1/1 | 0.857 [] | +0.635* [] to start base | "
+        "| others | 0 | uw/entity_instruction | entities | 1/1 | 0.857 [] | +0.635* [] to start base | "
         + visible
         + " | 0.857 | 0.857 | 0.250"
         " | 0.985 | 2 | 3 | 1 | 75.0% | 5,000 | 0.50 | others_0 |"

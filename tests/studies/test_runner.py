@@ -150,5 +150,5 @@ def test_only_cells_that_are_not_done_are_missing(tmp_path: Path, whole: Path) -
     run_missing(distinct(study_process.runs().values())[:1], store, "tiny", start)
     text = files(tmp_path)["tiny.md"].decode()
     assert "1 of 6 cells are done" in text
-    assert "| few | model small, start base | - | missing |" in text
+    assert "| few | start base | - | missing |" in text
     assert text.count("| missing | ") == 5, "one line for each in the table of missing cells"
