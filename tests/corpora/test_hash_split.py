@@ -270,3 +270,22 @@ def test_a_rare_type_is_in_few_shots_unless_they_are_random(tmp_path: Path) -> N
     assert len({frozenset(three) for _, _, three, _ in found.values()}) > 3, "another seed, another sample"
     plain = [set(ids(corpus, shots=3, shots_seed=seed, shots_by="random", **options)["train"]) for seed in range(8)]
     assert sum(bool(names & {"n07", "n21"}) for names in plain) < 5
+
+
+def test_where_folds_and_shots_come_from_is_said(tmp_path: Path) -> None:
+    assert HashSplit(folds=4, fold=1).sources(Demo()) == {
+        "train": "the other 3 folds",
+        "dev": "10% of the other 3 folds",
+        "test": "fold 1 of 4 of train and dev (data.split.seed 13)",
+    }
+    assert HashSplit(held_out="ward", shots=5).sources(ward(tmp_path)) == {
+        "train": "5 shots (stratified) of all files",
+        "test": "20% held out of train (data.split.seed 13)",
+    }
+
+
+def test_a_description_says_folds_and_shots_too(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("root: x\nschema: {entities: [Drug]}\nsplit: {folds: 5, fold: 2, pool_test: true, drop_duplicates: true}\n")
+    split = find_split(str(path))
+    assert (split.folds, split.fold, split.pool_test, split.drop_duplicates) == (5, 2, True, True)

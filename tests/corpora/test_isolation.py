@@ -93,6 +93,18 @@ def test_of_other_corpora_repeated_notes_are_counted_and_stay(tmp_path: Path) ->
     assert not compared(Demo(), corpus, learned=["demo"])[0].leaks
 
 
+def test_a_text_that_stands_often_is_compared_once_and_every_document_counts(tmp_path: Path) -> None:
+    """Reports that find nothing are thousands of equal ones, and their pairs would be millions."""
+    texts = {f"{part}{number}": " No acute  FINDING" for part, count in (("train", 300), ("test", 200)) for number in range(count)}
+    corpus = ward(tmp_path / "ward", **texts, train999="Something else.")
+    found, _ = compared(corpus)
+    assert found.counts("test", "ward") == (200, 0)
+    assert len(found.leaks) == 200
+    with pytest.raises(SettingError, match=r"200 of 200 of ward \(.*, \.\.\.\); they repeat 300 training documents"):
+        compared(Demo(), corpus, held_out="ward", shots=301)
+    assert compared(Demo(), corpus, held_out="ward", shots=1, drop_duplicates=True)[0].learned == {"demo": 80, "ward": 1}
+
+
 def test_what_is_far_enough_is_another_note(tmp_path: Path) -> None:
     far = " ".join(f"other{place}" if place % 10 in (1, 4, 7) else word for place, word in enumerate(TESTED[3].split()))
     assert not compared(Demo(), ward(tmp_path / "ward", train1=far, test1="Nothing."), held_out="demo")[0].leaks
