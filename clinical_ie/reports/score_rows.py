@@ -46,7 +46,7 @@ def rows(folder: Path | str) -> list[dict[str, Any]]:
 
 
 def dataframe(folder: Path | str) -> pandas.DataFrame:
-    """`rows` as a pandas table.
+    """`rows` as a pandas table, with its missing values where a row has None.
 
     Raises:
         RunError: pandas is not installed.
