@@ -105,6 +105,8 @@ def _readme(tasks: Sequence[Any], held: Mapping[str, Any], base: str | None) -> 
         "\nThe base is a local folder; elsewhere set `base_model_name_or_path` in `adapter_config.json` to where it lies.\n"
     )  # fmt: skip
     shown = "\nPrompts hold the demonstrations of the run, text included.\n" if any(task.demonstrations for task in tasks) else ""
+    if any(task.demonstrations.shots for task in tasks):
+        shown = "\nIn the run, prompts showed segments of its shots too; these prompts show none.\n"
     mentions = (
         f"\nEach given mention of the segment is a row `1<tab>{MENTION_TYPE}<tab>{MENTION}`, numbered from 1.\n"
         if any(task.needs_mentions for task in tasks)

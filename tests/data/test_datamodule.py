@@ -204,3 +204,33 @@ def test_declared_names_are_those_of_models_and_documents() -> None:
     names = [{kind["name"] for kind in data.schemas["uw_social_history"]["entities"]} for data in (usual, distinct)]
     assert names[0] - names[1] == set(UWSocialHistory.meanings)
     assert names[1] - names[0] == set(UWSocialHistory.meanings.values())
+
+
+@pytest.mark.parametrize(
+    ("held_out", "taught"),
+    [
+        ("relation_instruction", {"demo/entity_instruction", "own/entity_instruction"}),
+        ("demo/entity_instruction", {"demo/relation_instruction", "own/entity_instruction", "own/relation_instruction"}),
+        (["own", "relation_instruction"], {"demo/entity_instruction"}),
+    ],
+)
+def test_what_is_held_out_is_tested_only(held_out: list[str] | str, taught: set[str], tiny_llama: str, tmp_path: Path) -> None:
+    from clinical_ie.corpora import Demo, HashSplit
+    from clinical_ie.formats import brat
+    from clinical_ie.tasks import EntityInstruction, RelationInstruction
+
+    notes = [Document(f"own{note.id}", f"{note.id} {note.text}") for note in Demo().read("dev")]
+    brat.write(notes, tmp_path)
+    own = BratFolder(str(tmp_path), {"entities": ["Drug"], "relations": ["With"]}, corpus_name="own")
+    data = ExtractionDataModule([Demo(), own], [EntityInstruction(), RelationInstruction()], tiny_llama, split=HashSplit(held_out=held_out))
+    data.split.check(data.corpora, data.corpora_left_out, data.tasks)
+    data.setup("fit")
+    assert {str(source) for source in data.inputs["train"]} == taught
+    assert {str(source) for source in data.inputs["dev"]} == taught
+    assert {str(source) for source in data.examples["train"].sources} <= taught
+    data.setup("test")
+    assert {str(source) for source in data.inputs["test"]} == {
+        f"{corpus}/{task}" for corpus in ("demo", "own") for task in ("entity_instruction", "relation_instruction")
+    }
+    if "own" in held_out:
+        assert not data.reader.ids("own")["train"]

@@ -156,3 +156,23 @@ def test_a_few_shots_are_trained_on_for_fixed_steps_and_nothing_is_chosen_by_oth
     assert results.run["shots"]["demo"]["ids"] == json.loads((tmp_path / "run" / "splits.json").read_text())["demo"]["train"]
     assert results.run["isolation"]["learned"] == {"demo": 3}
     assert set(results.splits) == {"test"}
+
+
+@pytest.mark.slow
+def test_a_generator_is_shown_shots_of_what_is_held_out(
+    arguments: Arguments, ward: str, tiny_llama: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = arguments("fit", tmp_path / "run", "-c", ward, "-c", "peft/lora")
+    given = [part.replace("entity_tagging", "entity_instruction") for part in given if "overlap" not in part and "window=96" not in part]
+    given += [f"--model.init_args.backbone={tiny_llama}", "--trainer.max_steps=2", "--data.tasks.init_args.window=4096"]
+    given += ["--data.tasks.init_args.shot_demonstrations.count=1", "--data.tasks.init_args.shot_demonstrations.by=random"]
+    given += ["--model.init_args.max_new_tokens_ratio=0", "--model.init_args.max_new_tokens_base=4", "--data.dev_documents=1"]
+    given += ["--evaluation.interval_samples=0"]
+    assert main([*given, "--data.split.held_out=ward"]) == 2
+    assert "shot_demonstrations of entity_instruction shows shots, but data.split.shots is 0" in capsys.readouterr().err
+    assert main([*given, "--data.split.held_out=ward", "--data.split.shots=3"]) == 0
+    run = tmp_path / "run"
+    saved = yaml.safe_load((run / "config.yaml").read_text())["data"]["tasks"][-1]["init_args"]["shot_demonstrations"]
+    assert saved == {"count": 1, "by": "random"}
+    assert Results.load(run / "results.json").run["shots"]["ward"]["documents"] == 3
+    assert main(["test", "-c", str(run / "config.yaml")]) == 0
