@@ -22,7 +22,20 @@ from clinical_ie.prompts.responses import FORMATS, ResponseFormat
 
 _OWN = Path(__file__).parent / "templates"
 _TASKS = {"entities", "relations", "joint"}
-_WORDS = ("name", "system", "link_format", "types", "links", "link_row", "demonstrations", "text", "mentions", "answer")
+_WORDS = (
+    "name",
+    "system",
+    "link_format",
+    "types",
+    "links",
+    "link_row",
+    "values",
+    "value_row",
+    "demonstrations",
+    "text",
+    "mentions",
+    "answer",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,8 @@ class PromptTemplate:
     type_rows: tuple[str, ...]
     links: str
     link_row: str
+    values: str
+    value_row: str
     demonstrations: str
     text: str
     mentions: str
@@ -76,6 +91,7 @@ class PromptTemplate:
         rows = data["type_rows"]
         wrong += ["type_rows"] * (not isinstance(rows, list) or not rows or not all(_is_row(row, ("name", "definition")) for row in rows))
         wrong += ["link_row"] * (not _is_row(data["link_row"], ("name", "definition", "heads", "tails")))
+        wrong += ["value_row"] * (not _is_row(data["value_row"], ("tails", "values")))
         if wrong:
             raise FileFormatError(path, 0, f"wrong: {', '.join(wrong)}", expected="what templates/unified.yaml has there")
         return cls(**{**data, "type_rows": tuple(data["type_rows"])})
@@ -105,7 +121,8 @@ Demonstration = tuple[str, tuple[tuple[str, str], ...], str]
 class InstructionSpec:
     """The content of an instruction: ``entities``, ``relations`` or ``joint``, its types and labels, and the syntax of responses.
 
-    `type_row` chooses among the template's rows. `demonstrations` are texts, their mentions where those are given, and responses.
+    `type_row` chooses among the template's rows. With `arguments` rows of links say which types they join. `demonstrations` are texts,
+    their mentions where those are given, and responses.
     """
 
     task: str
@@ -113,6 +130,7 @@ class InstructionSpec:
     labels: tuple[LabelDescription, ...]
     response: ResponseFormat
     type_row: int = 0
+    arguments: bool = True
     demonstrations: tuple[Demonstration, ...] = ()
 
     @property
@@ -136,12 +154,13 @@ def _is_row(row: Any, names: Sequence[str]) -> bool:
 def render_instruction(template: PromptTemplate, spec: InstructionSpec) -> str:
     """The user's turn before the text."""
     parts = [template.tasks[spec.task]]
+    row = template.type_rows[spec.type_row % len(template.type_rows)]
     if spec.task != "relations":
-        row = template.type_rows[spec.type_row % len(template.type_rows)]
-        rows = [row.format(name=kind.name, definition=kind.definition) if kind.definition else kind.name for kind in spec.types]
-        parts += ["\n".join([template.types, *rows])]
+        parts += ["\n".join([template.types, *(_row(row, kind.name, kind.definition) for kind in spec.types)])]
     if spec.task != "entities":
-        parts += ["\n".join([template.links, *_links(template, spec.labels)])]
+        parts += ["\n".join([template.links, *_links(template, row, spec)])]
+        if values := _values(template, spec.labels):
+            parts += ["\n".join([template.values, *values])]
     format_parts = [template.formats[spec.response.name]] if spec.task != "relations" else []
     if spec.task != "entities" and spec.response.name != "json":
         format_parts.append(template.link_format)
@@ -152,20 +171,47 @@ def render_instruction(template: PromptTemplate, spec: InstructionSpec) -> str:
     return "\n\n".join(parts) + "\n\n"
 
 
-def _links(template: PromptTemplate, labels: Sequence[LabelDescription]) -> list[str]:
-    """One row for each relation that joins the same types, with the values that it may have."""
-    values: dict[tuple[str, str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
-    for label in labels:
-        name, _, value = label.name.partition("=")
-        values.setdefault((name + "=" * bool(value), label.definition, label.heads, label.tails), []).append(value)
-    either = "|".join
+def _links(template: PromptTemplate, row: str, spec: InstructionSpec) -> list[str]:
+    """One row for each relation; its values are said once for all (`_values`)."""
+    labels_of: dict[str, list[LabelDescription]] = {}
+    for label in spec.labels:
+        labels_of.setdefault(label.name.partition("=")[0], []).append(label)
     rows = []
-    for (name, definition, heads, tails), found in values.items():
-        row = template.link_row.format(
-            name=name + either(found), definition=definition, heads=either(heads) or "*", tails=either(tails) or "*"
-        )
-        rows.append(row if definition else row.rstrip(" :"))
+    for name, labels in labels_of.items():
+        definition = labels[0].definition
+        if not spec.arguments:
+            rows.append(_row(row, name, definition))
+            continue
+        heads, tails = (_either(_together(sides)) for sides in ([label.heads for label in labels], [label.tails for label in labels]))
+        joined = template.link_row.format(name=name, definition=definition, heads=heads, tails=tails)
+        rows.append(joined if definition else joined.rstrip(" :"))
     return rows
+
+
+def _together(sides: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The types of some labels on one side; none stand for all."""
+    return tuple(dict.fromkeys(kind for side in sides for kind in side)) if all(sides) else ()
+
+
+def _values(template: PromptTemplate, labels: Sequence[LabelDescription]) -> list[str]:
+    """One row for the types of tails that have the same values, which labels of links to them may say."""
+    of_tail: dict[str, dict[str, None]] = {}
+    for label in labels:
+        _, valued, value = label.name.partition("=")
+        for tail in (label.tails or ("*",)) if valued else ():
+            of_tail.setdefault(tail, {})[value] = None
+    tails_of: dict[tuple[str, ...], list[str]] = {}
+    for tail, values in of_tail.items():
+        tails_of.setdefault(tuple(values), []).append(tail)
+    return [template.value_row.format(tails=_either(tails), values=_either(values)) for values, tails in tails_of.items()]
+
+
+def _row(row: str, name: str, definition: str) -> str:
+    return row.format(name=name, definition=definition) if definition else name
+
+
+def _either(names: Sequence[str]) -> str:
+    return "|".join(names) or "*"
 
 
 def render_text(template: PromptTemplate, text: str, mentions: Sequence[tuple[str, str]] = ()) -> str:

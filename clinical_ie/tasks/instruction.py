@@ -104,6 +104,8 @@ class Instruction(Task[InstructionExample]):
         window: Most positions of an example: prefix, suffix and response.
         prompt_template: Name of a prompt template, or a YAML file.
         definitions: Give the definitions of the schema, not names alone.
+        arguments: Say which types each link may join. Constrained decoding keeps to them in any case, and in a schema of many types they
+            are most of the prompt.
         augmentation: Instruction augmentation in training; None gives all types in declared order.
         demonstrations: A JSON-lines file of annotated documents as few-shot demonstrations; of several corpora, corpus -> file.
         shot_demonstrations: Few-shot demonstrations out of the shots of corpora that are held out.
@@ -120,6 +122,7 @@ class Instruction(Task[InstructionExample]):
         window: int = 2048,
         prompt_template: str = "unified",
         definitions: bool = True,
+        arguments: bool = True,
         augmentation: InstructionAugmentation | None = None,
         demonstrations: dict[str, str] | str | None = None,
         shot_demonstrations: ShotDemonstrations | None = None,
@@ -132,7 +135,7 @@ class Instruction(Task[InstructionExample]):
             raise SettingError(f"segment {segment}, window {window}: expected at least 8, and a window that holds more than a segment")
         self.segment, self.window, self.seed = segment, window, seed
         self.prompt_template = PromptTemplate.load(prompt_template)
-        self.definitions, self.augmentation = definitions, augmentation
+        self.definitions, self.arguments, self.augmentation = definitions, arguments, augmentation
         self.demonstrations = Demonstrations(demonstrations, shot_demonstrations)
         self._variants: dict[tuple[str, Schema, int, int, tuple[str, ...]], tuple[InstructionVariant, tuple[int, ...]]] = {}
 
@@ -217,7 +220,9 @@ class Instruction(Task[InstructionExample]):
         return self._variants[key]
 
     def _variant(self, corpus: str, schema: Schema, number: int = -1, shots: tuple[Document, ...] = ()) -> InstructionVariant:
-        variant = instruction_variant(schema, self.kind, self.response, self.definitions, self.augmentation, number, self.seed or 0)
+        variant = instruction_variant(
+            schema, self.kind, self.response, self.definitions, self.augmentation, number, self.seed or 0, self.arguments
+        )
         file = self.demonstrations.of(corpus)
         shown = shots if file is None else jsonl.read(file)
         return variant.with_demonstrations(tuple(demonstration(one, variant, schema, self.kind, self.response) for one in shown))

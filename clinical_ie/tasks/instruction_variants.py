@@ -124,6 +124,7 @@ def instruction_variant(
     augmentation: InstructionAugmentation | None,
     variant: int,
     seed: int,
+    arguments: bool = True,
 ) -> InstructionVariant:
     """An instruction with all types of a schema, or (`variant` from 0) an augmented one."""
     draw = random.Random(f"{seed}/variant/{variant}")
@@ -140,7 +141,7 @@ def instruction_variant(
     names = {kind.name: f"TYPE{number}" if masked else kind.name for number, kind in enumerate(kinds, 1)}
     types = tuple(LabelDescription(names[kind.name], (kind.definition or kind.name) if masked or definitions else "") for kind in kinds)
     ranks, labels = _labels(schema, names, definitions) if task != "entities" else ((), ())
-    return InstructionVariant(InstructionSpec(task, types, labels, response, row), tuple(names), ranks)
+    return InstructionVariant(InstructionSpec(task, types, labels, response, row, arguments), tuple(names), ranks)
 
 
 def _labels(schema: Schema, names: dict[str, str], definitions: bool) -> tuple[tuple[int, ...], tuple[LabelDescription, ...]]:

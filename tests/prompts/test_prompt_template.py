@@ -17,8 +17,9 @@ OURS = Path(__file__).parents[2] / "clinical_ie" / "prompts" / "templates" / "un
 TYPES = (LabelDescription("Drug", "A medication."), LabelDescription("Dose", ""))
 LABELS = (
     LabelDescription("Of", "The dose of it.", ("Dose",), ("Drug",)),
-    LabelDescription("State=on", "Whether taken.", ("Drug",)),
-    LabelDescription("State=off", "Whether taken.", ("Drug",)),
+    LabelDescription("State", "Whether taken.", ("Drug",), ("Dose", "Drug")),
+    LabelDescription("State=on", "Whether taken.", ("Drug",), ("Dose",)),
+    LabelDescription("State=off", "Whether taken.", ("Drug",), ("Dose",)),
     LabelDescription("Near", ""),
 )
 
@@ -26,6 +27,9 @@ LINES = "Answer with one line for each mention, in the order of the text: type, 
 LINKS = (
     "Then one line for each kind of link that is there: > and the kind, then pairs of numbers of mentions, head and tail, apart by tabs."
 )
+VALUES = """\
+A link to a mention of these types says its value, kind=value:
+Dose: on|off"""
 GOLDEN = {
     "entities": f"""\
 Find every mention of the types below in the text.
@@ -42,8 +46,10 @@ Find every link of the kinds below between the numbered mentions of the text.
 
 Links:
 Of (Dose -> Drug): The dose of it.
-State=on|off (Drug -> *): Whether taken.
+State (Drug -> Dose|Drug): Whether taken.
 Near (* -> *)
+
+{VALUES}
 
 {LINKS}
 
@@ -57,8 +63,10 @@ Dose
 
 Links:
 Of (Dose -> Drug): The dose of it.
-State=on|off (Drug -> *): Whether taken.
+State (Drug -> Dose|Drug): Whether taken.
 Near (* -> *)
+
+{VALUES}
 
 {LINES} {LINKS}
 
@@ -74,6 +82,26 @@ def question(task: str, response: str = "lines", **more: Any) -> InstructionSpec
 @pytest.mark.parametrize("task", GOLDEN)
 def test_the_unified_instruction_to_the_letter(task: str) -> None:
     assert render_instruction(PromptTemplate.load("unified"), question(task)) == GOLDEN[task]
+
+
+def test_relations_without_the_types_that_they_join() -> None:
+    shown = render_instruction(PromptTemplate.load("unified"), question("relations", arguments=False))
+    assert shown == GOLDEN["relations"].replace(" (Dose -> Drug)", "").replace(" (Drug -> Dose|Drug)", "").replace(" (* -> *)", "")
+
+
+def test_values_stand_once_for_the_types_that_share_them() -> None:
+    labels = (
+        LabelDescription("Status=current", "", ("Drug",), ("Time", "Use")),
+        LabelDescription("Status=past", "", ("Drug",), ("Time", "Use")),
+        LabelDescription("Type=current", "", ("Dose",), ("Time",)),
+        LabelDescription("Type=past", "", ("Dose",), ("Time",)),
+        LabelDescription("Type=mild", "", (), ("Grade",)),
+        LabelDescription("Sure=yes", ""),
+    )
+    shown = render_instruction(PromptTemplate.load("unified"), InstructionSpec("relations", (), labels, FORMATS["lines"]()))
+    wanted = ["Status (Drug -> Time|Use)", "Type (* -> Time|Grade)", "Sure (* -> *)", "", VALUES.split("\n")[0]]
+    wanted += ["Time|Use: current|past", "Grade: mild", "*: yes"]
+    assert shown.split("\n")[3:-4] == wanted
 
 
 @pytest.mark.parametrize(
@@ -148,7 +176,7 @@ def test_a_template_of_ones_own(tmp_path: Path) -> None:
     ours, mine = PromptTemplate.load("unified"), PromptTemplate.load(str(changed(tmp_path, text="Note:")))
     assert render_text(mine, "x") == "Note:\nx"
     assert mine.fingerprint != ours.fingerprint == PromptTemplate.load(str(OURS)).fingerprint
-    assert mine.fingerprint.startswith("unified-1-")
+    assert mine.fingerprint.startswith("unified-2-")
 
 
 def test_unknown_names_are_refused_with_those_that_are_known(tmp_path: Path) -> None:
