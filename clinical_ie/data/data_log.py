@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from clinical_ie.data.documents import Part
 from clinical_ie.data.plan import Plan
+from clinical_ie.errors import InputError
 from clinical_ie.formats.findings import Findings
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.task import SourceName
@@ -62,6 +63,11 @@ class DataLog:
             remarks = "; ".join(found.remarks)
             _LOG.info(what + (f"{',' if gold else ';'} {remarks}" if remarks else ""))
         self._new_findings(part)
+
+    @rank_zero_only
+    def unread_training(self, error: InputError) -> None:
+        """Why it cannot be said which strings of mentions the run has seen in training."""
+        _LOG.warning(f"recall of strings seen in training is not told: {error}")
 
     @rank_zero_only
     def mixture(self, plan: Plan) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from array import array
 from collections import Counter
@@ -47,8 +46,6 @@ from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import Instruction
 from clinical_ie.tasks.links import only_links_nothing
 from clinical_ie.tasks.task import Example, Source, SourceName, Task
-
-_LOG = logging.getLogger(__name__)
 
 
 class ExtractionDataModule(pl.LightningDataModule):
@@ -258,7 +255,7 @@ class ExtractionDataModule(pl.LightningDataModule):
             documents = [self.documents.get("train", {}).get(name) or self.reader.read(corpus, "train") for name, corpus in corpora.items()]
             return digests(chain.from_iterable(documents))
         except InputError as error:
-            _LOG.warning(f"recall of strings seen in training is not told: {error}")
+            self.data_log.unread_training(error)
             return None
 
     def _source(self, corpus: str) -> Source:
