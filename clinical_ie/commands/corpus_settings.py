@@ -28,7 +28,7 @@ def class_of(path: str) -> type[Corpus]:
     """
     module, _, name = path.rpartition(".")
     try:
-        found: type[Corpus] = getattr(import_module(module), name)
+        found: type[Corpus] = getattr(import_module(module or "clinical_ie.corpora"), name)
     except (ImportError, AttributeError, ValueError):
         raise SettingError(f"{path}: no such class of corpora; expected one such as clinical_ie.corpora.Demo") from None
     return found

@@ -77,7 +77,8 @@ class RunContent:
         roots: dict[str, str] = {}
         digests: dict[str, str] = {}
         absent: list[str] = []
-        for entry in settings["data"]["corpora"]:
+        for one in settings["data"]["corpora"]:
+            entry: dict[str, Any] = {"class_path": one} if isinstance(one, str) else one
             name, given = name_of(entry), dict(entry.get("init_args") or {})
             root = given.get("root")
             if root and self._corpora is not None and not Path(root).expanduser().exists():

@@ -82,7 +82,7 @@ def _found(reference: Reference | None, grid: Grid, axes: Axes, study: Study, ab
     if reference is None:
         return None
     other = next(one for one in study.grids if one.name == reference.grid)
-    wanted = {axis: reference.axes.get(axis) or axes[axis] for axis in other.axes}
+    wanted = {axis: _filled(reference.axes[axis], axes, grid) if axis in reference.axes else axes[axis] for axis in other.axes}
     name = _name(other.name, wanted)
     if name not in above:
         expected = f"a cell of {other.name} for every cell of {grid.name}"

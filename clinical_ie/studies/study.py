@@ -23,7 +23,7 @@ _GRID_KEYS = ("about", "cells", "except", "with", "tested", "init_from", "read_f
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A cell by its grid, and by its values on the axes where it differs from the cell that refers to it."""
+    """A cell by its grid, and by its values on the axes where it differs from the cell that refers to it, which ``{axis}`` may name."""
 
     grid: str
     axes: Axes
@@ -155,7 +155,8 @@ def _reference(
     for axis, value in inner.data.items():
         if axis != "grid":
             _known(axis, above[grid].axes, inner.place, f"an axis of {grid}")
-            found[axis] = _known(_plain(value, inner.at(axis)), axes[axis], inner.at(axis), f"a value of {axis}")
+            plain = _plain(value, inner.at(axis))
+            found[axis] = plain if "{" in plain else _known(plain, axes[axis], inner.at(axis), f"a value of {axis}")
     if missing := [axis for axis in above[grid].axes if axis not in found and axis not in own]:
         raise MalformedDataError(
             inner.place, f"says nothing of {', '.join(missing)}", expected=f"a value for each axis of {grid} that this grid has not"

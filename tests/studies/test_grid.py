@@ -69,6 +69,18 @@ def test_a_grid_is_the_product_of_its_values_less_what_it_leaves_out(tmp_path: P
     assert found[6].tested == ()
 
 
+def test_a_reference_may_take_a_value_from_another_axis(tmp_path: Path) -> None:
+    text = STUDY.replace("  draw: [0, 1]\n", "  draw: [0, 1]\n  held_out: [uw, phee]\n").replace(
+        '    cells: {model: all, target: all}\n    except: [{model: large, target: phee}]\n    with: ["--data.split.held_out={target}"]',
+        "    cells: {model: all, held_out: all}\n    tested: []",
+    )
+    text = text.replace("read_from: {grid: loo}", 'read_from: {grid: loo, held_out: "{target}"}')
+    zero = next(cell for cell in cells(Study.load(written(tmp_path, text))) if cell.grid == "zero")
+    assert zero.read_from == "loo model=small held_out=uw"
+    with pytest.raises(FileFormatError, match=r"names \{tagret\}.*did you mean 'target'"):
+        cells(Study.load(written(tmp_path, text.replace('held_out: "{target}"', 'held_out: "{tagret}"'))))
+
+
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [

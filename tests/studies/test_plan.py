@@ -64,6 +64,7 @@ def test_equal_content_has_one_digest_whatever_it_is_called_and_wherever_it_lies
         (*CHAIN, str(experiment)),
         (*CHAIN, "--data.batch_budget=99", str(experiment)),
         (*CHAIN, str(experiment), f"--data.root={moved}"),
+        (*CHAIN[:2], str(experiment), "--data.corpora=[{class_path: clinical_ie.corpora.Demo}]"),
         (*CHAIN, str(experiment), "--trainer.accelerator=cpu", "--data.workers=2", "--interruption.every=3"),
     ]
     digests = {RunContent(tmp_path / f"cache{number}", "code")(chain).digest for number, chain in enumerate(spelt)}
@@ -109,6 +110,14 @@ def test_documents_are_read_once_for_each_state_of_their_files(tmp_path: Path, m
     RunContent(tmp_path, "code")(CHAIN)
     monkeypatch.setattr(Demo, "load", lambda *_: pytest.fail("read again"))
     RunContent(tmp_path, "code")(CHAIN)
+
+
+def test_a_corpus_may_be_named_by_its_class_alone(tmp_path: Path) -> None:
+    content = RunContent(tmp_path, "code")
+    whole, short = ([*CHAIN[:2], f"--data.corpora={given}"] for given in ("[clinical_ie.corpora.Demo]", "[Demo]"))
+    assert content(whole).absent == content(short).absent == ()
+    with pytest.raises(SettingError, match="no such class of corpora"):
+        content([*CHAIN[:2], "--data.corpora=[clinical_ie.corpora.Demoo]"])
 
 
 def test_a_corpus_that_is_not_there_can_be_planned(tmp_path: Path) -> None:
