@@ -65,6 +65,7 @@ _OPTIONS: dict[str, dict[str, str]] = {
         "--model.init_args.backbone=NAME": "hub name or folder of the pretrained model, in place of that of -c model/...",
         "--model.init_args.learning_rate=X": "peak learning rate of the pretrained weights",
         "--trainer.max_epochs=N": "passes over the training notes (default: 10)",
+        "--data.task_args.TASK.X=V": "an argument of one task of several (TASK all: of each); --data.tasks.init_args.X that of the last",
         "--data.batch_budget=N": "sub-words of a training batch, padding included (default: 2048)",
         "--patience.epochs=N": "stop after so many epochs without a better development score",
         "--seed_everything=N": "seed of weights, dropout and order (default: 0)",
