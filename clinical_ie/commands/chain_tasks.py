@@ -94,6 +94,8 @@ class ChainTasks:
             self._entries.append(_Entry(_class_of(str(entry.get("class_path"))) if isinstance(entry, dict) else None, entry))
 
     def _give(self, named: dict[Any, Any]) -> None:
+        if not self._entries:
+            raise SettingError(f"{TASK_ARGS}: no file or option before it names tasks one by one; give them by -c task/NAME")
         known = [*(kind.name for kind in self.kinds), ALL]
         for task, arguments in named.items():
             if task not in known:

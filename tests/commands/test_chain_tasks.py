@@ -75,6 +75,7 @@ def test_a_list_in_place_of_the_tasks_before(tmp_path: Path) -> None:
     [
         (["--data.task_args.all.window=96", *TWO], "--data.task_args.all.window sets arguments of data.tasks, but nothing before it names"),
         ([*TWO, "--data.task_args.entity_instuction.window=96"], "no such task before it; there are entity_instruction,"),
+        (["--data=my.yaml", "--data.task_args.all.window=96"], "no file or option before it names tasks one by one"),
         ([*TWO, "--data.task_args.entity_instuction.window=96"], "did you mean 'entity_instruction'?"),
     ],
 )  # fmt: skip
