@@ -55,7 +55,7 @@ def near_duplicates(first: Iterable[str], second: Iterable[str], *, threshold: f
     """Pairs of texts, one of each side, that are at least so similar; texts without words are like nothing.
 
     Args:
-        first: Texts; neither side is held.
+        first: Texts, best those of the smaller side; neither side is held, only numbers for the words of this one.
         second: Texts to compare them with.
         threshold: The least similarity, above 0 and at most 1.
         shingle: How many words a shingle has; shorter texts are one shingle.
@@ -70,7 +70,9 @@ def near_duplicates(first: Iterable[str], second: Iterable[str], *, threshold: f
         raise SettingError(f"near duplicates: threshold {threshold}, shingle {shingle}; expected above 0 to 1, and 1 word or more")
     least = Fraction(str(threshold))  # 0.8 is a little more than 8/10 in binary, and 4 of 5 would not be enough
     bags = _Bags(shingle)
-    ones, others = [bags.add(text) for text in first], [bags.add(text) for text in second]
+    ones = [bags.add(text) for text in first]
+    bags.complete = True
+    others = [bags.add(text) for text in second]
     bags.sort_by_rarity()
     index = _Index(others, bags, least)
     found = []
@@ -81,11 +83,16 @@ def near_duplicates(first: Iterable[str], second: Iterable[str], *, threshold: f
 
 
 class _Bags:
-    """Bags of shingles, as arrays of numbers: one for each shingle and occurrence, so that a bag is a set."""
+    """Bags of shingles, as arrays of numbers: one for each shingle and occurrence, so that a bag is a set.
+
+    Once `complete`, shingles that were never seen before have no numbers: they count for the size of a bag, and nothing shares them.
+    """
 
     def __init__(self, shingle: int) -> None:
         self.shingle = shingle
+        self.complete = False
         self.tokens: list[array[int]] = []
+        self.sizes: list[int] = []
         self.keys: list[int] = []
         """A number for each text; equal texts have the same."""
         self._numbers: dict[tuple[str, int], int] = {}
@@ -95,24 +102,32 @@ class _Bags:
     def add(self, text: str) -> int:
         """The place of a text's bag."""
         clean = normalized(text)
-        self.tokens.append(array("I", self._numbered(clean.split(" ") if clean else [])))
+        shingles = self._shingles(clean.split(" ") if clean else [])
+        self.tokens.append(array("I", self._numbered(shingles)))
+        self.sizes.append(len(shingles))
         for token in self.tokens[-1]:
             self._texts_with[token] += 1
         self.keys.append(self._texts.setdefault(_digest(clean), len(self._texts)))
         return len(self.tokens) - 1
 
-    def _numbered(self, words: list[str]) -> Iterator[int]:
-        size, seen, numbers = self.shingle, Counter[str](), self._numbers
-        shingles = words if size == 1 else [" ".join(words[at : at + size]) for at in range(max(1, len(words) - size + 1))] if words else []
+    def _shingles(self, words: list[str]) -> list[str]:
+        if self.shingle == 1 or not words:
+            return words
+        return [" ".join(words[at : at + self.shingle]) for at in range(max(1, len(words) - self.shingle + 1))]
+
+    def _numbered(self, shingles: list[str]) -> Iterator[int]:
+        seen, numbers = Counter[str](), self._numbers
         for shingle in shingles:
             seen[shingle] += 1
-            number = numbers.setdefault((shingle, seen[shingle]), len(numbers))
-            if number == len(self._texts_with):
+            number = numbers.get((shingle, seen[shingle]))
+            if number is None and not self.complete:
+                number = numbers[shingle, seen[shingle]] = len(numbers)
                 self._texts_with.append(0)
-            yield number
+            if number is not None:
+                yield number
 
     def sort_by_rarity(self) -> None:
-        """Number all shingles anew, the rarest first, and sort the bags so."""
+        """Number all shingles anew, the rarest first, and sort the bags so; those without a number stand before them."""
         ranks = array("I", bytes(4 * len(self._texts_with)))
         for rank, token in enumerate(sorted(range(len(ranks)), key=self._texts_with.__getitem__)):
             ranks[token] = rank
@@ -130,11 +145,12 @@ class _Index:
 
     def __init__(self, places: list[int], bags: _Bags, least: Fraction) -> None:
         self._least, self._bags = least, bags
-        self._by_size = sorted((len(bags.tokens[place]), number, place) for number, place in enumerate(places))
+        self._by_size = sorted((bags.sizes[place], number, place) for number, place in enumerate(places))
         self._sizes = [size for size, _, _ in self._by_size]
         self._lists: dict[int, array[int]] = {}
         for rank, (size, _, place) in enumerate(self._by_size):
-            for token in bags.tokens[place][: self._prefix(size)]:
+            tokens = bags.tokens[place]
+            for token in tokens[: max(0, self._prefix(size) - (size - len(tokens)))]:
                 self._lists.setdefault(token, array("I")).append(rank)
 
     def _least_shared(self, size: int) -> int:
