@@ -36,7 +36,7 @@ def run_cost(
         "model": _base_name(tuned.backbone_name),
         "tuning": tuned.way_of_tuning,
         "held_out": sorted(data.split.held_out),
-        "epochs": trainer.current_epoch,
+        "epochs": data.sampler.epoch + bool(data.sampler.done),  # begun; Lightning counts none where only a validation was left
         "steps": trainer.global_step,
         "resumed": record.resumed,
         "changes": record.changes,

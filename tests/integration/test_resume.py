@@ -97,6 +97,8 @@ def test_a_validation_is_interrupted_and_not_lost(
     for score in ("best_model_score", "current_score"):
         assert torch.equal(first[score], second[score])
     assert logged(run) == logged(whole), "the same steps were scored, with the same scores"
+    costs = [json.loads((folder / "results.json").read_text(encoding="utf-8"))["run"] for folder in (run, whole)]
+    assert costs[0]["epochs"] == costs[1]["epochs"] >= 1
 
 
 def logged(run_dir: Path) -> list[tuple[int, float]]:
