@@ -212,6 +212,11 @@ def problem_table(cells: Sequence[StudyCell], rows: Sequence[Row]) -> StudyTable
     for cell in cells:
         if cell.results is None:
             table.rows.append([cell.section, words(cell.axes), cell.state, cell.key, cell.message or NOTHING])
+            continue
+        shown = {row.corpus for row in rows if row.section == cell.section and row.axes.items() <= cell.axes.items()}
+        for corpus in cell.tested:
+            if corpus not in shown:
+                table.rows.append([cell.section, words(cell.axes), "no scores", cell.key, f"its run did not test {corpus}"])
     for row in rows:
         if row.problem:
             table.rows.append([row.section, words(row.own), "no interval", row.corpus, row.problem])

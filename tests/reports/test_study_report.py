@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,13 @@ def test_what_a_form_would_take_for_its_own_is_escaped() -> None:
     assert r"a|b \& c\_d & 1 \\" in latex(table)
     assert r"\caption{50 \% of a\_b. \#1 \{x\}}" in latex(table)
     assert r"\begin{tabular}{lr}" in latex(table)
+
+
+def test_a_corpus_that_a_run_did_not_test_is_said_to_be_missing(tmp_path: Path) -> None:
+    one = replace(cell(tmp_path, 4, start="base"), tested=("uw", "radgraph"))
+    report(tmp_path / "out", [one])
+    text = (tmp_path / "out" / "tiny.md").read_text(encoding="utf-8")
+    assert "| Few shots | start base | no scores | base | its run did not test radgraph |" in text
 
 
 def test_runs_on_other_documents_have_no_interval(tmp_path: Path) -> None:
