@@ -237,9 +237,13 @@ class TunedModule(pl.LightningModule):
         """Hold tokenizer, base and way of tuning against those of a checkpoint: the weights that belong to corpora, its and ours."""
         check_tokenizer(self.backbone_name, self._tokenizer, meta["tokenizer"])
         check_config(self.backbone_name, config_identity(self.backbone.base), meta["backbone_config"])
-        tuning, needed = self._tuning_settings(), meta["tuning"]
+        tuning, needed = (
+            {name: value for name, value in settings.items() if value != str(None)}  # a setting that PEFT did not have yet changes nothing
+            for settings in (self._tuning_settings(), meta["tuning"])
+        )
         if tuning != needed:
             keys = sorted(key for key in needed.keys() | tuning.keys() if needed.get(key) != tuning.get(key))
+            keys = ["peft_type"] if "peft_type" in keys else keys  # another way of tuning has other settings
             changes = ", ".join(f"{key} was {needed.get(key)}, now it is {tuning.get(key)}" for key in keys)
             raise SettingError(f"the checkpoint was trained in another way: {changes}; {remedy}")
         if "base" in meta and self.backbone.identity is not None:
