@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from clinical_ie.models.crf import LinearChainCRF
+from clinical_ie.models.head_names import module_name
 
 TagDecoder = Literal["crf", "softmax"]
 
@@ -101,7 +102,7 @@ class TaggingHeads(nn.Module):
 
 def tag_key(corpus: str, layer: str) -> str:
     """The key of a head and its tags in modules and batches."""
-    return f"{corpus}/{layer}".replace(".", "_")
+    return module_name(f"{corpus}/{layer}")
 
 
 def _by_corpus(known: Iterable[str], corpora: Sequence[str], device: torch.device) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from clinical_ie.data.collation import Batch
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.errors import SettingError
+from clinical_ie.models.head_names import module_name
 from clinical_ie.models.pair_heads import PairHead, Pooling, pair_labels, pair_loss
 from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.modules.weight_matching import CorpusWeights, Head
@@ -84,7 +85,7 @@ class EncoderRelationClassifier(EncoderModule):
         for corpus, labels in self.labels.items():
             names = self.schemas[corpus].entity_names
             legal = [[labels.legal(head, tail) for tail in names] for head in names]
-            heads[_key(corpus)] = PairHead(hidden, labels.names, legal, self.pooling, self.width, self.dropout)
+            heads[module_name(corpus)] = PairHead(hidden, labels.names, legal, self.pooling, self.width, self.dropout)
         return nn.ModuleDict(heads)
 
     def head_settings(self) -> dict[str, str]:
@@ -93,7 +94,9 @@ class EncoderRelationClassifier(EncoderModule):
 
     def corpus_weights(self, schemas: dict[str, Schema]) -> CorpusWeights:
         """A head for each corpus, with its labels in their order, and the markers of its types."""
-        heads = {f"heads.{_key(corpus)}.": Head(corpus, corpus, tuple(LinkLabels(schema).names)) for corpus, schema in schemas.items()}
+        heads = {
+            f"heads.{module_name(corpus)}.": Head(corpus, corpus, tuple(LinkLabels(schema).names)) for corpus, schema in schemas.items()
+        }
         types = [(corpus, name) for corpus, schema in schemas.items() for name in schema.entity_names]
         return CorpusWeights(
             heads, {"backbone.markers.weight": [(corpus, f"{name}, {mark}") for corpus, name in types for mark in MARKERS]}
@@ -109,7 +112,7 @@ class EncoderRelationClassifier(EncoderModule):
         types, nothing = batch["types"], torch.zeros(0, dtype=torch.long, device=hidden.device)
         scored: list[Scored] = []
         for corpus in self.labels:
-            head = cast("PairHead", cast("nn.ModuleDict", self.heads)[_key(corpus)])
+            head = cast("PairHead", cast("nn.ModuleDict", self.heads)[module_name(corpus)])
             places = batch["pairs_by_corpus"].get(corpus, nothing)
             pairs, mentions = batch["pairs"][places], slice(None if len(places) else 0)
             scores = head(
@@ -143,8 +146,3 @@ class EncoderRelationClassifier(EncoderModule):
                     row, rank = batch["pair_keys"][place]
                     found[batch["example_ids"][row]][rank] = labels
         return found
-
-
-def _key(corpus: str) -> str:
-    """What a head is called: names of modules have no dots."""
-    return corpus.replace(".", "_")

@@ -44,3 +44,10 @@ def test_every_head_is_called_whatever_the_batch_holds(corpora: tuple[str, ...])
     assert len(called) == 3, "each head's scores, as the best path is no module's forward pass"
     assert [set(tags) for tags in found] == [set(LABELS[corpus]) for corpus in corpora]
     assert [len(tags["a"]) for tags in found] == [5, 2]
+
+
+def test_corpora_whose_names_differ_by_a_dot_have_heads_of_their_own() -> None:
+    heads = TaggingHeads(
+        4, {name: {"types": ("O", "B-Drug", "I-Drug")} for name in ("notes.v2", "notes_v2", "notes%2Ev2")}, bio.legal, "crf", 0.0
+    )
+    assert len({id(heads.head(name, "types")) for name in ("notes.v2", "notes_v2", "notes%2Ev2")}) == 3
