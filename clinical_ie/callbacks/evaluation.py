@@ -40,8 +40,8 @@ class Evaluation(OutputCallback):
 
     Args:
         run_dir: Where ``results.json`` goes; nothing is written without it.
-        rules: Rule set of the test result, or corpus -> rule set (strict-one-to-one for those that it does not name); development
-            scores are always strict-one-to-one.
+        rules: Rule set of the test result, or corpus, task or ``CORPUS/TASK`` -> rule set (strict-one-to-one for those that it does not
+            name, and of several names the narrowest counts, a task before a corpus); development scores are always strict-one-to-one.
         interval_samples: Bootstrap samples of the test result's confidence intervals, from 2 to a million; 0 for none.
 
     Raises:
@@ -60,21 +60,23 @@ class Evaluation(OutputCallback):
         self._confused: dict[SourceName, Counter[tuple[str, str]]] = {}
         self._survival: dict[SourceName, Survival] = {}
 
-    def rules(self, corpus: str) -> RuleSet:
-        """The rule set of a corpus' test result."""
-        return self._rules.get(corpus, self._others)
+    def rules(self, source: SourceName) -> RuleSet:
+        """The rule set of a test result."""
+        named = (self._rules[name] for name in (str(source), source.task, source.corpus) if name in self._rules)
+        return next(named, self._others)
 
     def check(self, data: ExtractionDataModule) -> None:
         """Make sure that the rules count what each task finds in every corpus.
 
         Raises:
-            SettingError: They would count nothing, so that a test could only end in zeros; or they are those of a corpus that is not there.
+            SettingError: They would count nothing, so that a test could only end in zeros; or they are of something that is not there.
         """
-        for name in sorted(set(self._rules) - set(data.corpora) - set(data.corpora_left_out)):
-            known = f"the corpora are {', '.join(sorted(data.corpora))}{did_you_mean(name, data.corpora)}"
+        names = {*data.corpora, *data.tasks, *map(str, data.sources)}
+        for name in sorted(set(self._rules) - names - set(data.corpora_left_out)):
+            known = f"the corpora are {', '.join(sorted(data.corpora))}, the tasks {', '.join(data.tasks)}{did_you_mean(name, names)}"
             raise SettingError(f"evaluation.rules names {name!r}; {known}; name only those, or give one rule set (--evaluation.rules=NAME)")
         for source in data.sources:
-            rules = self.rules(source.corpus)
+            rules = self.rules(source)
             if reason := rules.unfit(data.schema_of(source.corpus), data.tasks[source.task].finds):
                 remedy = f"give {StrictOneToOne.name}, or score the predictions under other rules with clinical-ie score"
                 raise SettingError(f"evaluation.rules is {rules.name}, which counts nothing in corpus {source.corpus}: {reason}; {remedy}")
@@ -105,7 +107,7 @@ class Evaluation(OutputCallback):
             if data.tasks[key.task].finds == "entities" and isinstance(trainer.logger, TensorBoardLogger):
                 self._confused[key.source].update(confusion_counts([gold], [predicted]))
         if self._is_written(trainer, stage):
-            self._compared[key.source].append((key.place, compare(gold, predicted, self.rules(key.corpus))))
+            self._compared[key.source].append((key.place, compare(gold, predicted, self.rules(key.source))))
             self._strings[key.source].add(gold, predicted, data.trained_strings or frozenset())
             if data.mentions is None:
                 source = Source(key.corpus, data.schema_of(key.corpus), data.encoder)
@@ -173,7 +175,7 @@ class Evaluation(OutputCallback):
             for _, their_strings, their_survival in everything:
                 strings.update(their_strings[source])
                 survival.add(their_survival[source])
-            rules = self.rules(source.corpus)
+            rules = self.rules(source)
             on_gold = data.mentions is None
             corpus = data.corpora[source.corpus]
             results.add(

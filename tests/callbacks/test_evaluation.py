@@ -52,13 +52,26 @@ def test_each_corpus_may_have_rules_of_its_own() -> None:
     """As the study's comparison needs: n2c2-2018 for relations, shac-2022 for events, in one run."""
     evaluation = Evaluation(rules={"drugs": "n2c2-2018", "social": "shac-2022"})
     evaluation.check(data("relations", drugs=RELATIONS, social=EVENTS, other=BOTH))
-    assert [evaluation.rules(name).name for name in ("drugs", "social", "other")] == ["n2c2-2018", "shac-2022", "strict-one-to-one"]
+    assert [evaluation.rules(SourceName(name, "asked")).name for name in ("drugs", "social", "other")] == [
+        "n2c2-2018",
+        "shac-2022",
+        "strict-one-to-one",
+    ]
     with pytest.raises(SettingError, match=r"evaluation\.rules is shac-2022, .* corpus social: its schema has no events"):
         evaluation.check(data("relations", drugs=RELATIONS, social=RELATIONS))
     with pytest.raises(SettingError, match=r"evaluation\.rules names 'drugs'; .*the corpora are social"):
         evaluation.check(data("relations", social=EVENTS))
     with pytest.raises(SettingError, match="no rule set 'shac'"):
         Evaluation(rules={"drugs": "shac"})
+
+
+def test_a_task_may_have_rules_of_its_own() -> None:
+    """As one decoder for both stages needs: events are counted of links, and nothing of mentions."""
+    evaluation = Evaluation(rules={"link": "shac-2022", "drugs": "n2c2-2018", "drugs/find": "strict-one-to-one"})
+    names = [(corpus, task) for corpus in ("drugs", "social") for task in ("find", "link")]
+    assert [evaluation.rules(SourceName(*name)).name for name in names] == [
+        "strict-one-to-one", "shac-2022", "strict-one-to-one", "shac-2022"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("samples", [-1, 1, 1_000_001])
