@@ -79,7 +79,7 @@ class Survival:
 
     @property
     def best_f1(self) -> float:
-        """The strict F1 that no output exceeds: all that can be found, and nothing else."""
+        """The strict F1 that no output exceeds, however long it may be: all that can be found, and nothing else."""
         ceiling = self.coverage.recall_ceiling
         return 2 * ceiling / (1 + ceiling)
 
