@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
 from clinical_ie.document import Attribute, Document, Entity, Event, Relation, bare_role
-from clinical_ie.schema import Schema
+from clinical_ie.schema import RelationType, Schema
 from clinical_ie.tasks.task import Task
 
 
@@ -50,7 +51,10 @@ class LinkLabels:
         self.names = tuple(label.name for label in self.labels)
         self._rank = {label: rank for rank, label in enumerate(self.labels)}
         self._valued = {(label.relation, label.attribute) for label in self.labels}
-        self._legal: dict[tuple[str, str], tuple[int, ...]] = {}
+        self._declared: dict[str, list[RelationType]] = {}
+        for relation in schema.relations:
+            self._declared.setdefault(relation.name, []).append(relation)
+        self._legal = _legal_pairs(schema)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,7 +66,7 @@ class LinkLabels:
             self._legal[head, tail] = tuple(
                 rank
                 for rank, label in enumerate(self.labels)
-                if self.schema.allows(label.relation, head, tail)
+                if any(known.allows(head, tail) for known in self._declared[label.relation])
                 and (label.attribute is None or not targets[label.attribute] or tail in targets[label.attribute])
             )
         return self._legal[head, tail]
@@ -85,6 +89,12 @@ class LinkLabels:
                     label = valued  # a value that the schema does not declare
             rank = self._rank.get(label)
             yield head, tail, rank if rank is not None and rank in self.legal(head.type, tail.type) else None
+
+
+@lru_cache(maxsize=32)
+def _legal_pairs(schema: Schema) -> dict[tuple[str, str], tuple[int, ...]]:
+    """What `LinkLabels.legal` knows of a schema, for all documents of a corpus."""
+    return {}
 
 
 def linked(document: Document, links: Iterable[tuple[str, str, LinkLabel, float]], schema: Schema) -> Document:
