@@ -39,8 +39,8 @@ The share of gold annotations that comes back unchanged after reading, windows o
 outputs being the gold ones, under `strict-one-to-one`; all documents of each corpus that has annotations (MTSamples has none). *F1 of
 gold outputs* is what a model gets that has learnt its examples to the letter, *best F1* what no output exceeds, however long it may be.
 Rows with a format are instructions that are answered in it, as if nothing constrained the answer: grammars open no mention inside a word.
-*A, then B* are links of B between the mentions that come back of A. The last row is a named alternative for mentions: the loading rule of a well-known
-clinical encoder's release.
+*A, then B* are links of B between the mentions that come back of A. The last row is a named alternative for mentions: the loading rule
+of a well-known clinical encoder's release.
 
 Measured {day:%Y-%m-%d} by `python benchmarks/survival.py`, {machine}, Python {python}, transformers {transformers}, tokenizers
 {tokenizers}; tasks as `configs/task` sets them, tokenizers of `{minilm}` for encoders and of `{smollm2_135m}` for decoders. Nothing here
