@@ -50,7 +50,7 @@ def one_note_less(corpus: str, target: Path) -> str:
         (["--model.init_args.decoder=softmax"], "model.init_args.decoder: crf -> softmax"),
         (["--data.batch_budget=256"], "data.batch_budget: 512 -> 256"),
         (["--data.seed=1"], "data.seed: none -> 1"),
-        (["--data.tasks.init_args.window=64"], "data.tasks.init_args.window: 96 -> 64"),
+        (["--data.tasks.init_args.window=64"], "data.tasks.0.init_args.window: 96 -> 64"),
         (["--data.corpora.init_args.entity_types=[Drug]"], "data.corpora.0.init_args.entity_types.0: none -> Drug"),
         (["--seed_everything=1"], "seed_everything: 0 -> 1"),
         (["--trainer.accumulate_grad_batches=2"], "trainer.accumulate_grad_batches: 1 -> 2"),
