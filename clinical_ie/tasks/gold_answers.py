@@ -114,7 +114,8 @@ def expressible(
                 why[WHITE_SPACE] += 1
             elif same != place:
                 why["annotated twice"] += 1
-    links: dict[Link, None] = {}
+    links: dict[Link, bool] = {}
+    """Whether one of those that are said so stands so in the corpus."""
     for link in answer.links:
         head, tail = twin[link.head], twin[link.tail]
         if head in lost or tail in lost:
@@ -124,11 +125,12 @@ def expressible(
             why["links a mention to itself"] += 1
             continue
         renumbered = Link(link.label, moved[head], moved[tail])
-        if not (exact[link.head] and exact[link.tail]):
+        stands = exact[link.head] and exact[link.tail]
+        if not stands:
             why[f"a mention {WHITE_SPACE}"] += 1
-        elif renumbered in links:
+        elif links.get(renumbered):
             why["annotated twice"] += 1
-        links[renumbered] = None
+        links[renumbered] = stands or links.get(renumbered, False)
     return Answer(tuple(answer.mentions[place] for place in kept), tuple(links)), [mentions[place] for place in kept], why
 
 

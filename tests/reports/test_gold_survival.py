@@ -182,6 +182,18 @@ def test_a_task_knows_all_that_it_loses(name: str, note: Document) -> None:
     assert found.causes == dict(sorted(found.coverage.unrepresentable.items()))
 
 
+def test_a_link_that_is_said_for_an_inexact_one_is_not_said_to_be_lost() -> None:
+    """Both are said as one; the one between mentions without blanks comes back, and was counted as annotated twice."""
+    places = ((0, 3), (0, 2), (4, 6))
+    mentions = tuple(
+        Entity(f"T{n}", kind, Span.of(*place)) for n, (kind, place) in enumerate(zip(("Site", "Site", "Sign"), places, strict=True))
+    )
+    note = Document("d", "ab  cd", mentions, (Relation("R1", "In", "T0", "T2"), Relation("R2", "In", "T1", "T2")))
+    task = JointInstruction("lines", window=100_000)
+    found = survival([note], task, source_for(task))
+    assert (found.returned, found.causes) == (1, {"a mention begins or ends in white space": 1})
+
+
 @pytest.mark.parametrize("name", [f"{kind}/{name}" for kind, name in WAYS if name in ("lines", "grouped", "json") and kind != "relations"])
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(note=documents(whole_words=False, most_words=14))
