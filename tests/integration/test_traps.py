@@ -194,7 +194,8 @@ def test_every_task_fits_tests_and_predicts(
     assert main(["fit", *of_task(task, folder, *averaging, "--trainer.limit_train_batches=3", peft="lora")]) == 0
     before = json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"]
     kind = "entities" if task.startswith("entity") else "relations"
-    assert before["test"]["demo"][kind]["strict"]["micro"]["fn"] >= 0
+    (entry,) = before["test"]["demo"].values()
+    assert entry[kind]["strict"]["micro"]["fn"] >= 0
     assert main(["test", "-c", str(folder / "config.yaml")]) == 0
     assert json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"] == before
     mentions = [] if not task.startswith("relation") else [f"--data.mentions={folder / 'predictions' / 'test'}"]
