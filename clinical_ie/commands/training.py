@@ -34,6 +34,7 @@ from clinical_ie.callbacks.splits import NAME as SPLITS
 from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.chain import Chain
+from clinical_ie.commands.config_text import config_text
 from clinical_ie.commands.corpus_settings import check_different, name_of, place_roots
 from clinical_ie.commands.early_checks import check_extent, check_fixed_steps, check_modes, check_monitors, check_numbers, check_settings
 from clinical_ie.commands.parse_errors import explain
@@ -199,8 +200,9 @@ class TrainingCLI(ResultsCLI):
         config = self.config[self.subcommand].clone()
         for name in ("config", "ckpt_path", "resume", "run_dir", "weights_only"):
             config.pop(name, None)
-        text: str = self._parser(self.subcommand).dump(config, skip_unset=False, skip_link_targets=True, skip_validation=True)
-        return text
+        return config_text(
+            self._parser(self.subcommand).dump(config, skip_unset=False, skip_link_targets=True, skip_validation=True), config
+        )
 
     @property
     def _nothing_left(self) -> bool:
