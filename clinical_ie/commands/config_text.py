@@ -49,7 +49,7 @@ def _is_number(text: str) -> bool:
 
 def _restored(dumped: Any, given: Any) -> Any:
     """A dumped value with the strings of the one that it was dumped from; objects stay as they were dumped."""
-    if isinstance(given, str):
+    if type(given) is str:  # members of enumerations may be strings too, and are dumped by their names
         return given
     if isinstance(dumped, dict) and isinstance(given, Mapping | Namespace):
         known = vars(given) if isinstance(given, Namespace) else given
