@@ -316,8 +316,8 @@ def test_constrained_completions_can_be_used(
     kind: Any, response: Any, num_draft_tokens: int, backtrack_threshold: float, folder: str
 ) -> None:
     subwords, backbone = ChatTokenizer(folder), Decoder(folder)
-    # random weights would copy long mentions for ever, and may link nothing
-    with_early_ends(backbone, subwords.end_id, 0.0 if kind is RelationInstruction else 2.0)
+    # random weights would copy long mentions for ever, and link nothing where they may end first
+    with_early_ends(backbone, subwords.end_id, -10.0 if kind is RelationInstruction else 2.0)
     schema = Demo.declared
     task = kind(response, segment=48, definitions=False)
     source = Source("demo", schema, subwords)
