@@ -24,6 +24,7 @@ from tests.integration.signals import signal_at
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 Arguments = Callable[..., list[str]]
+SHORT = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--data.dev_documents=1", "--test_after_fit=false")
 UMASK = os.umask(0)
 os.umask(UMASK)
 
@@ -36,7 +37,8 @@ def given(tiny_llama: str, small_corpus: str) -> Arguments:
         chain += [f"--data.corpora.init_args.root={small_corpus}", f"--model.init_args.backbone={tiny_llama}", f"--run_dir={run_dir}"]
         chain += ["--trainer.max_epochs=2", "--trainer.precision=32-true", "--trainer.accelerator=cpu", "--data.batch_budget=4096"]
         chain += ["--data.tasks.init_args.window=4096", "--data.tasks.init_args.segment=128", "--data.dev_documents=2"]
-        chain += ["--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1", "--model.init_args.max_new_tokens_ratio=1"]
+        chain += ["--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1", "--model.init_args.max_new_tokens_ratio=0.5"]
+        chain += ["--data.test_documents=3"]
         return ["fit", *chain, *more]
 
     return make
@@ -114,8 +116,7 @@ def test_the_base_of_an_adapter_is_one_that_plain_peft_finds() -> None:
 
 
 def test_an_adapter_is_not_all_of_a_run_that_trained_its_base(given: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    short = ("--trainer.max_epochs=1", "--data.dev_documents=1", "--test_after_fit=false", "--model.init_args.freeze=false")
-    assert main(given(tmp_path / "run", *short)) == 0
+    assert main(given(tmp_path / "run", *SHORT, "--model.init_args.freeze=false")) == 0
     assert not (tmp_path / "run" / "checkpoints" / "adapter").exists()
     assert main(["export", str(tmp_path / "run"), "--output", str(tmp_path / "out")]) == 2
     assert "export it with --merge" in capsys.readouterr().err
@@ -142,10 +143,10 @@ def test_export_refuses_what_it_cannot_do(tmp_path: Path, finished_run: Path, ca
 
 def test_an_interrupted_run_ends_in_the_same_weights(run: Path, given: Arguments, tmp_path: Path) -> None:
     with signal_at(signal.SIGTERM, 2):
-        assert main(given(tmp_path / "run")) == 75
+        assert main(given(tmp_path / "run", "--test_after_fit=false")) == 75
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == 2
-    assert main(given(tmp_path / "run", f"--ckpt_path={last}")) == 0
+    assert main(given(tmp_path / "run", "--test_after_fit=false", f"--ckpt_path={last}")) == 0
     one, two = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for folder in (run, tmp_path / "run"))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
@@ -161,7 +162,7 @@ def test_new_texts_are_annotated(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("peft", ["full", "ia3", "dora", "prompt_tuning", "p_tuning", "prefix_tuning"])
 def test_every_way_of_tuning_trains_and_comes_back(peft: str, given: Arguments, tmp_path: Path) -> None:
     folder = tmp_path / peft
-    assert main(given(folder, "--trainer.max_epochs=1", "--data.dev_documents=1", "--test_after_fit=false", peft=peft)) == 0
+    assert main(given(folder, *SHORT, peft=peft)) == 0
     one = load_run(folder)
     adapter = folder / "checkpoints" / "adapter"
     assert adapter.exists() == (peft != "full")
