@@ -243,7 +243,11 @@ def run_process(line: Sequence[str], *, log: Path | None = None, inherited: Sequ
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     try:
-        return process.wait()
+        while True:
+            # Of two signals at once the second may be taken by another thread, which does not wake this one: its handler would run only
+            # when the command has ended.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(timeout=1)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
