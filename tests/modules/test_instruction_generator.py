@@ -17,11 +17,11 @@ from torch._dynamo.utils import counters
 from clinical_ie.callbacks.averaging import MovingAverage
 from clinical_ie.corpora import BratFolder
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.modules import InstructionGenerator, instruction_generator
-from clinical_ie.tasks.instruction import Completion, EntityInstruction, Instruction, JointInstruction, RelationInstruction
+from clinical_ie.tasks.instruction import Completion, EntityInstruction, JointInstruction, RelationInstruction
 from tests.models.tiny_decoders import save_decoder, save_tokenizer, tiny_generator
+from tests.modules.generator_runs import SCHEMA, completions, data_of, made, predicted, trainer_of
 from tests.modules.tiny_training import DOSES, DRUGS, WARNINGS_OF_TRAINING, Marks, Phrase, micro_f1, write_notes
 
 pytestmark = [
@@ -32,11 +32,6 @@ pytestmark = [
         "ignore:You're using the WeightAveraging callback with a model that overrides",
     ),
 ]
-
-SCHEMA = {
-    "entities": [{"name": "Drug", "definition": "A medication."}, {"name": "Dose", "definition": "How often."}],
-    "relations": [{"name": "Starts", "heads": ["Dose"], "tails": ["Drug"]}, {"name": "Stops", "heads": ["Dose"], "tails": ["Drug"]}],
-}
 
 
 @pytest.fixture(scope="module")
@@ -56,41 +51,6 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> str:
         return mentions, [(p.verb.replace("ted", "ts").replace("ped", "s"), 2 * k + 1, 2 * k + 2) for k, p in enumerate(said)]
 
     return write_notes(tmp_path_factory.mktemp("notes"), 60, 2, words, marks)
-
-
-def data_of(notes: str, generator: str, task: Instruction, budget: int = 700) -> ExtractionDataModule:
-    return ExtractionDataModule([BratFolder(notes, SCHEMA)], [task], generator, batch_budget=budget, seed=1)  # type: ignore[arg-type]
-
-
-def made(data: ExtractionDataModule, generator: str, **options: Any) -> InstructionGenerator:
-    pl.seed_everything(0, verbose=False)
-    given = {"learning_rate": 5e-3, "adapter_learning_rate": 2e-2, "warmup_share": 0.1, **options}
-    return InstructionGenerator(generator, data.schemas, **given)
-
-
-def trainer_of(folder: Path, epochs: int, **options: Any) -> pl.Trainer:
-    return pl.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, default_root_dir=folder, use_distributed_sampler=False, gradient_clip_val=1.0,
-        **{"limit_val_batches": 0, **options},
-    )  # fmt: skip
-
-
-def completions(model: InstructionGenerator, data: ExtractionDataModule) -> dict[str, Completion]:
-    data.setup("test")
-    found = {name: answer for batch in data.test_dataloader() for name, answer in model.predict_step(batch, 0).items()}
-    return found | model.remaining_outputs()
-
-
-def predicted(data: ExtractionDataModule, outputs: dict[str, Completion], outcomes: Counter[str]) -> tuple[list[Document], list[Document]]:
-    gold, schema = data.documents["test"]["brat_folder"], data.schema_of("brat_folder")
-    (task,) = data.tasks.values()
-    found, all_examples = [], data.make_examples("test")
-    for document in gold:
-        bare = Document(document.id, document.text, document.entities if task.needs_mentions else ())
-        examples = [example for example in all_examples if example.document_id == document.id]
-        found.append(task.annotations(bare, examples, outputs, schema, outcomes))
-    return gold, found
 
 
 TASKS = {
