@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+# Settings of your site, in this one place. The job scripts beside this file read it; `clinical-ie ... --submit` puts its text into the job,
+# so that what waits in the queue does not change any more. By hand: `. slurm/env.sh && sbatch slurm/train.sbatch ...`.
+
+# --- the queue: what sbatch reads where neither its command line nor the job says it (#SBATCH lines hold no variables) -----------------
+#export SBATCH_ACCOUNT=my_project
+#export SBATCH_PARTITION=gpu
+#export SBATCH_QOS=normal
+#export SBATCH_CONSTRAINT=a100
+
+# --- the program: a virtual environment, modules, or a container (apptainer.def) ---------------------------------------------------------
+#module purge
+#module load python/3.11 cuda/12.8
+#. "$HOME/venvs/clinical_ie/bin/activate"
+# shellcheck disable=SC2034 # the scripts use it
+clinical_ie=(clinical-ie)
+#clinical_ie=(apptainer exec --nv --bind "$PWD,/data" "$HOME/clinical_ie.sif" clinical-ie)
+
+# --- caches: on a path that all nodes see, filled on a node with a network (see docs/slurm.md); jobs never ask a network ------------------
+#export HF_HOME=/shared/my_project/huggingface
+#export XDG_CACHE_HOME=/shared/my_project/cache
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+# A folder on each node's own disk. When set, HF_HOME is copied there once per node before the processes start.
+#node_local=${TMPDIR:-/tmp}
+
+# --- processes -----------------------------------------------------------------------------------------------------------------------------
+export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
+export PYTHONUNBUFFERED=1 # lines of the log come when they are written
+ulimit -c 0               # a killed rank leaves no core of the size of its memory
+# What compilers keep: many ranks in one folder of a network file system disturb each other.
+export TRITON_CACHE_DIR=${TMPDIR:-/tmp}/triton-${SLURM_JOB_ID:-$$} TORCHINDUCTOR_CACHE_DIR=${TMPDIR:-/tmp}/inductor-${SLURM_JOB_ID:-$$}
+# Networks with several interfaces: the one that nodes reach each other by. In containers whose ranks freeze at the first step, see docs/slurm.md.
+#export NCCL_SOCKET_IFNAME=ib0 GLOO_SOCKET_IFNAME=ib0
+#export NCCL_P2P_DISABLE=1
+
+# --- nothing below needs editing -----------------------------------------------------------------------------------------------------------
+if [ -n "${SLURM_JOB_ID:-}" ]; then
+  # Left over from torchrun, or from a job that this one was submitted from: Lightning would believe them.
+  unset RANK LOCAL_RANK GROUP_RANK NODE_RANK WORLD_SIZE LOCAL_WORLD_SIZE TORCHELASTIC_RUN_ID
+  # Ranks meet at the first node of the job; a port of this job's own, as several may share a node.
+  if ! MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1) || [ -z "$MASTER_ADDR" ]; then
+    echo "clinical-ie: scontrol does not tell the nodes of job $SLURM_JOB_ID (nodes: ${SLURM_JOB_NODELIST:-none})" >&2
+    exit 1
+  fi
+  MASTER_PORT=$((10000 + SLURM_JOB_ID % 20000))
+  export MASTER_ADDR MASTER_PORT
+  # srun has not taken the CPUs of a task from sbatch since 22.05.
+  export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
+  # When a rank dies, the others end two minutes later instead of waiting for it. Not at once: ranks that stop on purpose save first.
+  export SLURM_KILL_BAD_EXIT=0 SLURM_WAIT=120
+  # The shell outlives the signals at the end of a job's time, so that its exit status is that of srun.
+  trap : TERM USR1
+fi
+
+# Once per node, before any rank starts: copy the caches to the node's disk. Does nothing where node_local is not set.
+stage_caches() {
+  if [ -n "${node_local:-}" ] && [ -n "${HF_HOME:-}" ]; then
+    local place=$node_local/huggingface-$SLURM_JOB_ID
+    # shellcheck disable=SC2016 # $1 and $2 are the inner shell's
+    srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
+      bash -c 'mkdir -p "$2" && cp -R -u "$1/." "$2/"' _ "$HF_HOME" "$place" || return
+    export HF_HOME=$place
+  fi
+}
