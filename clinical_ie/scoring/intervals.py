@@ -71,8 +71,8 @@ def interval(
     clusters of a sample and draw their seeds apart. The ends are the quantiles ``(1 - level) / 2`` and ``(1 + level) / 2``.
 
     *Expanded percentile*: the same samples with the quantiles at ``Phi(-+ sqrt(C / (C - 1)) t)``, as percentiles of few clusters are too
-    narrow. ``t`` is the quantile of Student's t with ``C - 1`` degrees of freedom, or fewer where few seeds have a share in the error
-    (``(sum of v)^2 / sum of v^2 / freedom`` over the parts ``v`` of the squared error).
+    narrow. ``t`` is the quantile of Student's t with ``C - 1`` degrees of freedom, or fewer where a few clusters hold most of the errors or
+    few seeds have a share in them (`_freedom`).
 
     *Jackknife-t*: ``score -+ t se`` with ``se`` as in `standard_error`. All are cut where a score ends.
 
@@ -92,8 +92,7 @@ def interval(
 
     Reference: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapters 11 and 13; Hesterberg, What Teachers Should Know About
         the Bootstrap, The American Statistician 69 (2015); one draw less of a small stratum: McCarthy & Snowden, The Bootstrap and Finite
-        Population Sampling (1985); shrunken effects: Davison & Hinkley, Bootstrap Methods and their Application (1997), section 3.8;
-        degrees of freedom: Satterthwaite (1946).
+        Population Sampling (1985); shrunken effects: Davison & Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
     """
     cells = _cells(cell, minus)
     clusters = cell.clusters
@@ -131,10 +130,18 @@ def standard_error(cell: Clustered, minus: Clustered | None = None) -> float:
 
 
 class _SquaredError(NamedTuple):
-    """Parts of a squared standard error: of clusters, and of the seeds of each cell, also as a share of those seeds' own variance."""
+    """Parts of a squared standard error: of clusters, and of the seeds of each cell.
+
+    Attributes:
+        kurtosis: Fourth moment of the clusters' effects, over their squared second one; 3 of a normal distribution.
+        observed: The variance of the mean of each cell's seeds, chance of single clusters included.
+        shares: How much of that is the seeds' own.
+    """
 
     clusters: float
+    kurtosis: float
     seeds: list[float]
+    observed: list[float]
     shares: list[float]
     freedom: list[int]
 
@@ -147,7 +154,7 @@ def _squared_error(cells: Sequence[tuple[int, NDArray[np.int64]]]) -> _SquaredEr
     clusters = cells[0][1].shape[1]
     scale = (clusters - 1) / clusters
     without = np.zeros(clusters)
-    seeds, shares, freedom = [], [], []
+    seeds, observed, shares, freedom = [], [], [], []
     for sign, counts in cells:
         totals, number = counts.sum(1), len(counts)
         left_out = f1(totals[:, None] - counts)  # (seeds, clusters)
@@ -156,15 +163,28 @@ def _squared_error(cells: Sequence[tuple[int, NDArray[np.int64]]]) -> _SquaredEr
         variance = float(f1(totals).var(ddof=1)) if number > 1 else 0.0
         own = max(0.0, variance - scale * float((rest**2).sum()) / (number - 1)) if number > 1 else 0.0
         seeds.append(own / number)
+        observed.append(variance / number)
         shares.append(own / variance if variance else 0.0)
         freedom.append(max(1, number - 1))
-    return _SquaredError(scale * float(((without - without.mean()) ** 2).sum()), seeds, shares, freedom)
+    effects = (without - without.mean()) ** 2
+    second = float(effects.mean())
+    kurtosis = float((effects**2).mean()) / second**2 if second**2 else 3.0
+    return _SquaredError(scale * float(effects.sum()), kurtosis, seeds, observed, shares, freedom)
 
 
 def _freedom(parts: _SquaredError, clusters: int) -> float:
-    """Degrees of freedom of the whole error, by Satterthwaite; of equal clusters and seeds, those of the clusters."""
-    weighed = parts.clusters**2 / (clusters - 1) + sum(part**2 / freedom for part, freedom in zip(parts.seeds, parts.freedom, strict=True))
-    return parts.whole**2 / weighed if weighed else clusters - 1
+    """Degrees of freedom of the whole error: those of a chi-squared variable that varies as much as its estimate does.
+
+    A variance over ``C`` values of kurtosis ``k`` has ``2 C / (k - (C - 3) / (C - 1))`` of them, ``C - 1`` at ``k = 3``; we give it no more.
+    Parts are put together as ``(sum of v)^2 / sum of (v^2 / freedom)``, the seeds' as observed: what of it is their own is known
+    no better than that, and often comes out as 0 by chance.
+
+    Reference: Satterthwaite, An Approximate Distribution of Estimates of Variance Components (1946); variance of a variance: Mood, Graybill
+        & Boes, Introduction to the Theory of Statistics (1974), VI, theorem 3.
+    """
+    own = min(clusters - 1.0, 2 * clusters / (parts.kurtosis - (clusters - 3) / (clusters - 1)))
+    weighed = parts.clusters**2 / own + sum(part**2 / freedom for part, freedom in zip(parts.observed, parts.freedom, strict=True))
+    return (parts.clusters + sum(parts.observed)) ** 2 / weighed if weighed else own
 
 
 def _cells(cell: Clustered, minus: Clustered | None) -> list[tuple[int, NDArray[np.int64]]]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.intervals import coverage, difference_coverage, false_positives, visible
+from benchmarks.intervals import coverage, difference_coverage, false_positives, seed_coverage, visible
 
 TRIALS = {20: 3000, 37: 3000, 100: 1500}
 """Invented test sets by how many notes they have; a large one takes longer."""
@@ -28,6 +28,11 @@ def test_intervals_cover_94_to_96_percent(notes: int) -> None:
 @pytest.mark.slow
 def test_the_interval_of_a_difference_covers_94_to_96_percent() -> None:
     assert holds(difference_coverage(37, TRIALS[37]), 0.94, 0.96, TRIALS[37])
+
+
+@pytest.mark.slow
+def test_the_interval_of_three_seeds_covers_94_to_96_percent() -> None:
+    assert holds(seed_coverage(100, TRIALS[100]), 0.94, 0.96, TRIALS[100])
 
 
 @pytest.mark.slow

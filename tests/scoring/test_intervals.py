@@ -157,6 +157,25 @@ def test_few_seeds_leave_few_degrees_of_freedom() -> None:
     assert ends(two) == pytest.approx((0.605 - 12.706 * 0.005, 0.605 + 12.706 * 0.005), abs=1e-5)
 
 
+def test_one_note_that_holds_most_errors_leaves_few_degrees_of_freedom() -> None:
+    """Eight equal notes and one apart: deviations (8, -1, ..., -1) have the kurtosis (81 - 27 + 3) / 8 = 7.125, and a variance over nine
+    values of that kurtosis has 2 * 9 / (7.125 - 6 / 8) = 2.8235 degrees of freedom."""
+    found = interval(cell(even(*[8] * 8, 6)), method="jackknife-t", level=0.8)
+    reach = t_quantile(0.9, 18 / 6.375) * statistics.stdev([8] * 8 + [6]) / 10 / 3
+    assert ends(found) == pytest.approx((70 / 90 - reach, 70 / 90 + reach))
+
+
+def test_seeds_that_agree_by_chance_leave_few_degrees_of_freedom_too() -> None:
+    """Two seeds whose difference is no more than single notes explain: none of it counts as theirs, yet it is known by one value only."""
+    table = [(3, 8, 5, 9), (8, 3, 6, 6)]
+    documents = cell(*(even(*row) for row in table))
+    notes = statistics.variance([statistics.mean(column) / 10 for column in zip(*table, strict=True)]) / 4
+    seeds = statistics.variance([statistics.mean(row) / 10 for row in table]) / 2
+    assert standard_error(documents) == pytest.approx(notes**0.5)
+    t = t_quantile(0.75, (notes + seeds) ** 2 / (notes**2 / 3 + seeds**2))
+    assert ends(interval(documents, method="jackknife-t", level=0.5)) == pytest.approx((0.6 - t * notes**0.5, 0.6 + t * notes**0.5))
+
+
 def test_the_paired_difference() -> None:
     """A system that finds one mention more of ten in every note is better by exactly a tenth, however much the notes differ."""
     right = (2, 3, 5, 6, 7, 8, 8, 9)
