@@ -175,9 +175,10 @@ def _squared_error(cells: Sequence[tuple[int, NDArray[np.int64]]]) -> _SquaredEr
 def _freedom(parts: _SquaredError, clusters: int) -> float:
     """Degrees of freedom of the whole error: those of a chi-squared variable that varies as much as its estimate does.
 
-    A variance over ``C`` values of kurtosis ``k`` has ``2 C / (k - (C - 3) / (C - 1))`` of them, ``C - 1`` at ``k = 3``; we give it no more.
-    Parts are put together as ``(sum of v)^2 / sum of (v^2 / freedom)``, the seeds' as observed: what of it is their own is known
-    no better than that, and often comes out as 0 by chance.
+    A variance over ``C`` values of kurtosis ``k`` has ``2 C / (k - (C - 3) / (C - 1))`` of them, ``C - 1`` at ``k = 3``;
+    we give it no more.
+    Parts are put together as ``(sum of v)^2 / sum of (v^2 / freedom)``, the seeds' as observed: what of it is their own is known no better
+    than that, and often comes out as 0 by chance.
 
     Reference: Satterthwaite, An Approximate Distribution of Estimates of Variance Components (1946); variance of a variance: Mood, Graybill
         & Boes, Introduction to the Theory of Statistics (1974), VI, theorem 3.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 
 from clinical_ie.cli import main
@@ -76,11 +77,7 @@ def test_the_parser_takes_every_kind_of_chain(name: str, capsys: pytest.CaptureF
         capsys.readouterr()
 
 
-@pytest.mark.skipif(not all(map(importlib.util.find_spec, ("nbclient", "ipykernel"))), reason="needs pip install 'clinical_ie[notebooks]'")
 def test_the_notebook_runs_on_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import nbclient
-    import nbformat
-
     monkeypatch.setenv("STUDY_FOLDER", str(root))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
