@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "corpus": ("corpus", "check, describe and convert corpora; survival of gold"),
     "score": ("score", "compare predicted with gold annotations under official rules"),
     "export": ("export", "write a generator as an adapter or a whole model that other software loads"),
+    "doctor": ("doctor", "check a run before it waits in a queue: settings, files, model, versions, SLURM"),
     "demo": ("demo", "train and test on the embedded corpus, in a few minutes"),
 }
 
