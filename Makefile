@@ -14,7 +14,7 @@ CORPORA ?= ../shared/corpora
 help:
 	@echo "make demo       train and test on the embedded corpus"
 	@echo "make test       all tests of a few minutes"
-	@echo "make test-slow  the others"
+	@echo "make test-slow  the others, those of several processes among them"
 	@echo "make check      format, lint, types, import layers"
 	@echo "make bench      the figures of the README (about four hours on two cores)"
 
@@ -29,10 +29,10 @@ demo: $(READY)
 	$(BIN)/clinical-ie demo
 
 test: $(READY)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not distributed"
 
 test-slow: $(READY)
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow or distributed"
 
 check: $(READY)
 	$(BIN)/ruff format --check .
