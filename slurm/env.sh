@@ -20,7 +20,7 @@ clinical_ie=(clinical-ie)
 #export HF_HOME=/shared/my_project/huggingface
 #export XDG_CACHE_HOME=/shared/my_project/cache
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
-# A folder on each node's own disk. When set, HF_HOME is copied there once per node before the processes start.
+# A folder on each node's own disk. When set, HF_HOME is copied there once per node before the processes start, and removed in the end.
 #node_local=${TMPDIR:-/tmp}
 
 # --- processes -----------------------------------------------------------------------------------------------------------------------------
@@ -58,7 +58,9 @@ stage_caches() {
     local place=$node_local/huggingface-$SLURM_JOB_ID
     # shellcheck disable=SC2016 # $1 and $2 are the inner shell's
     srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
-      bash -c 'mkdir -p "$2" && cp -R -u "$1/." "$2/"' _ "$HF_HOME" "$place" || return
+      bash -c 'mkdir -p "$2" && cp -R "$1/." "$2/"' _ "$HF_HOME" "$place" || return
+    # shellcheck disable=SC2064 # the place as it is now
+    trap "srun --nodes=$SLURM_JOB_NUM_NODES --ntasks=$SLURM_JOB_NUM_NODES --ntasks-per-node=1 rm -rf -- '$place'" EXIT
     export HF_HOME=$place
   fi
 }

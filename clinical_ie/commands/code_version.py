@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-STUDY = ("studies/", "reports/study_", "commands/study", "commands/run_content", "commands/merged_settings")
+STUDY = ("studies/", "reports/study_", "commands/study", "commands/submit", "commands/run_content", "commands/merged_settings")
 """Files that no run imports: they plan runs and read what they leave."""
 
 

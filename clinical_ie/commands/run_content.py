@@ -70,7 +70,10 @@ class RunContent:
         names = sorted(data)
         steps, tokens = _extent(plain)
         options = tuple(f"--data.roots.{name}={root}" for name, root in roots.items() if name not in absent)
-        return Content(_digest([counted, files, base, data]), _digest([shape, base, names]), options, steps, tokens, absent)
+        nodes, devices = (max(0, _number(plain, name, 0 if plain.get(name) else 1)) for name in ("trainer.num_nodes", "trainer.devices"))
+        gpus = plain.get("trainer.accelerator") != "cpu"
+        key, kind = _digest([counted, files, base, data]), _digest([shape, base, names])
+        return Content(key, kind, options, steps, tokens, absent, max(1, nodes), devices, gpus)
 
     def _data(self, settings: Mapping[str, Any], *, lenient: bool) -> tuple[dict[str, str], dict[str, str], tuple[str, ...]]:
         """Corpus -> its folder, where the settings name another; corpus -> a digest of its documents; corpora that are absent."""
@@ -159,12 +162,12 @@ def _base(name: str) -> str:
 
 def _extent(settings: Mapping[str, Plain]) -> tuple[int | None, int]:
     """Optimizer steps, where they are set, and the most sub-words of a step."""
-
-    def number(name: str, default: int) -> int:
-        value = settings.get(name)
-        return int(value) if isinstance(value, int | float) and math.isfinite(value) else default
-
-    steps = number("trainer.max_steps", -1)
-    ranks = number("trainer.devices", 1) * number("trainer.num_nodes", 1)
-    tokens = number("data.batch_budget", 2048) * number("trainer.accumulate_grad_batches", 1) * max(1, ranks)
+    steps = _number(settings, "trainer.max_steps", -1)
+    ranks = _number(settings, "trainer.devices", 1) * _number(settings, "trainer.num_nodes", 1)
+    tokens = _number(settings, "data.batch_budget", 2048) * _number(settings, "trainer.accumulate_grad_batches", 1) * max(1, ranks)
     return (steps if steps > 0 else None), tokens
+
+
+def _number(settings: Mapping[str, Plain], name: str, default: int) -> int:
+    value = settings.get(name)
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else default

@@ -1,4 +1,4 @@
-"""``clinical-ie study plan | run | report``: a grid of runs from one file."""
+"""``clinical-ie study plan | run | submit | report``: a grid of runs from one file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from clinical_ie.commands.code_version import STUDY, code_version
 from clinical_ie.commands.pipeline import run_process
 from clinical_ie.commands.run_content import RunContent
 from clinical_ie.commands.study_progress import StudyProgress
+from clinical_ie.commands.submit_options import add_options
+from clinical_ie.commands.submit_study import submit
 from clinical_ie.errors import SettingError
 from clinical_ie.reports.study_files import write_report
 from clinical_ie.reports.study_rows import StudyCell
@@ -56,10 +58,11 @@ def _parser() -> Parser:
         example="clinical-ie study run smoke --root=runs/smoke",
         description="Many runs from one file: a grid of models, tunings, tasks, corpora, shots and seeds, each cell computed once.",
     )
-    commands = parser.add_subparsers(required=True, metavar="plan | run | report", parser_class=Parser)
+    commands = parser.add_subparsers(required=True, metavar="plan | run | submit | report", parser_class=Parser)
     for name, what, command in (
         ("plan", "show the runs, what each depends on, what is done and what the rest will cost", _plan),
         ("run", "do what is missing, in order; the same command goes on after an interruption; ends with the report", _run),
+        ("submit", "submit what is missing as arrays of SLURM jobs, one for each wave of runs that do not depend on each other", _submit),
         ("report", "write tables and figures from the results that are there", _report),
     ):
         own = commands.add_parser(name, help=what, description=what, prog=f"clinical-ie study {name}")
@@ -82,20 +85,27 @@ def _parser() -> Parser:
         )
         if name == "plan":
             own.add_argument("--json", action="store_true", help="print plain data")
-        if name != "run":
+        if name == "run":
+            own.add_argument(
+                "--only", action="append", default=[], metavar="KEY", help="do this run alone, and write no report; repeatable"
+            )
+        if name == "submit":
+            own.add_argument("--throttle", type=int, metavar="N", help="at most so many runs of a wave at once (default: as many as fit)")
+            add_options(own)
+        if name in ("plan", "report"):
             own.add_argument("--code", metavar="VERSION", help="look at runs of this version of the code, not of the present one")
         if name == "report":
             own.add_argument("--output", metavar="FOLDER", help="where to write (default: ROOT/reports/NAME)")
     return parser
 
 
-def _planned(options: argparse.Namespace) -> _Planned:
+def _planned(options: argparse.Namespace, more: Sequence[str] = ()) -> _Planned:
     study = Study.load(configurations.resolve(options.study, "study"))
     store, code = Store(Path(options.root)), code_version(STUDY)
     corpora = Path(options.corpora) if options.corpora else None
     if corpora is not None and not corpora.is_dir():
         raise SettingError(f"--corpora={corpora}: no such folder; it holds a folder for each corpus")
-    content = RunContent(store.root / "cache", code, corpora=corpora, more=options.more)
+    content = RunContent(store.root / "cache", code, corpora=corpora, more=[*options.more, *more])
     there = cells(study)
     return _Planned(study, there, plan(there, content, getattr(options, "code", None) or code), store)
 
@@ -115,7 +125,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     planned = _planned(options)
-    runs, store = planned.runs, planned.store
+    runs, store = _chosen(planned, options.only), planned.store
     if absent := sorted({name for run in runs for name in run.content.absent}):
         raise SettingError(f"no files of {', '.join(absent)}; --corpora=DIR names the folder that holds them (see `study plan`)")
     store.root.mkdir(parents=True, exist_ok=True)
@@ -128,8 +138,29 @@ def _run(options: argparse.Namespace) -> int:
     failed = [outcome for outcome in outcomes if outcome.state != "done"]
     for outcome in failed:
         print(f"{outcome.run.cells[0]}: {outcome.state}; {outcome.message} (see {store.log(outcome.run.key)})", file=sys.stderr)
-    _write(planned, store.root / "reports" / planned.study.name)
+    if not options.only:
+        _write(planned, store.root / "reports" / planned.study.name)
     return 1 if failed else 0
+
+
+def _chosen(planned: _Planned, only: Sequence[str]) -> list[Run]:
+    """The runs of these keys, or all where there are none.
+
+    Raises:
+        SettingError: The study has no run of a key.
+    """
+    runs = planned.runs
+    if strange := [key for key in only if key not in {run.key for run in runs}]:
+        raise SettingError(
+            f"--only={strange[0]}: {planned.study.name} has no such run; its settings, its data or the code have changed since the key was"
+            " taken (`clinical-ie study plan --json` lists keys, `study submit` submits anew)"
+        )
+    return [run for run in runs if not only or run.key in only]
+
+
+def _submit(options: argparse.Namespace) -> int:
+    planned = _planned(options)
+    return submit(options, planned.study.name, planned.store, lambda more: _planned(options, more).runs if more else planned.runs)
 
 
 def fit_command(run: Run, store: Store, more: Sequence[str]) -> list[str]:

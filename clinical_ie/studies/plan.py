@@ -21,6 +21,9 @@ class Content:
         steps: Optimizer steps; None where they depend on the number of examples.
         tokens: Most sub-words of an optimizer step.
         absent: Corpora whose files are not on this machine; the digest is of their names only.
+        nodes: Machines that it runs on.
+        devices: Processes on each of them; 0 for as many as there are devices.
+        gpus: Whether they need a GPU each.
     """
 
     digest: str
@@ -29,6 +32,9 @@ class Content:
     steps: int | None = None
     tokens: int = 0
     absent: tuple[str, ...] = ()
+    nodes: int = 1
+    devices: int = 1
+    gpus: bool = True
 
 
 @dataclass(slots=True)
@@ -70,6 +76,25 @@ def plan(cells: Sequence[Cell], content: Callable[[Sequence[str]], Content], cod
             run = runs.setdefault(key, Run(key, cell.chain, what, before))
         run.cells.append(cell.name)
         found[cell.name] = run
+    return found
+
+
+def waves(runs: Sequence[Run], done: Callable[[Run], bool]) -> list[list[Run]]:
+    """Runs that are not done, by how many must be done before them: those of a wave are independent of each other.
+
+    Args:
+        runs: Each behind the one that it begins with.
+        done: Whether one is.
+    """
+    place: dict[str, int] = {}
+    found: list[list[Run]] = []
+    for run in runs:
+        if done(run):
+            continue
+        before = run.begins_with
+        place[run.key] = place[before.key] + 1 if before is not None and before.key in place else 0
+        found += [[] for _ in range(place[run.key] + 1 - len(found))]
+        found[place[run.key]].append(run)
     return found
 
 

@@ -53,7 +53,7 @@ def run_missing(
     A run that fails stops only those that begin with it.
 
     Args:
-        runs: Each behind the one that it begins with.
+        runs: Each behind the one that it begins with, where that is among them; others must be done already, or be under way elsewhere.
         store: Where they lie.
         study: The study's name, for ``study.json``.
         start: Does one.
@@ -65,11 +65,13 @@ def run_missing(
         Stopped: A signal ended a run; the next call goes on from there.
     """
     outcomes: dict[str, Outcome] = {}
-    left = list(runs)
+    left, keys = list(runs), {run.key for run in runs}
     while left:
         again = []
         for run in left:
             before = outcomes.get(run.begins_with.key) if run.begins_with else None
+            if run.begins_with is not None and run.begins_with.key not in keys:
+                before = _elsewhere(run.begins_with, store)
             if run.begins_with is not None and before is None:
                 again.append(run)  # somebody else is at work on it
                 continue
@@ -86,6 +88,12 @@ def run_missing(
             time.sleep(pause)
         left = again
     return [outcomes[run.key] for run in runs]
+
+
+def _elsewhere(run: Run, store: Store) -> Outcome | None:
+    """What has become of a run that is not ours to do; None where somebody else is at work on it."""
+    state = store.state(run)
+    return None if state == "running" else Outcome(run, "done" if state == "done" else "failed" if state == "failed" else "stopped")
 
 
 def _attempt(run: Run, store: Store, study: str, start: Start, begin: Callable[[Run], None]) -> Outcome | None:
@@ -126,4 +134,4 @@ def _last_line(run: Run, store: Store) -> str:
 
 
 def _what(outcome: Outcome) -> str:
-    return "failed" if outcome.state == "failed" else "could not begin"
+    return "failed" if outcome.state == "failed" else "has not been done"
