@@ -50,17 +50,28 @@ if [ -n "${SLURM_JOB_ID:-}" ]; then
   export SLURM_KILL_BAD_EXIT=0 SLURM_WAIT=120
   # The shell outlives the signals at the end of a job's time, so that its exit status is that of srun.
   trap : TERM USR1
+  trap finish EXIT
 fi
+
+# Behind srun, whose status stays that of the job. A run that was stopped (75) has mostly gone back into the queue by itself; in a container
+# there is no scontrol, and the script does it. A job that somebody has cancelled stays so.
+finish() {
+  local status=$?
+  if [ "$status" -eq 75 ] && scontrol show job "$SLURM_JOB_ID" --oneliner | grep -qv 'JobState=\(CANCELLED\|PENDING\) \| Requeue=0 '; then
+    scontrol requeue "$SLURM_JOB_ID"
+  fi
+  if [ -n "${staged:-}" ]; then
+    srun --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 rm -rf -- "$staged"
+  fi
+}
 
 # Once per node, before any rank starts: copy the caches to the node's disk. Does nothing where node_local is not set.
 stage_caches() {
   if [ -n "${node_local:-}" ] && [ -n "${HF_HOME:-}" ]; then
-    local place=$node_local/huggingface-$SLURM_JOB_ID
+    staged=$node_local/huggingface-$SLURM_JOB_ID
     # shellcheck disable=SC2016 # $1 and $2 are the inner shell's
-    srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
-      bash -c 'mkdir -p "$2" && cp -R "$1/." "$2/"' _ "$HF_HOME" "$place" || return
-    # shellcheck disable=SC2064 # the place as it is now
-    trap "srun --nodes=$SLURM_JOB_NUM_NODES --ntasks=$SLURM_JOB_NUM_NODES --ntasks-per-node=1 rm -rf -- '$place'" EXIT
-    export HF_HOME=$place
+    srun --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
+      bash -c 'mkdir -p "$2" && cp -R "$1/." "$2/"' _ "$HF_HOME" "$staged" || return
+    export HF_HOME=$staged
   fi
 }

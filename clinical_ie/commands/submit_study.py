@@ -113,7 +113,7 @@ def arrays(
     for run in wave:
         devices = run.content.devices or int(script.get("ntasks-per-node", "1"))
         by_shape.setdefault(Shape(run.content.nodes, devices, run.content.gpus), []).append(run)
-    found = []
+    found: list[Job] = []
     for shape, runs in by_shape.items():
         for begin in range(0, len(runs), largest):
             part = runs[begin : begin + largest]

@@ -6,10 +6,7 @@ Nothing but a failure is noted: whether a run is done is read off its own ``resu
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +14,7 @@ from typing import Any, Literal
 from clinical_ie.errors import FileFormatError
 from clinical_ie.files import read_text, write_text
 from clinical_ie.reports.results import Results
+from clinical_ie.studies.claim import is_taken, taken
 from clinical_ie.studies.plan import Run
 
 State = Literal["done", "running", "failed", "waiting", "missing"]
@@ -112,31 +110,14 @@ class Store:
 
     def is_locked(self, key: str) -> bool:
         """Whether somebody is at work on a run."""
-        if not self._lock(key).exists():
-            return False
-        with self.held(key) as lock:
-            return lock is None
+        return is_taken(self._lock(key))
 
-    @contextlib.contextmanager
-    def held(self, key: str) -> Iterator[int | None]:
-        """Hold a run: gives the lock's file descriptor, or None where somebody else holds it.
+    def held(self, key: str) -> contextlib.AbstractContextManager[int | None]:
+        """Hold a run: gives the lock's file descriptor, or None where somebody else holds it, on this machine or another (`claim`).
 
         The lock is of the open file, so a process that inherits the descriptor holds it on when this one is killed.
         """
-        path = self._lock(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield None
-            except OSError:  # a file system without locks
-                yield descriptor
-            else:
-                yield descriptor
-        finally:
-            os.close(descriptor)
+        return taken(self._lock(key))
 
     def _lock(self, key: str) -> Path:
         return self.root / "locks" / key
