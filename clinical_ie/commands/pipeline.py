@@ -230,11 +230,11 @@ def run_process(line: Sequence[str], *, log: Path | None = None, inherited: Sequ
 
     Args:
         line: The command.
-        log: A file for what it says, in place of our own output.
+        log: A file for what it says, in place of our own output, behind what an earlier attempt said.
         inherited: File descriptors that it keeps open.
     """
     with contextlib.ExitStack() as opened:
-        said = opened.enter_context(log.open("wb")) if log is not None else None
+        said = opened.enter_context(log.open("ab")) if log is not None else None
         process = subprocess.Popen(line, stdout=said, stderr=said, pass_fds=inherited)
 
     def pass_on(number: int, frame: FrameType | None) -> None:

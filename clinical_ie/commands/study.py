@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from clinical_ie.commands.code_version import STUDY, code_version
 from clinical_ie.commands.pipeline import run_process
 from clinical_ie.commands.run_content import RunContent
 from clinical_ie.commands.study_progress import StudyProgress
+from clinical_ie.commands.study_ranks import Ranks, stopping
 from clinical_ie.commands.submit_options import add_options
 from clinical_ie.commands.submit_study import submit
 from clinical_ie.errors import SettingError
@@ -130,11 +132,25 @@ def _run(options: argparse.Namespace) -> int:
         raise SettingError(f"no files of {', '.join(absent)}; --corpora=DIR names the folder that holds them (see `study plan`)")
     store.root.mkdir(parents=True, exist_ok=True)
 
+    ranks = Ranks.of(os.environ, store.root)
+    if ranks is not None and ranks.rank:
+        by_key = {run.key: run for run in runs}
+        with stopping():
+            log = f"log.rank{ranks.rank}.txt"
+            ranks.follow(lambda key: run_process(fit_command(by_key[key], store, options.more), log=store.folder(key) / log))
+        return 0
+
     def start(run: Run, lock: int) -> int:
+        if ranks is not None:
+            ranks.begin(run.key)
         return run_process(fit_command(run, store, options.more), log=store.log(run.key), inherited=(lock,))
 
-    with StudyProgress(runs, estimates(runs, store)) as progress:
-        outcomes = run_missing(runs, store, planned.study.name, start, begin=progress.begin, end=progress.end)
+    try:
+        with stopping(), StudyProgress(runs, estimates(runs, store)) as progress:
+            outcomes = run_missing(runs, store, planned.study.name, start, begin=progress.begin, end=progress.end)
+    finally:
+        if ranks is not None:
+            ranks.end()
     failed = [outcome for outcome in outcomes if outcome.state != "done"]
     for outcome in failed:
         print(f"{outcome.run.cells[0]}: {outcome.state}; {outcome.message} (see {store.log(outcome.run.key)})", file=sys.stderr)

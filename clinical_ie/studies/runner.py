@@ -17,6 +17,8 @@ Start = Callable[[Run, int], int]
 _STOPPED = {Stopped.exit_code, *(-number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))}
 """Exit codes of a run that was told to stop, the last of them before it could act on it."""
 _ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)(?=: |$)")
+_LAUNCHERS = ("srun: ", "slurmstepd: ", "slurmstepd-")
+"""How lines begin that SLURM adds behind the last of a program."""
 _MOST = 500
 """Characters of a message that is kept."""
 
@@ -126,6 +128,7 @@ def _last_line(run: Run, store: Store) -> str:
             lines = file.read().decode("utf-8", "replace").strip().splitlines()
     except OSError:
         lines = []
+    lines = [line for line in lines if not line.startswith(_LAUNCHERS)]
     text = "".join(sign if sign.isprintable() else " " for sign in lines[-1]) if lines else ""
     if not text.startswith("clinical-ie "):
         error = _ERROR.match(text)

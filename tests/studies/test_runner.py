@@ -69,6 +69,7 @@ def test_a_failure_is_told_and_stops_only_what_begins_with_it(tmp_path: Path) ->
         ("clinical-ie fit: the model is too large", "exit code 1: clinical-ie fit: the model is too large"),
         ("torch.OutOfMemoryError: tried to read 'denies chest pain'", "exit code 1: torch.OutOfMemoryError; the log has more"),
         ("denies chest pain", "exit code 1: no message of ours; the log has more"),
+        ("clinical-ie fit: too large\nsrun: error: node1: task 0: Exited with exit code 1", "exit code 1: clinical-ie fit: too large"),
     ],
 )
 def test_what_others_say_may_hold_text_and_is_not_reported(said: str, kept: str, tmp_path: Path) -> None:
@@ -87,6 +88,32 @@ def test_two_at_once_do_nothing_twice(whole: Path, tmp_path: Path) -> None:
     assert [other.wait() for other in others] == [0, 0, 0]
     assert sorted(begun(tmp_path)) == sorted(begun(whole))
     assert files(tmp_path) == files(whole)
+
+
+def test_a_run_alone_neither_does_what_it_begins_with_nor_begins_without(tmp_path: Path) -> None:
+    """As a task of an array does."""
+    runs, store, begun = study_process.runs(), Store(tmp_path), list[str]()
+    first, second = runs["loo model=small"], runs["few model=small start=others draw=0"]
+
+    def start(run: Run, lock: int) -> int:
+        begun.append(run.key)
+        return 2
+
+    outcome = run_missing([second], store, "tiny", start)[0]
+    assert (outcome.state, outcome.message) == ("stopped", f"begins with {first.key}, which has not been done")
+    assert begun == []
+    run_missing([first], store, "tiny", start)
+    outcome = run_missing([second], store, "tiny", start)[0]
+    assert outcome.message == f"begins with {first.key}, which failed"
+    assert begun == [first.key]
+    with store.held(first.key) as lock:
+        assert lock is not None
+        waiting = threading.Thread(target=lambda: run_missing([second], store, "tiny", start, pause=0.01))
+        waiting.start()
+        waiting.join(timeout=0.2)
+        assert waiting.is_alive(), "somebody is at work on what it begins with"
+    waiting.join(timeout=60)
+    assert not waiting.is_alive()
 
 
 @pytest.mark.parametrize("code", [75, -signal.SIGTERM])
