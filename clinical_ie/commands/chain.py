@@ -24,7 +24,7 @@ _ROOT, _CORPUS_ROOT = "--data.root", "--data.corpora.init_args.root"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CLASSES = {"model": "task", TASKS: "task", "data.corpora": "data"}
 """Key that holds a class -> the folder of the configurations that name it."""
-_GROUPS = {"trainer", "data", "evaluation", "predictions", "checkpoints", "patience", "interruption"}
+_GROUPS = {"trainer", "data", "evaluation", "predictions", "checkpoints", "patience", "interruption", "trace"}
 _SECTIONS = {*_GROUPS, *_CLASSES}
 _LISTS = {TASKS, "data.corpora", "trainer.callbacks"}
 """Keys of lists of classes."""

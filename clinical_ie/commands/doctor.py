@@ -52,6 +52,12 @@ def run(arguments: Sequence[str]) -> int:
     if int(os.environ.get("SLURM_PROCID") or 0) > 0:
         return 0  # the first task says it
     report = Report()
+    if options.trace is not None:
+        from clinical_ie.commands.doctor_trace import read_traces, who_waits
+
+        report.add(who_waits(read_traces(options.trace)))
+        report.show()
+        return report.exit_code
     _examine(report, options, of_fit, os.environ)
     report.show()
     return report.exit_code
@@ -67,6 +73,7 @@ def _parser() -> Parser:
     parser.add_argument("--nodes", type=int, metavar="N", help="machines of the run (trainer.num_nodes)")
     parser.add_argument("--devices", type=int, metavar="N", help="GPUs on each of them (trainer.devices)")
     parser.add_argument("--script", type=Path, metavar="FILE", help="a job script to read, too")
+    parser.add_argument("--trace", type=Path, metavar="RUN_DIR", help="who waited for whom in a run that hangs; nothing else is looked at")
     return parser
 
 

@@ -17,7 +17,9 @@ _SHORT = {
     "-c": "--cpus-per-task", "-t": "--time", "-p": "--partition", "-A": "--account", "-a": "--array",
 }  # fmt: skip
 _ALMOST = re.compile(r"#\s+SBATCH\s+-|#(?!SBATCH)[sS][bB][aA][tT][cC][hH]\s+-")
-_TRAINS = re.compile(r"\bclinical-ie\s+(fit|validate|test|predict|pipeline)\b|-m\s+clinical_ie\s+(fit|validate|test|predict|pipeline)\b")
+_PROGRAM = r"""(\bclinical-ie|-m\s+clinical_ie|\bclinical_ie\[@\]\}"?)\s+"""
+"""The command itself, or the array of words in which a script holds it."""
+_TRAINS = re.compile(_PROGRAM + r"(fit|validate|test|predict|pipeline)\b")
 _ASSIGNED = re.compile(r"\bMASTER_ADDR=(\S+)")
 
 
@@ -159,6 +161,7 @@ def _check_launch(script: _Script, layout: Layout | None) -> None:
     if (
         "--cpus-per-task" in script.options
         and runs
+        and not _sources(script)
         and not _mentions(script, "SRUN_CPUS_PER_TASK")
         and not any("--cpus-per-task" in command for _, command in runs)
     ):
@@ -169,14 +172,14 @@ def _check_launch(script: _Script, layout: Layout | None) -> None:
 
 def _check_requeue(script: _Script) -> None:
     requeues = "--requeue" in script.options or any("scontrol requeue" in command for _, command in script.commands)
-    fits = [(line, command) for line, command in script.commands if re.search(r"(clinical-ie|clinical_ie)\s+fit\b", command)]
+    fits = [(line, command) for line, command in script.commands if re.search(_PROGRAM + r"fit\b", command)]
     if requeues and script.options.get("--open-mode") != "append":
         line = script.lines.get("--requeue", 0)
         script.note(
             "problem", line, "when the job is requeued, its log begins anew and what was in it is lost", "add #SBATCH --open-mode=append"
         )
     for line, command in fits if requeues else ():
-        if "--resume" not in command and "$@" not in command:
+        if "--resume" not in command:
             text = "the job may be requeued, but fit would refuse the folder, which holds a run by then"
             script.note("problem", line, text, "add --resume=auto: begins, or goes on where the run stopped")
     signal = script.options.get("--signal", "")
@@ -210,12 +213,16 @@ def _check_output(script: _Script, path: Path) -> None:
 
 
 def _check_environment(script: _Script) -> None:
-    sources = any(re.match(r"(source|\.)\s", command) for _, command in script.commands)
     runs = [line for line, command in script.commands if _TRAINS.search(command)]
-    if runs and not sources and not _mentions(script, "HF_HUB_OFFLINE"):
+    if runs and not _sources(script) and not _mentions(script, "HF_HUB_OFFLINE"):
         text = "HF_HUB_OFFLINE is not set: without a network every rank waits for the hub"
         script.note("warning", runs[0], text, "export HF_HUB_OFFLINE=1, with the model fetched beforehand")
 
 
 def _mentions(script: _Script, word: str) -> bool:
     return any(word in command for _, command in script.commands)
+
+
+def _sources(script: _Script) -> bool:
+    """Whether it reads settings from another file, which may say what is missing here."""
+    return any(re.match(r"(source|\.)\s", command) for _, command in script.commands)

@@ -33,6 +33,7 @@ from clinical_ie.callbacks.split_facts import SplitFacts
 from clinical_ie.callbacks.splits import NAME as SPLITS
 from clinical_ie.callbacks.splits import SplitRecord
 from clinical_ie.callbacks.throughput import Throughput
+from clinical_ie.callbacks.trace import Trace
 from clinical_ie.commands.chain import Chain
 from clinical_ie.commands.config_text import config_text
 from clinical_ie.commands.corpus_settings import check_different, name_of, place_roots
@@ -54,7 +55,7 @@ from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.strategies.checkpoint_names import LAST
 from clinical_ie.strategies.slurm import without_requeue
 
-_PLACED = ("evaluation", "predictions", "checkpoints", "interruption")
+_PLACED = ("evaluation", "predictions", "checkpoints", "interruption", "trace")
 """Callbacks that write into the run's folder."""
 
 
@@ -84,6 +85,7 @@ class TrainingCLI(ResultsCLI):
         parser.add_lightning_class_args(Checkpoints, "checkpoints")
         parser.add_lightning_class_args(Patience, "patience")
         parser.add_lightning_class_args(SafeInterruption, "interruption")
+        parser.add_lightning_class_args(Trace, "trace")
         for name in _PLACED:
             parser.link_arguments("run_dir", f"{name}.run_dir")
         parser.link_arguments("run_dir", "trainer.default_root_dir")
