@@ -18,6 +18,7 @@ from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.data.streaming import Key
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError, did_you_mean
+from clinical_ie.modules.agreed_values import log_agreed
 from clinical_ie.reports.confusion import confusion_counts, confusion_figure
 from clinical_ie.reports.gold_survival import Survival, answered
 from clinical_ie.reports.results import Results
@@ -141,8 +142,8 @@ class Evaluation(OutputCallback):
             values[f"{mean}/{name}"] = sum(values[f"dev/{source}/{kinds[source]}/{name}"] for source in averaged) / len(averaged)
         shown = {monitored(task.finds for task in data.tasks.values())}
         tensors = {name: torch.tensor(value, device=pl_module.device) for name, value in values.items()}
-        pl_module.log_dict({name: value for name, value in tensors.items() if name not in shown}, rank_zero_only=False)
-        pl_module.log_dict({name: tensors[name] for name in shown}, prog_bar=True)
+        log_agreed(pl_module, {name: value for name, value in tensors.items() if name not in shown})
+        log_agreed(pl_module, {name: tensors[name] for name in shown}, prog_bar=True)
 
     def _forget(self, trainer: pl.Trainer, stage: Stage) -> None:
         """Take the earlier scores of these corpora and tasks away."""

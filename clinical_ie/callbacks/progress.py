@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -26,36 +26,35 @@ class ProgressLines(pl.Callback):
         self.every = every
         self._begun = self._said = 0.0
         self._first = self._targets = 0
-        self._loss: torch.Tensor | None = None
+        self._loss: torch.Tensor | float = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         self._begun = self._said = time.monotonic()
         self._first = _done(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
-        self._loss, self._targets = None, 0
+        self._loss, self._targets = 0.0, 0
 
     def on_train_batch_end(  # noqa: D102 (Lightning's hook)
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-        if isinstance(loss, torch.Tensor):
-            # back from the share of an optimizer step to the sum over the batch; stays on its device: no waiting
-            of_batch = loss.detach() * batch["step_targets"] / trainer.world_size
-            self._loss = of_batch if self._loss is None else self._loss + of_batch
-            self._targets += batch["batch_targets"]
+        # stays on its device: no waiting
+        self._loss, self._targets = self._loss + pl_module.batch_loss, self._targets + batch["batch_targets"]  # type: ignore[operator]
         total = trainer.num_training_batches
         if self._due() and batch_idx + 1 < total:
             self._say(trainer, f"epoch {trainer.current_epoch + 1}, batch {batch_idx + 1:,}{_of(total)}", {})
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        if trainer.world_size > 1:  # within an epoch, a line is of the first rank's share: no rank waits for others to say something
+            mine = torch.tensor([float(self._loss), self._targets], device=pl_module.device)
+            self._loss, self._targets = cast("torch.Tensor", trainer.strategy.reduce(mine, reduce_op="sum")).tolist()
         scores = {name: float(value) for name, value in trainer.progress_bar_metrics.items() if name.startswith("dev/")}
         self._say(trainer, f"epoch {trainer.current_epoch + 1}{_of(trainer.max_epochs)}", scores)
 
     def _say(self, trainer: pl.Trainer, place: str, scores: dict[str, float]) -> None:
         parts = [place]
-        if self._loss is not None:
-            parts.append(f"loss {float(self._loss) / max(1, self._targets):.4f}")
+        if self._targets:
+            parts.append(f"loss {float(self._loss) / self._targets:.4f}")
         parts += [f"{name} {value:.3f}" for name, value in scores.items()]
         seconds, made = time.monotonic() - self._begun, _done(trainer) - self._first
         parts.append(f"{duration(seconds)} so far")

@@ -71,8 +71,11 @@ class Throughput(pl.Callback):
         self._tick(going_on=True)
         real, slots = batch["subwords"], batch["attention_mask"].numel()
         self._real, self._slots, self.total_real = self._real + real, self._slots + slots, self.total_real + real
-        if trainer.global_step % max(1, trainer.log_every_n_steps) == 0 and self._seconds > 0:  # type: ignore[attr-defined]
-            pl_module.log("train/tokens_per_second", trainer.world_size * self._real / self._seconds)
-            pl_module.log("train/padding_share", 1 - self._real / self._slots)
+        if trainer.global_step % max(1, trainer.log_every_n_steps) == 0:  # type: ignore[attr-defined]
+            sums: Any = (self._real, self._slots)
+            if trainer.world_size > 1:
+                sums = trainer.strategy.reduce(torch.tensor(sums, device=pl_module.device), reduce_op="sum")
+            pl_module.log("train/tokens_per_second", sums[0] / max(self._seconds, 1e-9))
+            pl_module.log("train/padding_share", 1 - sums[0] / sums[1])
             self._real = self._slots = 0
             self._seconds = 0.0

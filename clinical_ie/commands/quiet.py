@@ -34,7 +34,6 @@ def quieten() -> None:
         "The '.*dataloader' does not have many workers",
         "Checkpoint directory .* exists and is not empty",
         "Glyph .* missing from font",  # names of types in scripts that the confusion figure's font lacks
-        "It is recommended to use `self.log.'dev/.*sync_dist=True",  # scores are made over all ranks before they are logged
         "Total length of .* across ranks is zero",  # documents without examples are written and scored all the same
         "The dirpath has changed from",  # a checkpoint may be tested in another folder
         "The number of training batches .* is smaller than the logging interval",

@@ -99,7 +99,7 @@ class EncoderModule(TunedModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> output; and the loss."""
         computed = self.forward_batch(batch)
-        self.log_dev_loss(batch, self._loss(batch, computed))
+        self.add_dev_loss(self._loss(batch, computed), batch["batch_targets"])
         return self._outputs(batch, computed)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:

@@ -80,8 +80,6 @@ class InstructionGenerator(TunedModule):
         self.max_new_tokens_base, self.max_new_tokens_ratio = max_new_tokens_base, max_new_tokens_ratio
         self.num_draft_tokens = num_draft_tokens
         self._queue: GenerationQueue | None = None
-        self._dev_loss: Tensor | float = 0.0
-        self._dev_tokens = 0
         self._constrained: set[str] = set()
         """Of the examples in the queue, those whose completions are constrained."""
 
@@ -141,28 +139,22 @@ class InstructionGenerator(TunedModule):
                 total = total + self._loss(move_data_to_device(rows[row], self.device))
             else:  # other ranks have more, and need this one's shards
                 self._loss(move_data_to_device(dummy_row(self.subwords.end_id), self.device))
-        if batch["batch_targets"]:  # the example of a dummy batch is another rank's
-            self._dev_loss, self._dev_tokens = self._dev_loss + total, self._dev_tokens + number
+        self.add_dev_loss(total, number if batch["batch_targets"] else 0)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss, as its share of the mean over all response tokens of the optimizer step."""
         return self.step_loss(batch, self._loss(batch))
 
-    def on_validation_epoch_start(self) -> None:
-        """Begin a pass of its own, whatever a pass that was stopped has left."""
-        self._queue, self._dev_loss, self._dev_tokens = None, 0.0, 0
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the mean loss over the response tokens of all ranks, where the decoder has positions for any of them."""
-        mine = torch.tensor([float(self._dev_loss), self._dev_tokens], device=self.device)
-        total, tokens = cast("Tensor", self.trainer.strategy.reduce(mine, reduce_op="sum"))
-        if tokens:
-            self.log("dev/loss", total / tokens, sync_dist=True)
-        elif self._positions is not None:
-            problem = f"no development example fits into the {self._positions} positions of the decoder"
-            rank_zero_only(_LOG.warning)(f"dev/loss is left out: {problem}")
+    def on_validation_epoch_start(self) -> None:  # noqa: D102 (see the base)
+        super().on_validation_epoch_start()
+        self._queue = None
 
     on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start
+
+    def without_dev_loss(self) -> None:  # noqa: D102 (see the base)
+        if self._positions is not None:
+            problem = f"no development example fits into the {self._positions} positions of the decoder"
+            rank_zero_only(_LOG.warning)(f"dev/loss is left out: {problem}")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Example id -> completion; and the loss."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import lightning.pytorch as pl
 import torch
@@ -22,6 +22,7 @@ from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.learning_rates import parameter_groups
 from clinical_ie.models.quantization import Quantized
+from clinical_ie.modules.agreed_values import log_agreed
 from clinical_ie.modules.schedules import Schedule, warmup_schedule
 from clinical_ie.modules.weight_matching import CorpusWeights, Taken, check_known, check_same, check_shapes, matched
 from clinical_ie.schema import Schema
@@ -94,6 +95,12 @@ class TunedModule(pl.LightningModule):
         self.peft, self.frozen_base, self.gradient_checkpointing = peft, freeze, gradient_checkpointing
         self.quantized = quantized
         self.strict_loading = quantized is None  # what is packed is loaded with the base; `on_load_checkpoint` looks at all names
+        self.batch_loss: Tensor | float = 0.0
+        """Of the latest training batch, summed over its targets."""
+        self._step_loss: Tensor | float = 0.0
+        self._steps_done = 0
+        self._dev_loss: Tensor | float = 0.0
+        self._dev_targets = 0
         self.initial: Checkpoint | None = None
         self.taken: Taken | None = None
         self.backbone: Encoder | Decoder
@@ -115,7 +122,7 @@ class TunedModule(pl.LightningModule):
         """
         strategy = None if self._trainer is None else self.trainer.strategy
         if isinstance(strategy, FSDPStrategy | ModelParallelStrategy) and not isinstance(strategy, FullySharded):
-            raise SettingError(f"{type(strategy).__name__} would not share out these models; give -c strategy/fully_sharded (FSDP2)")
+            raise SettingError(f"{type(strategy).__name__} would not share out these models; give -c strategy/fsdp2 (FSDP2)")
         if self.device_mesh is None:
             return
         if self.quantized is not None:
@@ -265,23 +272,56 @@ class TunedModule(pl.LightningModule):
         return {name: state.get(name, value) for name, value in self.state_dict().items() if name in state or name in frozen}
 
     def step_loss(self, batch: Batch, total: Tensor) -> Tensor:
-        """A training batch's share of the mean over all targets of its optimizer step; logs the mean over its own.
+        """A training batch's share of the mean over all targets of its optimizer step, which is logged when the step is done.
 
         Args:
             batch: With ``batch_targets`` and ``step_targets``.
             total: The loss, summed over the targets of the batch.
         """
-        own = batch["batch_targets"]
-        self.log("train/loss", total.detach() / max(1, own), prog_bar=True, batch_size=own)
-        # Lightning divides by the batches that are accumulated and by the ranks; the sum over them has a denominator of its own. A
-        # batch that teaches nothing only pads a micro-step.
+        taught = 1.0 if batch["batch_targets"] else 0.0  # a batch that teaches nothing only pads a micro-step
+        self.batch_loss = taught * total.detach().float()
+        self._step_loss = self._step_loss + self.batch_loss / batch["step_targets"]
+        # Lightning divides by the batches that are accumulated and by the ranks; the sum over them has a denominator of its own.
         shares = self.trainer.accumulate_grad_batches * self.trainer.world_size
-        return total * (shares / batch["step_targets"] if own else 0.0)
+        return cast("Tensor", total * (taught * shares / batch["step_targets"]))
 
-    def log_dev_loss(self, batch: Batch, total: Tensor) -> None:
-        """Log what adds up to the mean over all targets of the development part."""
-        own = batch["batch_targets"]
-        self.log("dev/loss", total / max(1, own), batch_size=own, sync_dist=True)
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Log the loss of an optimizer step, over all ranks and all batches that are accumulated: the same under every strategy."""
+        step = self.trainer.global_step
+        if step == self._steps_done:
+            return
+        mine, self._step_loss, self._steps_done = self._step_loss, 0.0, step
+        if step % max(1, self.trainer.log_every_n_steps) == 0:  # type: ignore[attr-defined]
+            mine = torch.as_tensor(mine, device=self.device)
+            self.log("train/loss", self.trainer.strategy.reduce(mine, reduce_op="sum"), prog_bar=True, batch_size=1)
+
+    def on_train_start(self) -> None:
+        """Begin with the first step, or where a checkpoint has ended."""
+        self._step_loss, self._steps_done = 0.0, self.trainer.global_step
+
+    def add_dev_loss(self, total: Tensor, targets: int) -> None:
+        """Add a loss that is summed over so many targets of the development part; the example of a dummy batch is another rank's."""
+        if targets:
+            self._dev_loss, self._dev_targets = self._dev_loss + total.detach(), self._dev_targets + targets
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin a pass of its own, whatever a pass that was stopped has left."""
+        self._dev_loss, self._dev_targets = 0.0, 0
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean loss over all targets of the development part, of all ranks, if there are any.
+
+        Lightning's own weighted mean over ranks rounds their mean number of targets down to a whole one.
+        """
+        mine = torch.tensor([float(self._dev_loss), self._dev_targets], device=self.device)
+        total, targets = cast("Tensor", self.trainer.strategy.reduce(mine, reduce_op="sum"))
+        if targets:
+            log_agreed(self, {"dev/loss": total / targets})
+        else:
+            self.without_dev_loss()
+
+    def without_dev_loss(self) -> None:
+        """Say, if there is anything to say, why no target of the development part had a loss."""
 
     def configure_optimizers(self) -> Any:
         """AdamW with layer-wise rates, stepped by the schedule."""

@@ -83,7 +83,7 @@ def _renamed(state: Mapping[str, Any], names: Mapping[Any, Any]) -> dict[str, An
     return {"state": {names[name]: value for name, value in state["state"].items()}, "param_groups": groups}
 
 
-StrategyRegistry.register("fully_sharded", FullySharded, description="FSDP2 over all ranks")
+StrategyRegistry.register("fsdp2", FullySharded, description="FSDP2 over all ranks")
 
 
 def shard(module: nn.Module, backbone: nn.Module, mesh: DeviceMesh) -> None:

@@ -16,6 +16,11 @@ from clinical_ie.callbacks.progress import ProgressLines
 MODULE = cast("pl.LightningModule", None)
 
 
+def taught(loss: float) -> Any:
+    """A module behind a batch whose loss is summed over its targets."""
+    return SimpleNamespace(batch_loss=torch.tensor(loss), device=torch.device("cpu"))
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
@@ -46,14 +51,26 @@ def test_a_line_for_each_epoch(clock: Clock, caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.INFO, "clinical_ie"):
         lines.on_train_start(run, MODULE)
         lines.on_train_epoch_start(run, MODULE)
-        for place, (own, share) in enumerate(((30, 2.25), (10, 0.25))):  # of a step of 40 targets: 3 each, and 1 each
+        for place, (own, total) in enumerate(((30, 90.0), (10, 10.0))):  # 3 each, and 1 each
             clock.now += 15
             run.global_step += 1
-            lines.on_train_batch_end(run, MODULE, {"loss": torch.tensor(share)}, {"batch_targets": own, "step_targets": 40}, place)
+            lines.on_train_batch_end(run, taught(total), None, {"batch_targets": own}, place)
         run.progress_bar_metrics = {"train/loss": 9.0, "dev/links/strict_f1": torch.tensor(0.25)}
         lines.on_train_epoch_end(run, MODULE)
     # two of eight steps in 30 s: six more take 90 s
     assert caplog.messages == ["epoch 1/4, loss 2.5000, dev/links/strict_f1 0.250, 30 s so far, about 1 min 30 s left"]
+
+
+def test_an_epoch_is_that_of_all_ranks(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    other = torch.tensor([20.0, 30.0])  # another rank's loss, and its targets
+    lines, run = ProgressLines(), trainer(world_size=2, strategy=SimpleNamespace(reduce=lambda mine, reduce_op: mine + other))
+    with caplog.at_level(logging.INFO, "clinical_ie"):
+        lines.on_train_start(run, MODULE)
+        lines.on_train_epoch_start(run, MODULE)
+        run.global_step, clock.now = 2, clock.now + 20
+        lines.on_train_batch_end(run, taught(60.0), None, {"batch_targets": 10}, 0)
+        lines.on_train_epoch_end(run, taught(60.0))
+    assert caplog.messages == ["epoch 1/4, loss 2.0000, 20 s so far, about 1 min 0 s left"]
 
 
 def test_a_resumed_run_counts_its_own_steps(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -75,7 +92,7 @@ def test_long_epochs_and_tests_say_something_every_two_minutes(clock: Clock, cap
         lines.on_train_epoch_start(run, MODULE)
         for batch in range(5):
             clock.now, run.global_step = clock.now + 60, batch + 1
-            lines.on_train_batch_end(run, MODULE, torch.tensor(1.0), {"batch_targets": 7, "step_targets": 7}, batch)
+            lines.on_train_batch_end(run, taught(7.0), None, {"batch_targets": 7}, batch)
         assert caplog.messages == [
             "epoch 1, batch 2/100, loss 1.0000, 2 min 0 s so far, about 1 h 38 min left",
             "epoch 1, batch 4/100, loss 1.0000, 4 min 0 s so far, about 1 h 36 min left",

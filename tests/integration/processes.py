@@ -43,7 +43,7 @@ def _run(function: Callable[..., None], arguments: tuple[Any, ...], environment:
         sys.stdout.flush()
 
 
-def in_ranks(function: Callable[..., None], *arguments: Any, ranks: int = 1) -> tuple[int, str]:
+def in_ranks(function: Callable[..., None], *arguments: Any, ranks: int = 1, seconds: float = _SECONDS) -> tuple[int, str]:
     """Calls a function in so many ranks: the first exit code that is not 0, and what all ranks printed."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     if ranks > 1:
@@ -59,7 +59,7 @@ def in_ranks(function: Callable[..., None], *arguments: Any, ranks: int = 1) -> 
         ]
         for process in processes:
             process.start()
-        end = time.monotonic() + _SECONDS
+        end = time.monotonic() + seconds
         for process in processes:
             process.join(max(0.1, end - time.monotonic()))
         for process in processes:

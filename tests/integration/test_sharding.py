@@ -57,7 +57,7 @@ def taggers(trained_run: Path, small_corpus: str, tmp_path_factory: pytest.TempP
     other = folder / "other.yaml"
     other.write_text(yaml.safe_dump({"data": {"corpora+": [entry], "batch_budget": 256}}), encoding="utf-8")
     given = ("-c", str(trained_run / "config.yaml"), "-c", str(other), "--trainer.max_epochs=1", "--test_after_fit=false")
-    return given, folder, {strategy: fit(folder / strategy, strategy, *given) for strategy in ("ddp", "fully_sharded")}
+    return given, folder, {strategy: fit(folder / strategy, strategy, *given) for strategy in ("ddp", "fsdp2")}
 
 
 def test_sharded_taggers_of_two_corpora_train_as_whole_ones(taggers: Taggers) -> None:
@@ -75,12 +75,12 @@ def test_sharded_taggers_go_on_from_their_own_checkpoint_and_from_that_of_whole_
     given, folder, states = taggers
     one, two = (
         fit(
-            tmp_path / strategy, "fully_sharded", *given, "--trainer.max_epochs=2",
+            tmp_path / strategy, "fsdp2", *given, "--trainer.max_epochs=2",
             f"--ckpt_path={folder / strategy / 'checkpoints' / 'last.ckpt'}",
         )
         for strategy in states
     )  # fmt: skip
-    sharded = states["fully_sharded"]
+    sharded = states["fsdp2"]
     assert one["global_step"] == two["global_step"] > sharded["global_step"]
     assert difference(one, two) < 1e-4
     assert difference(sharded, two) > 0.01, "an epoch more is another model"
@@ -95,7 +95,7 @@ def test_a_sharded_generator_is_trained_tested_and_exported(tiny_llama: str, sma
     given += ["--data.tasks.init_args.segment=128", "--data.dev_documents=3", "--model.init_args.max_new_tokens_ratio=0.5"]
     given += ["--data.test_documents=3", "--model.init_args.chunk=50", "--data.eval_batch_budget=300"]
     whole = fit(tmp_path / "whole", "ddp", *given, "--test_after_fit=false")
-    sharded = fit(tmp_path / "sharded", "fully_sharded", *given)
+    sharded = fit(tmp_path / "sharded", "fsdp2", *given)
     assert_close(whole, sharded)
     adapters = [load_file(tmp_path / run / "checkpoints" / "adapter" / "adapter_model.safetensors") for run in ("whole", "sharded")]
     assert adapters[0].keys() == adapters[1].keys()
@@ -114,5 +114,5 @@ def test_strategies_that_are_not_prepared_are_refused_on_all_ranks(trained_run: 
     given = ("-c", str(trained_run / "config.yaml"), "-c", str(file), f"--run_dir={tmp_path / 'run'}", "--trainer.devices=2")
     code, printed = forked("fit", *given, ranks=2)
     assert code == 2
-    assert printed.count("-c strategy/fully_sharded") == 2
+    assert printed.count("-c strategy/fsdp2") == 2
     assert not (tmp_path / "run" / "checkpoints").exists()

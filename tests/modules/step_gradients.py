@@ -49,7 +49,8 @@ def write_notes(folder: Path) -> None:
     brat.write(documents, folder)
 
 
-def _made(kind: str, notes: str, encoder: str, decoder: str, dev_share: float = 0.0) -> tuple[ExtractionDataModule, type[TunedModule], str]:
+def made(kind: str, notes: str, encoder: str, decoder: str, dev_share: float = 0.0) -> tuple[ExtractionDataModule, type[TunedModule], str]:
+    """Data of two corpora, the kind of model, and its backbone."""
     tasks: dict[str, tuple[Any, Any, int]] = {
         "tagger": (EntityTagging(48, 8), EncoderTagger, 90),
         "relations": (RelationClassification(window=64, overlap=8), EncoderRelationClassifier, 150),
@@ -125,7 +126,7 @@ def check(kind: str, accumulated: int, ranks: int, notes: str, encoder: str, dec
     """One epoch, every step of it."""
     warnings.filterwarnings("ignore", message="The 'train_dataloader' does not have many workers|Found .* module.s. in eval mode")
     pl.seed_everything(0, verbose=False)
-    data, module, backbone = _made(kind, notes, encoder, decoder)
+    data, module, backbone = made(kind, notes, encoder, decoder)
     model = module(backbone, data.schemas, dropout=0.0, backbone_dropout=0.0, warmup_share=0.0, learning_rate=1e-3)
     watch = _Watch(kind, data)
     trainer = pl.Trainer(
@@ -152,7 +153,7 @@ def check_all(accumulations: tuple[int, ...], ranks: int, *places: str) -> None:
 def check_dev_loss(kind: str, notes: str, encoder: str) -> None:
     """Of a model as it was made: one mean over all targets of the development notes, however they are batched."""
     pl.seed_everything(0, verbose=False)
-    data, module, backbone = _made(kind, notes, encoder, "", dev_share=0.5)
+    data, module, backbone = made(kind, notes, encoder, "", dev_share=0.5)
     data.eval_batch_budget = 150
     model = module(backbone, data.schemas)
     trainer = pl.Trainer(
