@@ -31,6 +31,29 @@ _NEARLY = re.compile(r"(# +SBATCH|#(?i:sbatch))\s+-")
 _OPTION = re.compile(r"--([A-Za-z][A-Za-z-]*)(?:[= ]\s*(\S.*))?")
 
 
+_EARLY = 60
+"""Seconds by which SLURM may send a signal earlier than it is asked to."""
+
+
+def seconds_of(time: str) -> int | None:
+    """A time limit as sbatch reads it: minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S; None for anything else.
+
+    Example:
+        >>> seconds_of("90"), seconds_of("90:30"), seconds_of("24:00:00"), seconds_of("2-12"), seconds_of("UNLIMITED")
+        (5400, 5430, 86400, 216000, None)
+    """
+    days, hyphen, rest = time.rpartition("-")
+    parts = rest.split(":")
+    if not all(part.isdecimal() for part in parts) or len(parts) > 3 or (hyphen and not days.isdecimal()):
+        return None
+    numbers = [int(part) for part in parts]
+    if hyphen:
+        hours, minutes, seconds = [*numbers, 0, 0][:3]
+        return ((int(days) * 24 + hours) * 60 + minutes) * 60 + seconds
+    hours, minutes, seconds = {1: [0, *numbers, 0], 2: [0, *numbers], 3: numbers}[len(numbers)]
+    return (hours * 60 + minutes) * 60 + seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Directive:
     """A ``#SBATCH`` line.
@@ -114,6 +137,11 @@ def _of_options(text: str) -> Iterator[tuple[int, str]]:
         yield 1, "no --signal=USR1@SECONDS: at the end of its time the job would be killed where it stands"
     if signal is not None and not re.fullmatch(r"(SIG)?USR1@\d+", signal.value):
         yield signal.line, f"--signal={signal.value}; expected USR1@SECONDS, without B: (which tells the shell, not the processes)"
+    elif signal is not None and (longest := seconds_of(found["time"].value if "time" in found else "")) is not None:
+        ahead = int(signal.value.partition("@")[2]) + _EARLY
+        if longest < 2 * ahead:
+            least = f"give a --time of {2 * ahead // 60} minutes or more, or an earlier signal"
+            yield signal.line, f"--signal={signal.value} may come {ahead} s before the end of {longest} s, soon after the begin; {least}"
     for name in ("gpus-per-task", "ntasks-per-gpu", "gpu-bind"):
         if name in found:
             yield found[name].line, f"--{name} shows a process one GPU only, and Lightning looks for all of the node; use --gpus-per-node"

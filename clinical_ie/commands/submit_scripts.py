@@ -106,7 +106,10 @@ class Scripts:
         if keys:
             whole = ["keys=(", *(f"  {key} # {number}: {what}" for number, (key, what) in enumerate(keys.items())), ")"]
             lines = _in_place(lines, re.compile(re.escape(_KEYS)), lambda _: whole, path, _KEYS)
-        return "\n".join(lines) + "\n"
+        text = "\n".join(lines) + "\n"
+        if found := problems(text):
+            raise SettingError(f"the job would be no good: line {found[0]}")
+        return text
 
     def _environment(self) -> list[str]:
         """The site's settings; where they name no other program, the one that is running now."""

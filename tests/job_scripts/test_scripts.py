@@ -55,6 +55,7 @@ def test_our_scripts_are_clean(path: Path) -> None:
         ("set -uo pipefail\n", "set -uo pipefail\n#SBATCH --exclusive\n", "ignores it, as it stands behind the first command"),
         ("--gpus-per-node=1", "--gpus-per-node=a100:4", "1 tasks and a100:4 GPUs on a node"),
         ("--gpus-per-node=1", "--gpus-per-task=1", "--gpus-per-task shows a process one GPU only"),
+        ("--time=24:00:00", "--time=10:00", "--signal=USR1@300 may come 360 s before the end of 600 s"),
         ("--output=%x-%j.out", "--output=%j.out\n#SBATCH --error=%j.err", "--error divides the log"),
         ("#!/usr/bin/env bash\n", "", "1: no interpreter"),
         ('srun "${clinical_ie[@]}"', '"${clinical_ie[@]}"', "the last command is not srun"),

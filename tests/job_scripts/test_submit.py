@@ -118,6 +118,8 @@ def test_a_script_of_ones_own_is_taken_and_its_mistakes_are_refused(place: Path,
         (("--run_dir=r", "--sbatch=--exclud=node7"), "did you mean '--exclude'?"),
         (("--run_dir=r", "--sbatch=--array=1-2"), "the submission sets it"),
         (("--run_dir=r", "--nodes=none"), "'none' is no number of them"),
+        (("--run_dir=r", "--time=5"), "--signal=USR1@300 may come 360 s before the end of 300 s"),
+        (("--run_dir=r", "--sbatch=--gpus-per-task=1"), "--gpus-per-task shows a process one GPU only"),
         (("--run_dir=r", "--scripts=nowhere"), "--scripts=nowhere: there is no env.sh"),
     ],
 )
@@ -130,13 +132,13 @@ def test_a_training_is_checked_and_submitted(
     place: Path, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SLURM_NTASKS", "4")  # as in the shell of an interactive job
-    monkeypatch.setenv("SBATCH_TIMELIMIT", "5")
+    monkeypatch.setenv("SBATCH_TIMELIMIT", "50")
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
     assert main(["fit", "--submit", *CHAIN, "--run_dir=runs/demo"]) == 0
     script = "runs/demo/job.sbatch"
     assert slurm.calls() == [["--test-only", script], ["--parsable", script]]
     text = (place / script).read_text(encoding="utf-8")
-    assert settings(text)["time"] == "5", "what sbatch would have taken from the surroundings stands in the script"
+    assert settings(text)["time"] == "50", "what sbatch would have taken from the surroundings stands in the script"
     assert {"SLURM_NTASKS", "SBATCH_TIMELIMIT"}.isdisjoint(slurm.environment())
     assert slurm.environment()["SLURM_CONF"] == "/etc/slurm.conf"
     said = capsys.readouterr().out
