@@ -54,10 +54,10 @@ if [ -n "${SLURM_JOB_ID:-}" ]; then
 fi
 
 # Behind srun, whose status stays that of the job. A run that was stopped (75) has mostly gone back into the queue by itself; in a container
-# there is no scontrol, and the script does it. A job that somebody has cancelled stays so.
+# there is no scontrol, and the script does it. A job that is being cancelled is COMPLETING by now, and stays cancelled.
 finish() {
   local status=$?
-  if [ "$status" -eq 75 ] && scontrol show job "$SLURM_JOB_ID" --oneliner | grep -qv 'JobState=\(CANCELLED\|PENDING\) \| Requeue=0 '; then
+  if [ "$status" -eq 75 ] && scontrol show job "$SLURM_JOB_ID" --oneliner | grep -q ' JobState=RUNNING .* Requeue=1 '; then
     scontrol requeue "$SLURM_JOB_ID"
   fi
   if [ -n "${staged:-}" ]; then
