@@ -26,6 +26,7 @@ def run(arguments: Sequence[str]) -> int:
     own, fit = split(arguments)
     parser = Parser(prog="clinical-ie fit --submit", description="Submit the run as a job of SLURM.")
     parser.add_argument("--submit", action="store_true", help="submit")
+    parser.add_argument("--unchecked", action="store_true", help="submit without a look of `clinical-ie doctor`")
     add_options(parser)
     options = parser.parse_args(own or ["--submit"])
     if not options.dry_run:
@@ -42,6 +43,9 @@ def run(arguments: Sequence[str]) -> int:
     if options.dry_run:
         print(text, end="")
         return 0
+    submit_queue.refuse_second(folder, str(folder))
+    if not options.unchecked:
+        submit_queue.examine([*given, "--resume=auto", f"--nodes={shape.nodes}", f"--devices={shape.devices}"])
     return _submit(text, folder, shape, scripts)
 
 
@@ -70,7 +74,6 @@ def _run_dir(settings: Mapping[str, Any], given: Sequence[str]) -> Path:
 
 
 def _submit(text: str, folder: Path, shape: Shape, scripts: Scripts) -> int:
-    submit_queue.refuse_second(folder, str(folder))
     script = folder / "job.sbatch"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,9 +16,10 @@ HELP = {
     "--partition=NAME": "partition; so --account, --mem, --cpus-per-task, or in slurm/env.sh for all jobs",
     "--sbatch=OPTION": "any other option of sbatch, such as --sbatch=--exclude=node7; repeatable",
     "--scripts=DIR": "the folder of job scripts (default: slurm/ here, else the packaged one)",
+    "--unchecked": "submit without a look of `clinical-ie doctor`",
 }
 _VALUES = ("nodes", "gpus-per-node", "time", "partition", "account", "mem", "cpus-per-task", "scripts", "sbatch", "job-name")
-FLAGS = ("submit", "dry-run")
+FLAGS = ("submit", "dry-run", "unchecked")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,18 @@ def require() -> None:
     """
     if shutil.which("sbatch") is None:
         raise SettingError("sbatch is not on the PATH: submit on a login node of the cluster; --dry-run shows the job anywhere")
+
+
+def examine(arguments: Sequence[str]) -> None:
+    """Let `clinical-ie doctor` look at a run, as somebody who is in no job; it prints what it finds.
+
+    Raises:
+        SettingError: A problem stands.
+    """
+    line = [sys.executable, "-m", "clinical_ie", "doctor", *arguments]
+    sys.stdout.flush()
+    if subprocess.run(line, check=False, env=_outside()).returncode:
+        raise SettingError("`clinical-ie doctor` found problems (above); mend them, or submit all the same with --unchecked")
 
 
 def check(script: Path) -> str:
@@ -108,12 +121,16 @@ def largest_array() -> int:
 
 
 def _call(line: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command of SLURM, without what a job that we may be in would tell the next."""
-    environment = {name: value for name, value in os.environ.items() if not (_LEFT.fullmatch(name) or _OF_SLURM.fullmatch(name))}
+    """Run a command of SLURM."""
     try:
-        return subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+        return subprocess.run(line, capture_output=True, text=True, check=False, env=_outside())
     except OSError as error:
         return subprocess.CompletedProcess(list(line), 127, "", str(error))
+
+
+def _outside() -> dict[str, str]:
+    """The surroundings without what a job that we may be in would tell the next."""
+    return {name: value for name, value in os.environ.items() if not (_LEFT.fullmatch(name) or _OF_SLURM.fullmatch(name))}
 
 
 def _said(text: str) -> str:

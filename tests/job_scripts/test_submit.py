@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from clinical_ie.cli import main
-from clinical_ie.commands import submit_study
+from clinical_ie.commands import submit_queue, submit_study
 from clinical_ie.commands.submit_lint import directives, problems
 from clinical_ie.commands.submit_options import Wanted
 from clinical_ie.commands.submit_scripts import Scripts, packaged
@@ -134,7 +135,7 @@ def test_a_training_is_checked_and_submitted(
     monkeypatch.setenv("SLURM_NTASKS", "4")  # as in the shell of an interactive job
     monkeypatch.setenv("SBATCH_TIMELIMIT", "50")
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
-    assert main(["fit", "--submit", *CHAIN, "--run_dir=runs/demo"]) == 0
+    assert main(["fit", "--submit", "--unchecked", *CHAIN, "--run_dir=runs/demo"]) == 0
     script = "runs/demo/job.sbatch"
     assert slurm.calls() == [["--test-only", script], ["--parsable", script]]
     text = (place / script).read_text(encoding="utf-8")
@@ -145,10 +146,10 @@ def test_a_training_is_checked_and_submitted(
     for part in ("Submitted job 101, 1 node x 1 GPU", "squeue --jobs=101", "runs/demo/slurm-101.out", "scancel 101", "ssh -L 6006"):
         assert part in said
     slurm.answer(queue=["101"])
-    assert main(["fit", "--submit", *CHAIN, "--run_dir=runs/demo"]) == 2
+    assert main(["fit", "--submit", "--unchecked", *CHAIN, "--run_dir=runs/demo"]) == 2
     assert "runs/demo is in the queue already, as 101" in capsys.readouterr().err
     slurm.answer()
-    assert main(["fit", "--submit", *CHAIN, "--run_dir=runs/demo"]) == 0, "it has ended"
+    assert main(["fit", "--submit", "--unchecked", *CHAIN, "--run_dir=runs/demo"]) == 0, "it has ended"
 
 
 @pytest.mark.parametrize(
@@ -164,14 +165,33 @@ def test_a_training_is_checked_and_submitted(
 )
 def test_a_refusal_of_sbatch_comes_with_its_remedy(said: str, remedy: str, slurm: FakeSlurm, capsys: pytest.CaptureFixture[str]) -> None:
     slurm.answer(**{"test-only": said})
-    assert main(["fit", "--submit", *CHAIN, "--run_dir=r"]) == 2
+    assert main(["fit", "--submit", "--unchecked", *CHAIN, "--run_dir=r"]) == 2
     assert remedy in capsys.readouterr().err
     assert len(slurm.calls()) == 1, "nothing is submitted"
 
 
+def test_doctor_looks_before_anything_is_submitted(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    looked: list[tuple[list[str], bool]] = []
+
+    def look(line: list[str], *, check: bool, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        looked.append((line[3:], "SLURM_JOB_ID" in env))
+        return subprocess.CompletedProcess(line, 2)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "run", look)
+        patch.setattr(submit_queue, "refuse_second", lambda folder, what: None)
+        assert main(["fit", "--submit", *CHAIN, "--run_dir=r", "--gpus-per-node=4"]) == 2
+    assert looked == [(["doctor", *CHAIN, "--run_dir=r", "--resume=auto", "--nodes=1", "--devices=4"], False)]
+    assert "`clinical-ie doctor` found problems" in capsys.readouterr().err
+    assert slurm.calls() == []
+
+
 def test_without_slurm_nothing_can_be_submitted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PATH", "")
-    assert main(["fit", "--submit", *CHAIN, "--run_dir=r"]) == 2
+    assert main(["fit", "--submit", "--unchecked", *CHAIN, "--run_dir=r"]) == 2
     assert "submit on a login node" in capsys.readouterr().err
 
 
