@@ -10,12 +10,42 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
+from clinical_ie.modules.instruction_generator import InstructionGenerator
 from clinical_ie.reports.durations import duration
 
 _LOG = logging.getLogger(__name__)
 
 
-class ProgressLines(pl.Callback):
+class _GenerationLines(pl.Callback):
+    """A line every few minutes of a pass in which a decoder writes completions, most of them behind the last batch.
+
+    Args:
+        every: Seconds between two lines.
+    """
+
+    def __init__(self, every: float = 120.0) -> None:
+        super().__init__()
+        self.every = every
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        if not isinstance(pl_module, InstructionGenerator):
+            return
+        what = {"fit": "dev"}.get(str(trainer.state.fn), str(trainer.state.fn))
+        begun = said = time.monotonic()
+
+        def tell(finished: int, left: int) -> None:
+            nonlocal said
+            if left and time.monotonic() - said >= self.every and trainer.is_global_zero:
+                said = time.monotonic()
+                ahead = f", about {duration((said - begun) / finished * left)} left" if finished else ""
+                _LOG.info(f"{what}: {finished:,}/{finished + left:,} completions, {duration(said - begun)} so far{ahead}")
+
+        pl_module.on_generation_step = tell
+
+    on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start
+
+
+class ProgressLines(_GenerationLines):
     """A line after each epoch with mean loss, development scores and time left; within long epochs and tests one every few minutes.
 
     Args:
@@ -23,7 +53,7 @@ class ProgressLines(pl.Callback):
     """
 
     def __init__(self, every: float = 120.0) -> None:
-        self.every = every
+        super().__init__(every)
         self._begun = self._said = 0.0
         self._first = self._targets = 0
         self._loss: torch.Tensor | float = 0.0
@@ -107,8 +137,8 @@ class ProgressLines(pl.Callback):
         self._evaluated(trainer, "predict", batch_idx, list(trainer.num_predict_batches))
 
 
-class ProgressBar(RichProgressBar):
-    """Lightning's bar with names that fit into a line: ``loss``, ``entities/strict_f1``."""
+class ProgressBar(_GenerationLines, RichProgressBar):
+    """Lightning's bar with names that fit into a line, ``loss``, ``entities/strict_f1``; and lines of completions, which no bar counts."""
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """What stands behind the bar."""

@@ -16,7 +16,7 @@ Shape legend: ``N`` tokens of a step, ``T`` positions of the cache.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -117,6 +117,7 @@ class GenerationQueue:
         num_draft_tokens: Most draft tokens of a sequence in a step; 0 for no speculative decoding, None for 4 where a completion copies
             its text and none elsewhere.
         backtrack_threshold: Probability of the allowed tokens below which constrained generation backtracks, see `Constraint`.
+        on_step: Called after each step with the numbers of completions that are finished and of those that are not.
     """
 
     def __init__(
@@ -127,11 +128,13 @@ class GenerationQueue:
         batch_size: int = 8,
         num_draft_tokens: int | None = 0,
         backtrack_threshold: float = 0.0,
+        on_step: Callable[[int, int], None] | None = None,
     ) -> None:
         self.backbone, self.subwords, self.end = backbone, subwords, subwords.end_id
         self.batch_size, self.num_draft_tokens, self.backtrack_threshold = batch_size, num_draft_tokens, backtrack_threshold
         self.steps = self.rows_of_steps = self.tokens = 0
         self.seconds = 0.0
+        self.on_step = on_step
         self.device = next(backbone.parameters()).device
         self.rows: list[_RunningSequence] = []
         self._waiting: list[tuple[int, int, str, GenerationRequest]] = []
@@ -248,6 +251,9 @@ class GenerationQueue:
         self._verify(self.backbone.logits(hidden[0, needed.to(self.device)]), [*drafts, *([()] * len(admitted))])
         self.steps, self.rows_of_steps = self.steps + 1, self.rows_of_steps + len(self.rows)
         self._evict_finished()
+        if self.on_step is not None:
+            left = len(self.rows) + len(self._waiting)
+            self.on_step(self._added - left, left)
 
     def _forward(self, spans: Sequence[tuple[int, Sequence[int]]], running: int) -> Tensor:
         """Hidden states of the tokens of each row, given as the position of the first and their ids; `running` rows come first.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -79,6 +80,8 @@ class InstructionGenerator(TunedModule):
         self.compiled, self.chunk = compiled, chunk
         self.max_new_tokens_base, self.max_new_tokens_ratio = max_new_tokens_base, max_new_tokens_ratio
         self.num_draft_tokens = num_draft_tokens
+        self.on_generation_step: Callable[[int, int], None] | None = None
+        """Called with the numbers of completions of a pass that are finished and of those that are not."""
         self._queue: GenerationQueue | None = None
         self._constrained: set[str] = set()
         """Of the examples in the queue, those whose completions are constrained."""
@@ -217,6 +220,7 @@ class InstructionGenerator(TunedModule):
             batch_size=self.batch_size,
             num_draft_tokens=self.num_draft_tokens,
             backtrack_threshold=self.backtrack_threshold,
+            on_step=self.on_generation_step,
         )
 
     def _generated(self, *, to_the_end: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 
 from clinical_ie.callbacks import progress
 from clinical_ie.callbacks.progress import ProgressLines
+from clinical_ie.modules.instruction_generator import InstructionGenerator
 
 MODULE = cast("pl.LightningModule", None)
 
@@ -122,3 +123,24 @@ def test_a_run_without_an_end(clock: Clock, caplog: pytest.LogCaptureFixture) ->
         run.global_step, clock.now = 1, clock.now + 7
         lines.on_train_epoch_end(run, MODULE)
     assert caplog.messages == ["epoch 1, 7 s so far"]
+
+
+@pytest.mark.parametrize(("fn", "what"), [("test", "test"), ("fit", "dev")])
+def test_completions_are_counted_behind_the_last_batch(fn: str, what: str, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    lines, run = ProgressLines(), trainer(state=SimpleNamespace(fn=fn))
+    module = InstructionGenerator.__new__(InstructionGenerator)
+    (lines.on_test_epoch_start if fn == "test" else lines.on_validation_epoch_start)(run, module)
+    tell = module.on_generation_step
+    assert tell is not None
+    with caplog.at_level(logging.INFO, "clinical_ie"):
+        for finished, left, seconds in ((0, 40, 100), (0, 40, 20), (10, 30, 20), (30, 10, 100), (39, 1, 60), (40, 0, 300)):
+            clock.now += seconds
+            tell(finished, left)
+    assert caplog.messages == [
+        f"{what}: 0/40 completions, 2 min 0 s so far",
+        f"{what}: 30/40 completions, 4 min 0 s so far, about 1 min 20 s left",
+    ]
+
+
+def test_a_model_that_writes_nothing_is_left_alone() -> None:
+    ProgressLines().on_test_epoch_start(trainer(), MODULE)
