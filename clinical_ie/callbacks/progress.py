@@ -27,7 +27,7 @@ class _GenerationLines(pl.Callback):
         super().__init__()
         self.every = every
 
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not isinstance(pl_module, InstructionGenerator):
             return
         what = {"fit": "dev"}.get(str(trainer.state.fn), str(trainer.state.fn))
