@@ -72,7 +72,8 @@ def submit(options: argparse.Namespace, study: str, store: Store, plan: Plan) ->
         for number, wave in enumerate(missing, 1)
         for job in arrays(wave, number, study, store, scripts, wanted, given, options.throttle, largest)
     ]
-    jobs.append(_report(study, store, scripts, wanted, given, len(missing) + 1))
+    version = runs[0].key.rpartition("-")[2]  # the report is of the runs that are submitted, whatever becomes of the code until then
+    jobs.append(_report(study, store, scripts, wanted, [*given, f"--code={version}"], len(missing) + 1))
     if options.dry_run:
         _show(jobs)
         return 0

@@ -204,6 +204,7 @@ def test_a_study_is_an_array_for_each_wave(place: Path, capsys: pytest.CaptureFi
     assert settings(first.partition("\n")[2])["array"] == "0-6%3"
     assert settings(report.partition("\n")[2])["partition"] == "gpu"
     assert "gpus-per-node" not in settings(report.partition("\n")[2])
+    assert re.search(r"^  --code=[0-9a-f]{12}$", report, re.MULTILINE), "of the runs that were submitted, though the code may change"
     keyless = re.sub(r"^  [0-9a-f]{16}-[0-9a-f]{12} ", "  KEY ", second.partition("\n")[2].strip("\n") + "\n", flags=re.MULTILINE)
     golden("study_wave2.sbatch", keyless, place)
     assert not (place / "runs" / "smoke" / "slurm").exists()
