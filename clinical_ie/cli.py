@@ -48,6 +48,7 @@ Exit codes: 0 fine, 2 bad usage or input, 75 stopped by a signal before it was d
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
+    _leave_no_core()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         rows = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
@@ -77,6 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"clinical-ie {given[0]}: {own}", file=sys.stderr)
         return 2 if isinstance(own, InputError) else 1
+
+
+def _leave_no_core() -> None:
+    """Let no crash write this process' memory, and the notes in it, to a disk."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _own(error: BaseException | None) -> ClinicalIEError | None:

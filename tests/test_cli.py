@@ -96,6 +96,12 @@ def test_examples_of_the_help_are_chains() -> None:
         Chain(example.split()).require_axes()
 
 
+def test_a_crash_leaves_no_notes_on_the_disk() -> None:
+    program = "from clinical_ie.cli import main; main(['--version']); import resource; print(resource.getrlimit(resource.RLIMIT_CORE)[0])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0"
+
+
 def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(given: list[str]) -> int:
         raise KeyboardInterrupt

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from clinical_ie.commands import configurations
 from clinical_ie.commands.chain import Chain
 from clinical_ie.commands.quiet import quieten
-from clinical_ie.commands.submit_options import HELP as JOB_HELP
 
 _FIT = """usage: clinical-ie fit -c task/NAME -c model/NAME -c data/NAME [-c ...] --run_dir=DIR [options]
 
-Train a model, keep its best checkpoint, and score it on the test split.
+Train a model, keep its best checkpoint, and score it on the test split; with --submit in a job of SLURM (`fit --submit --help`).
 
 Examples:
   clinical-ie fit -c task/entity_tagging -c model/minilm -c data/demo --run_dir=runs/demo
@@ -74,7 +73,6 @@ _OPTIONS: dict[str, dict[str, str]] = {
         "--data.lenient=true": _SHARED["--data.lenient=true"],
         "--resume=auto": "begin, or go on where the run in --run_dir was stopped: the same command for a job that is started again",
         "--init_from=RUN": "begin a new run with the weights of another, new corpora and types with fresh heads",
-        "--submit": "do it as a job of SLURM (docs/slurm.md); --dry-run shows the job",
     },
     "validate": _SHARED,
     "test": _SHARED | {"--data.mentions=DIR": "link the mentions that another model found instead of gold ones"},
@@ -98,13 +96,13 @@ def run(arguments: Sequence[str]) -> int:
         more = f"`clinical-ie {command} --help` lists the options that matter, `--help=all` all."
         print(f"{USAGE[command]}\n{more}", file=sys.stderr)
         return 2
-    if "-h" in given or "--help" in given:
-        print(help_text(command), end="")
-        return 0
     if command == "fit" and ("--submit" in given or "--dry-run" in given):
         from clinical_ie.commands import submit_fit
 
         return submit_fit.run(given)
+    if "-h" in given or "--help" in given:
+        print(help_text(command), end="")
+        return 0
     if "--help=all" in given:
         given = ["--help"]
     elif not any(option.startswith("--print_config") or ".help" in option for option in given):
@@ -122,8 +120,6 @@ def help_text(command: str) -> str:
     rows = [f"  {name:<{max(map(len, options))}}  {text}" for name, text in options.items()]
     text = f"{USAGE[command]}\nOptions:\n" + "\n".join(rows) + "\n"
     if command == "fit":
-        of_jobs = [f"  {name:<{max(map(len, JOB_HELP))}}  {what}" for name, what in JOB_HELP.items()]
-        text += "\nOptions of --submit and --dry-run:\n" + "\n".join(of_jobs) + "\n"
         named = [f"  {folder + '/':<12}{', '.join(configurations.names(folder))}" for folder in _FOLDERS]
         text += (
             f"\nPackaged configurations, in {configurations.folder()} (base and strategy/single need no mention):\n"

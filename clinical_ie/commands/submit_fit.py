@@ -24,8 +24,12 @@ def run(arguments: Sequence[str]) -> int:
         arguments: Everything behind ``fit``.
     """
     own, fit = split(arguments)
-    parser = Parser(prog="clinical-ie fit --submit", description="Submit the run as a job of SLURM.")
-    parser.add_argument("--submit", action="store_true", help="submit")
+    parser = Parser(
+        prog="clinical-ie fit --submit",
+        description="Submit a training as a job of SLURM. All other options are those of `clinical-ie fit`.",
+        example="clinical-ie fit -c task/entity_tagging -c model/minilm -c data/demo --run_dir=runs/demo --gpus-per-node=2 --submit",
+    )
+    parser.add_argument("--submit", action="store_true", help="submit; without it --dry-run shows the job")
     parser.add_argument("--unchecked", action="store_true", help="submit without a look of `clinical-ie doctor`")
     add_options(parser)
     options = parser.parse_args(own or ["--submit"])
@@ -68,7 +72,7 @@ def _run_dir(settings: Mapping[str, Any], given: Sequence[str]) -> Path:
         raise SettingError("--run_dir is missing: the folder where checkpoints, predictions and results go, on a path that all nodes see")
     if settings.get("ckpt_path"):
         raise SettingError("a job goes on with --resume=auto; leave out --ckpt_path (--init_from begins with the weights of another run)")
-    if any(part.partition("=")[0] in ("--help", "-h", "--print_config") for part in given):
+    if any(part.partition("=")[0] in ("-h", "--print_config") for part in given):
         raise SettingError("--submit submits a training; --dry-run shows the job, and without --submit --print_config shows the settings")
     return Path(str(settings["run_dir"]))
 

@@ -9,28 +9,17 @@ from dataclasses import dataclass, field
 from clinical_ie.commands.submit_lint import OPTIONS
 from clinical_ie.errors import SettingError, did_you_mean
 
-HELP = {
-    "--nodes=N": "nodes (default: trainer.num_nodes)",
-    "--gpus-per-node=N": "GPUs of a node, and so processes (default: trainer.devices)",
-    "--time=TIME": "longest time, D-HH:MM:SS; a run that needs longer goes on when the job is queued again",
-    "--partition=NAME": "partition; so --account, --mem, --cpus-per-task, or in slurm/env.sh for all jobs",
-    "--sbatch=OPTION": "any other option of sbatch, such as --sbatch=--exclude=node7; repeatable",
-    "--scripts=DIR": "the folder of job scripts (default: slurm/ here, else the packaged one)",
-    "--unchecked": "submit without a look of `clinical-ie doctor`",
-}
 _VALUES = ("nodes", "gpus-per-node", "time", "partition", "account", "mem", "cpus-per-task", "scripts", "sbatch", "job-name")
-FLAGS = ("submit", "dry-run", "unchecked")
+FLAGS = ("submit", "dry-run", "unchecked", "help")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add them to a parser."""
     parser.add_argument("--dry-run", action="store_true", help="print what would be submitted, and do nothing")
-    parser.add_argument("--nodes", type=_count, metavar="N", help="nodes of a run (default: what its settings say)")
-    parser.add_argument(
-        "--gpus-per-node", type=_count, metavar="N", help="GPUs of a node, and so processes (default: what the settings say)"
-    )
+    parser.add_argument("--nodes", type=_count, metavar="N", help="nodes of a run (default: trainer.num_nodes)")
+    parser.add_argument("--gpus-per-node", type=_count, metavar="N", help="GPUs of a node, and so processes (default: trainer.devices)")
     for name, text in (
-        ("time", "longest time of a job, D-HH:MM:SS"),
+        ("time", "longest time of a job, D-HH:MM:SS; a run that needs longer goes on when the job is queued again"),
         ("partition", "partition"),
         ("account", "account"),
         ("mem", "memory of a node"),
@@ -122,6 +111,8 @@ class Wanted:
             if name in ("nodes", "ntasks", "ntasks-per-node", "gpus-per-node", "array", "wrap", "parsable", "test-only"):
                 raise SettingError(f"--sbatch={given}: the submission sets it; --nodes and --gpus-per-node say how large a run is")
             others[name] = value
+        if "dependency" in others:
+            others.setdefault("kill-on-invalid-dep", "yes")
         return cls(options.nodes, options.gpus_per_node, others)
 
     def shape(self, nodes: int, devices: int, *, gpus: bool) -> Shape:

@@ -80,6 +80,17 @@ def test_a_training_is_rendered(name: str, more: tuple[str, ...], place: Path, c
     assert not (place / "runs").exists(), "nothing is written"
 
 
+def test_help_of_a_submission(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--submit", "--help"])
+    assert "--gpus-per-node N" in capsys.readouterr().out
+
+
+def test_a_job_that_waits_for_another_does_not_wait_for_ever(capsys: pytest.CaptureFixture[str]) -> None:
+    found = settings(shown(capsys, "fit", *CHAIN, "--run_dir=r", "--sbatch=--dependency=afterok:17"))
+    assert (found["dependency"], found["kill-on-invalid-dep"]) == ("afterok:17", "yes")
+
+
 def test_settings_of_the_site_win_over_the_script_and_the_command_line_over_both(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
