@@ -9,6 +9,7 @@ be started again; 1 anything else.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         near = did_you_mean(given[0], COMMANDS) or f"; known are {', '.join(COMMANDS)}"
         print(f"clinical-ie: no command {given[0][:100]!r}{near}", file=sys.stderr)
         return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a job's log has each line as it comes
     module = importlib.import_module(f"clinical_ie.commands.{COMMANDS[given[0]][0]}")
     try:
         return int(module.run(given) or 0)

@@ -61,7 +61,16 @@ class RunError(ClinicalIEError):
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended a command where it can be gone on with; as with Ctrl-C, nothing on the way may take that for a failure."""
+    """A signal ended a command where it can be gone on with; as with Ctrl-C, nothing on the way may take that for a failure.
+
+    Args:
+        reason: What stopped it, and where.
+        requeue: Whether a job of SLURM is still to go back into the queue.
+    """
+
+    def __init__(self, reason: str, *, requeue: bool = False) -> None:
+        super().__init__(reason)
+        self.requeue = requeue
 
     exit_code = 75
     """``EX_TEMPFAIL`` of sysexits.h, "try again": neither a shell, nor Python, nor SLURM ends with it by itself."""

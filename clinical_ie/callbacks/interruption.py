@@ -16,6 +16,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from clinical_ie.callbacks.agreement import any_rank
 from clinical_ie.callbacks.checkpoints import Checkpoints
 from clinical_ie.errors import Stopped
+from clinical_ie.strategies.slurm_job import requeue
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ctrl-C; the end of a job's time, or of its allocation; what ``sbatch --signal=USR1@120`` sends before that."""
@@ -26,7 +27,7 @@ def stopping_at_once() -> Iterator[None]:
     """While nothing would be lost: each of the signals stops this process as Ctrl-C does."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise Stopped(f"stopped by {_name(number)}")
+        raise Stopped(f"stopped by {_name(number)}", requeue=number != signal.SIGINT)
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -50,6 +51,8 @@ class SafeInterruption(Checkpoint):
 
     It counts as a checkpoint, so that Lightning calls it behind `Checkpoints`, which knows what is due after a step and has saved what is.
     With the signals ranks agree on whether it is time to save (`Checkpoints.late`).
+
+    A job of SLURM goes back into the queue, unless the signal was Ctrl-C.
 
     Args:
         run_dir: The run's folder; signals are not listened to without it.
@@ -118,6 +121,12 @@ class SafeInterruption(Checkpoint):
             launcher.procs.clear()  # they stop by themselves; whoever watches them would take that for a crash and kill this process
         command = trainer.state.fn
         where = f"at step {trainer.global_step}" if command in (None, "fit") else f"in {command.value}"
+        for logger in trainer.loggers:
+            logger.finalize("stopped")  # once the job is requeued, SLURM ends this process at any moment
+        trainer.strategy.barrier("saved")
+        if trainer.is_global_zero and self._signal != signal.SIGINT:
+            requeue(where)
+        trainer.strategy.barrier("requeued")  # srun may end the first rank when another has ended
         raise Stopped(f"stopped by {_name(self._signal) if self._signal else 'a signal to another rank'} {where}")
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102

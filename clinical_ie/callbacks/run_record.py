@@ -19,6 +19,7 @@ from clinical_ie.data.examples import Examples
 from clinical_ie.errors import SettingError
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.modules.weight_matching import Taken
+from clinical_ie.strategies.slurm_job import job_id
 
 _LOG = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class RunRecord(pl.Callback):
             "seconds": self.seconds,
             "resumed": self.resumed,
             "changes": self.changes,
+            "job": job_id(),
         }
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -47,13 +47,14 @@ from clinical_ie.commands.run_cost import versions
 from clinical_ie.commands.run_directory import RunDirectory, make_paths_absolute, run_of
 from clinical_ie.commands.run_lock import training_in
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.errors import SettingError
+from clinical_ie.errors import SettingError, Stopped
 from clinical_ie.files import write_text
 from clinical_ie.reports.results import Results
 from clinical_ie.strategies.atomic_checkpoint import AtomicCheckpointIO
 from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.strategies.checkpoint_names import LAST
-from clinical_ie.strategies.slurm import without_requeue
+from clinical_ie.strategies.slurm import check_trainer, for_slurm
+from clinical_ie.strategies.slurm_job import is_restarted, job_id, requeue_early
 
 _PLACED = ("evaluation", "predictions", "checkpoints", "interruption", "trace")
 """Callbacks that write into the run's folder."""
@@ -165,6 +166,8 @@ class TrainingCLI(ResultsCLI):
         self.changes: list[str] = []
         self.trained = False
         occupied = self.directory.holds_checkpoints()  # on every rank: none writes a checkpoint before all have come past here
+        if self.subcommand == "fit" and occupied and is_restarted() and self._is_of_this_job():
+            config.resume = "auto"
         if config.get("resume") and occupied:
             config.ckpt_path = str(self.directory.latest())
         self.initial: Checkpoint | None = None
@@ -182,6 +185,10 @@ class TrainingCLI(ResultsCLI):
                 check_scores_kept(checkpoint["run"]["settings"], self.settings)
         elif occupied:
             raise SettingError(f"{self.directory.path} holds a run already; give another --run_dir, or --resume=auto to go on with it")
+
+    def _is_of_this_job(self) -> bool:
+        """Whether this very job, before it was put back into the queue, wrote what the folder holds."""
+        return bool(Checkpoint(self.directory.latest()).meta["run"].get("job") == job_id())
 
     def _place(self, config: Any) -> None:
         """Send what every part of the command writes into the run's folder."""
@@ -253,7 +260,7 @@ class TrainingCLI(ResultsCLI):
         elif kwargs["logger"] is None:
             place = str(self.directory.path.absolute())  # its thread may write when the working directory is another
             kwargs["logger"] = TensorBoardLogger(save_dir=place, name="tensorboard", version="", default_hp_metric=False)
-        kwargs["plugins"] = [*without_requeue(given.get("plugins") or []), AtomicCheckpointIO()]
+        kwargs["plugins"] = [*for_slurm(given.get("plugins") or []), AtomicCheckpointIO()]
         kwargs["use_distributed_sampler"] = False  # the batch sampler shards by itself and is the same on every start
         callbacks = list(given.get("callbacks") or [])
         self.throughput, self.mixture = Throughput(), Mixture()
@@ -275,6 +282,7 @@ class TrainingCLI(ResultsCLI):
             trainer: pl.Trainer = super().instantiate_trainer(**{**kwargs, "callbacks": callbacks})
         except (TypeError, ValueError, ImportError, RuntimeError) as error:  # wrong names or devices, what is not installed ...
             raise SettingError(f"trainer: {' '.join(str(error).split())}") from error
+        check_trainer(kwargs["plugins"], trainer.num_devices, trainer.num_nodes)
         return trainer
 
     def _accept(self) -> None:
@@ -282,8 +290,9 @@ class TrainingCLI(ResultsCLI):
         if self._dry:
             return
         self._held.enter_context(training_in(self.directory.path, self.trainer.global_rank))
-        if self.trainer.is_global_zero:
-            write_text(self.directory.config, self._configuration())
+        text, file = self._configuration(), self.directory.config
+        if self.trainer.is_global_zero and not (file.exists() and file.read_text(encoding="utf-8") == text):
+            write_text(file, text)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         options: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
@@ -310,6 +319,15 @@ def _batches_before_shares() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run LightningCLI on these arguments."""
+    try:
+        return _run(arguments)
+    except Stopped as stopped:
+        if stopped.requeue:
+            requeue_early()
+        raise
+
+
+def _run(arguments: Sequence[str]) -> int:
     quieten()
     _batches_before_shares()
     before = sys.argv

@@ -129,10 +129,11 @@ def test_a_crash_loses_only_the_epoch(arguments: Arguments, trained_run: Path, t
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A job of one process, and a file that is there once somebody has called ``scontrol``."""
+    """A job of one process, and a file of what was asked of ``scontrol``."""
     called, folder = tmp_path / "called", tmp_path / "bin"
     folder.mkdir()
-    (folder / "scontrol").write_text(f"#!/bin/sh\ntouch {called}\n", encoding="utf-8")
+    script = f"#!/bin/sh\necho $1 >> {called}\necho JobId=7 JobState=RUNNING Requeue=1 BatchFlag=1\n"
+    (folder / "scontrol").write_text(script, encoding="utf-8")
     (folder / "scontrol").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     job = {"JOB_ID": "7", "JOB_NAME": "study", "NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "NODELIST": "localhost"}
@@ -144,14 +145,14 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_same_command_begins_goes_on_and_is_done(
     arguments: Arguments, trained_run: Path, tmp_path: Path, slurm: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """As a job of SLURM, which sends SIGUSR1 before its time is up and is started again; beside our checkpoints there are others."""
+    """As a job of SLURM, to which SIGUSR1 comes before its time is up, and which is started again; there are other checkpoints, too."""
     run = tmp_path / "run"
     another = ["--trainer.callbacks+=ModelCheckpoint", f"--trainer.callbacks.init_args.dirpath={tmp_path}/others"]
     again = arguments("fit", run, "--resume=auto", *another)
     with signal_at(signal.SIGUSR1, 20):
         assert main(again) == 75
     assert "stopped by SIGUSR1 at step 20; the same command with --resume=auto goes on" in capfd.readouterr().err
-    assert not slurm.exists(), "Lightning would have put the job into the queue and trained on"
+    assert slurm.read_text(encoding="utf-8").split() == ["show", "requeue"], "once, when all was saved"
     assert not list(run.glob("hpc_ckpt*"))
     with signal_at(signal.SIGTERM, hook="on_test_batch_end"):  # trained, but stopped before it was scored
         assert main(again) == 75

@@ -1,0 +1,48 @@
+"""Training on two nodes, and what interrupts it: a job comes back and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.cluster import Cluster
+from tests.slurm.fits import TWO_NODES, losses, same_weights, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+FitLine = Callable[..., str]
+
+
+def test_two_nodes_train_together(undisturbed: Path) -> None:
+    log = undisturbed.with_name("log").read_text(encoding="utf-8")
+    assert "GLOBAL_RANK: 0, MEMBER: 1/2" in log
+    assert "GLOBAL_RANK: 1, MEMBER: 2/2" in log
+    found = json.loads((undisturbed / "results.json").read_text(encoding="utf-8"))
+    assert found["run"]["steps"] == 27
+    assert [step for step, _ in losses(undisturbed)] == list(range(27))
+
+
+@pytest.mark.parametrize("cause", ["USR1 in training", "USR1 in validation or later", "preemption"])
+def test_a_job_is_requeued_and_goes_on_exactly(cause: str, cluster: Cluster, fit: FitLine, undisturbed: Path, tmp_path: Path) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    partition = "low" if cause == "preemption" else "main"
+    job = cluster.submit(fit(run), *TWO_NODES, f"--partition={partition}", log=log)
+    after = cluster.submit("true", f"--dependency=afterok:{job}", "--kill-on-invalid-dep=yes", log=tmp_path / "after")
+    wait_for(log, "epoch 2/3" if "later" in cause else "epoch 1/3")
+    config = (run / "config.yaml").stat().st_mtime_ns
+    if cause == "preemption":
+        cluster.submit("true", "--nodes=2", "--exclusive", log=tmp_path / "urgent")
+    else:
+        cluster.run("scancel", "--signal=USR1", str(job))
+    wait_for(log, f"job {job} is requeued")
+    assert cluster.job(after)["JobState"] == "PENDING", "what waits for the end of the run goes on waiting"
+    ended = cluster.wait(job, restarts=1)
+    said = log.read_text(encoding="utf-8")
+    assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("COMPLETED", "0:0", "1"), said[-4000:]
+    assert same_weights(run, undisturbed)
+    assert losses(run) == losses(undisturbed)
+    assert (run / "config.yaml").stat().st_mtime_ns == config
+    assert not list(run.rglob("*.partial"))
+    assert cluster.wait(after)["JobState"] == "COMPLETED"
