@@ -53,11 +53,13 @@ if [ -n "${SLURM_JOB_ID:-}" ]; then
   trap finish EXIT
 fi
 
-# Behind srun, whose status stays that of the job. A run that was stopped (75) has mostly gone back into the queue by itself; in a container
-# there is no scontrol, and the script does it. A job that is being cancelled is COMPLETING by now, and stays cancelled.
+# Behind srun, whose status stays that of the job. A run that was stopped (75; 138 and 143: by a signal that came before it could listen) has
+# mostly gone back into the queue by itself; in a container there is no scontrol, and the script does it. A job that is being cancelled is
+# COMPLETING by now, and stays cancelled; so is one whose time is over, which goes back.
 finish() {
-  local status=$?
-  if [ "$status" -eq 75 ] && scontrol show job "$SLURM_JOB_ID" --oneliner | grep -q ' JobState=RUNNING .* Requeue=1 '; then
+  local status=$? job
+  if [[ $status =~ ^(75|138|143)$ ]] && job=$(scontrol show job "$SLURM_JOB_ID" --oneliner) &&
+    [[ $job =~ (" JobState=RUNNING "|" Reason=TimeLimit ") && $job == *" Requeue=1 "* ]]; then
     scontrol requeue "$SLURM_JOB_ID"
   fi
   if [ -n "${staged:-}" ]; then

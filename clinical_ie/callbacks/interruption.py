@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -17,27 +15,7 @@ from clinical_ie.callbacks.agreement import any_rank
 from clinical_ie.callbacks.checkpoints import Checkpoints
 from clinical_ie.errors import Stopped
 from clinical_ie.strategies.slurm_job import requeue
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl-C; the end of a job's time, or of its allocation; what ``sbatch --signal=USR1@120`` sends before that."""
-
-
-@contextmanager
-def stopping_at_once() -> Iterator[None]:
-    """While nothing would be lost: each of the signals stops this process as Ctrl-C does."""
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise Stopped(f"stopped by {_name(number)}", requeue=number != signal.SIGINT)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+from clinical_ie.strategies.stop_signals import SIGNALS, name_of
 
 
 class SafeInterruption(Checkpoint):
@@ -127,14 +105,10 @@ class SafeInterruption(Checkpoint):
         if trainer.is_global_zero and self._signal != signal.SIGINT:
             requeue(where)
         trainer.strategy.barrier("requeued")  # srun may end the first rank when another has ended
-        raise Stopped(f"stopped by {_name(self._signal) if self._signal else 'a signal to another rank'} {where}")
+        raise Stopped(f"stopped by {name_of(self._signal) if self._signal else 'a signal to another rank'} {where}")
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102
         for number, handler in self._previous.items():
             if signal.getsignal(number) == self._note:
                 signal.signal(number, handler)
         self._previous.clear()
-
-
-def _name(number: int) -> str:
-    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name

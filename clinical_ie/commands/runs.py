@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from clinical_ie.commands import configurations
 from clinical_ie.commands.chain import Chain
 from clinical_ie.commands.quiet import quieten
+from clinical_ie.strategies.stop_signals import stopping_at_once
 
 _FIT = """usage: clinical-ie fit -c task/NAME -c model/NAME -c data/NAME [-c ...] --run_dir=DIR [options]
 
@@ -108,10 +109,11 @@ def run(arguments: Sequence[str]) -> int:
     elif not any(option.startswith("--print_config") or ".help" in option for option in given):
         Chain(given).require_axes()
 
-    quieten()
-    from clinical_ie.commands import training
+    with stopping_at_once():
+        quieten()
+        from clinical_ie.commands import training
 
-    return training.run([command, *given])
+        return training.run([command, *given])
 
 
 def help_text(command: str) -> str:

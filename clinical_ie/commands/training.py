@@ -23,7 +23,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from clinical_ie.callbacks.checkpoints import Checkpoints, Patience
 from clinical_ie.callbacks.evaluation import Evaluation
-from clinical_ie.callbacks.interruption import SafeInterruption, stopping_at_once
+from clinical_ie.callbacks.interruption import SafeInterruption
 from clinical_ie.callbacks.mixture import Mixture
 from clinical_ie.callbacks.predictions import PredictionWriter
 from clinical_ie.callbacks.progress import ProgressBar, ProgressLines
@@ -47,14 +47,15 @@ from clinical_ie.commands.run_cost import versions
 from clinical_ie.commands.run_directory import RunDirectory, make_paths_absolute, run_of
 from clinical_ie.commands.run_lock import training_in
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.errors import SettingError, Stopped
+from clinical_ie.errors import SettingError
 from clinical_ie.files import write_text
 from clinical_ie.reports.results import Results
 from clinical_ie.strategies.atomic_checkpoint import AtomicCheckpointIO
 from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.strategies.checkpoint_names import LAST
+from clinical_ie.strategies.lost_ranks import as_lost_rank
 from clinical_ie.strategies.slurm import check_trainer, for_slurm
-from clinical_ie.strategies.slurm_job import is_restarted, job_id, requeue_early
+from clinical_ie.strategies.slurm_job import is_restarted, job_id
 
 _PLACED = ("evaluation", "predictions", "checkpoints", "interruption", "trace")
 """Callbacks that write into the run's folder."""
@@ -321,10 +322,11 @@ def run(arguments: Sequence[str]) -> int:
     """Run LightningCLI on these arguments."""
     try:
         return _run(arguments)
-    except Stopped as stopped:
-        if stopped.requeue:
-            requeue_early()
-        raise
+    except RuntimeError as error:
+        lost = as_lost_rank(error)
+        if lost is None:
+            raise
+        raise lost from error
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -334,7 +336,7 @@ def _run(arguments: Sequence[str]) -> int:
     # Lightning starts the processes of further devices with this command line again.
     sys.argv = [before[0], *arguments]
     try:
-        with stopping_at_once(), ExitStack() as held:
+        with ExitStack() as held:
             TrainingCLI(
                 pl.LightningModule,
                 ExtractionDataModule,

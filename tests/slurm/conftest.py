@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import MakeOnce, write_demo_notes
 from tests.slurm.cluster import Cluster, obstacle
-from tests.slurm.fits import fit_line
+from tests.slurm.fits import TWO_NODES, fit_line
 
 FitLine = Callable[..., str]
 
@@ -32,9 +32,11 @@ def fit(tiny_bert: str, made_once: MakeOnce) -> FitLine:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(cluster: Cluster, fit: FitLine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(cluster: Cluster, fit: FitLine, made_once: MakeOnce) -> Path:
     """The folder of a run of two nodes that nothing interrupts, its log beside it."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    job = cluster.submit(fit(folder / "run"), "--nodes=2", "--ntasks-per-node=1", log=folder / "log")
-    assert cluster.wait(job)["JobState"] == "COMPLETED", (folder / "log").read_text(encoding="utf-8")[-4000:]
-    return folder / "run"
+
+    def fill(folder: Path) -> None:
+        job = cluster.submit(fit(folder / "run"), *TWO_NODES, log=folder / "log")
+        assert cluster.wait(job)["JobState"] == "COMPLETED", (folder / "log").read_text(encoding="utf-8")[-4000:]
+
+    return Path(made_once("slurm_undisturbed", fill)) / "run"
