@@ -28,7 +28,7 @@ def test_mistakes_are_told_by_every_rank_and_nobody_waits(cluster: Cluster, fit:
         "nodes": (fit(tmp_path / "nodes"), ONE_NODE, ["SLURM started 1 tasks on 1 nodes, 1 a node, but trainer.num_nodes=2"]),
         "srun": (without, TWO_NODES, ["srun is missing: this process is alone, but the job's tasks are 2"]),
         "address": (f"export MASTER_ADDR=127.0.0.1\n{fit(tmp_path / 'address')}", TWO_NODES, ["MASTER_ADDR is 127.0.0.1"] * 2),
-        "setting": (fit(tmp_path / "setting", "--trainer.max_epoch=3"), ONE_NODE, ["max_epoch"]),
+        "setting": (fit(tmp_path / "setting", "--trainer.max_epoch=3"), ONE_NODE, ["unknown option --trainer.max_epoch;"]),
         "sealed": (f"mount -t tmpfs -o ro tmpfs {sealed}\n{fit(sealed / 'run')}", ONE_NODE, ["cannot be written to"]),
         # as after a requeue, but by another job: its checkpoints are not ours
         "held": (f"export SLURM_RESTART_COUNT=1\n{fit(undisturbed)}", TWO_NODES, ["holds a run already"] * 2),
