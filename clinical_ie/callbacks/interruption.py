@@ -70,6 +70,7 @@ class SafeInterruption(Checkpoint):
         if late or requested:
             checkpoints.keep(trainer)
         if requested:
+            trainer._logger_connector.update_train_step_metrics()  # Lightning logs a step behind this hook
             self._stop(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
