@@ -20,7 +20,7 @@ from clinical_ie.commands.pipeline import run_process
 from clinical_ie.commands.run_content import RunContent
 from clinical_ie.commands.study_progress import StudyProgress
 from clinical_ie.commands.study_ranks import Ranks, stopping
-from clinical_ie.commands.submit_options import add_options
+from clinical_ie.commands.submit_options import add_options, count
 from clinical_ie.commands.submit_study import submit
 from clinical_ie.errors import SettingError
 from clinical_ie.reports.study_files import write_report
@@ -92,7 +92,7 @@ def _parser() -> Parser:
                 "--only", action="append", default=[], metavar="KEY", help="do this run alone, and write no report; repeatable"
             )
         if name == "submit":
-            own.add_argument("--throttle", type=int, metavar="N", help="at most so many runs of a wave at once (default: as many as fit)")
+            own.add_argument("--throttle", type=count, metavar="N", help="at most so many runs of a wave at once (default: as many as fit)")
             add_options(own)
         if name in ("plan", "report"):
             own.add_argument("--code", metavar="VERSION", help="look at runs of this version of the code, not of the present one")

@@ -16,8 +16,8 @@ FLAGS = ("submit", "dry-run", "unchecked", "help")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add them to a parser."""
     parser.add_argument("--dry-run", action="store_true", help="print what would be submitted, and do nothing")
-    parser.add_argument("--nodes", type=_count, metavar="N", help="nodes of a run (default: trainer.num_nodes)")
-    parser.add_argument("--gpus-per-node", type=_count, metavar="N", help="GPUs of a node, and so processes (default: trainer.devices)")
+    parser.add_argument("--nodes", type=count, metavar="N", help="nodes of a run (default: trainer.num_nodes)")
+    parser.add_argument("--gpus-per-node", type=count, metavar="N", help="GPUs of a node, and so processes (default: trainer.devices)")
     for name, text in (
         ("time", "longest time of a job, D-HH:MM:SS; a run that needs longer goes on when the job is queued again"),
         ("partition", "partition"),
@@ -120,7 +120,12 @@ class Wanted:
         return Shape(self.nodes or nodes, self.devices or devices, gpus)
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """A number of things, for `argparse`.
+
+    Raises:
+        ArgumentTypeError: It is none, or below 1.
+    """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of them")
     return int(text)

@@ -221,6 +221,11 @@ def test_a_study_is_an_array_for_each_wave(place: Path, capsys: pytest.CaptureFi
     assert not (place / "runs" / "smoke" / "slurm").exists()
 
 
+def test_a_task_whose_run_has_changed_since_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "run", "smoke", "--root=r", "--only=0123456789abcdef-0123456789ab"]) == 2
+    assert "smoke has no such run; its settings, its data or the code have changed" in capsys.readouterr().err
+
+
 def test_a_study_of_larger_runs(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, "study", "submit", "smoke", "--root=r", "--gpus-per-node=4", "--nodes=2")
     assert text.count("#SBATCH --gpus-per-node=4\n#SBATCH") == text.count("#SBATCH --nodes=2") == 2
