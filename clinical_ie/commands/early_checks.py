@@ -55,7 +55,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 """Setting -> least and most of its value."""
 
 _SCORES = ("strict_f1", "strict_precision", "strict_recall", "lenient_f1", "lenient_precision", "lenient_recall")
-_ABOVE_ZERO = ("trainer.val_check_interval", "trainer.limit_train_batches")
+_ABOVE_ZERO = ("process_group_timeout", "trainer.val_check_interval", "trainer.limit_train_batches")
 
 
 def check_numbers(settings: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ Plain = str | int | float | bool | None
 _FREE = re.compile(
     r"""(
     config | ckpt_path | init_from | weights_only | run_dir | test_after_fit | evaluation(\..*)? | predictions(\..*)?
-    | interruption(\..*)? | trace(\..*)?
+    | interruption(\..*)? | trace(\..*)? | process_group_timeout
     | checkpoints\.every_minutes | patience\.epochs
     | trainer\.( accelerator | devices | num_nodes | strategy(\..*)? | sync_batchnorm | logger(\..*)? | default_root_dir | profiler(\..*)?
         | plugins(\..*)? | max_time(\..*)? | min_epochs | min_steps | max_epochs | max_steps | limit_(test|predict)_batches

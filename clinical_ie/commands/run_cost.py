@@ -19,6 +19,7 @@ from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.throughput import Throughput
 from clinical_ie.commands.code_version import code_version
 from clinical_ie.commands.run_directory import RunDirectory
+from clinical_ie.models.sharded_weights import whole_shape
 from clinical_ie.strategies.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def run_cost(
         "training_subwords": throughput.all_ranks_real,
         "training_seconds": round(throughput.total_seconds, 3),
         "subwords_per_second": round(throughput.all_ranks_real / throughput.total_seconds, 1) if throughput.total_seconds else None,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "trainable_parameters": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        "parameters": sum(whole_shape(parameter).numel() for parameter in model.parameters()),
+        "trainable_parameters": sum(whole_shape(parameter).numel() for parameter in model.parameters() if parameter.requires_grad),
         "checkpoint_model_bytes": best.model_bytes,
         "checkpoint_bytes": best.size,
         "peak_memory_bytes": _peak_memory(),

@@ -54,6 +54,7 @@ from clinical_ie.strategies.atomic_checkpoint import AtomicCheckpointIO
 from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.strategies.checkpoint_names import LAST
 from clinical_ie.strategies.lost_ranks import as_lost_rank
+from clinical_ie.strategies.process_group import set_timeout
 from clinical_ie.strategies.slurm import check_trainer, for_slurm
 from clinical_ie.strategies.slurm_job import is_restarted, job_id
 
@@ -81,6 +82,8 @@ class TrainingCLI(ResultsCLI):
         more = "Task, or all -> arguments of those before it; --data.task_args.TASK.window=512."
         parser.add_argument("--data.task_args", type=dict[str, dict[str, Any]] | None, default=None, help=more)
         parser.add_argument("--init_from", type=str | None, default=None, help="A run or checkpoint whose weights a new run begins with.")
+        waiting = "Minutes that a process waits for the others in one collective operation before it fails."
+        parser.add_argument("--process_group_timeout", type=float, default=30.0, metavar="MINUTES", help=waiting)
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Score the best checkpoint on the test split after fit.")
         parser.add_lightning_class_args(Evaluation, "evaluation")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
@@ -284,6 +287,7 @@ class TrainingCLI(ResultsCLI):
         except (TypeError, ValueError, ImportError, RuntimeError) as error:  # wrong names or devices, what is not installed ...
             raise SettingError(f"trainer: {' '.join(str(error).split())}") from error
         check_trainer(kwargs["plugins"], trainer.num_devices, trainer.num_nodes)
+        set_timeout(trainer.strategy, float(self._get(self.config, "process_group_timeout")))
         return trainer
 
     def _accept(self) -> None:

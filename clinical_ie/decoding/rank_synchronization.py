@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
+from clinical_ie.models.sharded_weights import is_partitioned
+
 
 class RankSynchronizer:
     """Agrees with the other ranks on the next forward pass; does nothing where a rank has all weights.
@@ -46,7 +48,7 @@ def most_of_ranks(number: int, model: nn.Module) -> int:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether a model's weights are sharded over ranks, as FSDP2 and ZeRO-3 do."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1):
+    """Whether a model's weights are sharded over ranks, as FSDP2 and ZeRO-3 do, and are whole in passes only; also on a single rank."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return False
-    return any(isinstance(parameter, DTensor) or hasattr(parameter, "ds_id") for parameter in model.parameters())
+    return any(isinstance(parameter, DTensor) or is_partitioned(parameter) for parameter in model.parameters())

@@ -27,6 +27,7 @@ from clinical_ie.models.decoder_head import own_logits
 from clinical_ie.models.decoder_loading import load_decoder, parts_beside_text
 from clinical_ie.models.decoder_probe import check_training, probe
 from clinical_ie.models.quantization import Quantized
+from clinical_ie.models.sharded_weights import gathered_for_passes
 
 
 class Decoder(nn.Module):
@@ -67,7 +68,8 @@ class Decoder(nn.Module):
         windowed = self.masks_by_layer_type or getattr(config, "use_sliding_window", True)
         self.sliding_window: int | None = getattr(config, "sliding_window", None) if windowed else None
         self.hidden = int(config.hidden_size)
-        self.packing_problem: str | None = probe(self, name, dropout)
+        with gathered_for_passes(base):
+            self.packing_problem: str | None = probe(self, name, dropout)
         """Why examples cannot share a row (sequence packing); None where they can."""
         if gradient_checkpointing:
             if isinstance(peft, PromptLearningConfig) and peft.peft_type == "PREFIX_TUNING":
@@ -92,7 +94,8 @@ class Decoder(nn.Module):
                 parameter.requires_grad_(not self.freeze and parameter not in untouched)
         self.adapters = {key for key, parameter in self.named_parameters() if parameter.requires_grad and parameter not in own}
         self.model.train()
-        check_training(self, name)
+        with gathered_for_passes(self.model):
+            check_training(self, name)
 
     @property
     def base(self) -> PreTrainedModel:

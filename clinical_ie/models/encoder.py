@@ -23,6 +23,7 @@ from clinical_ie.models.attention_masks import AttentionMasks, unattended_mask
 from clinical_ie.models.backbones import load_encoder
 from clinical_ie.models.base_identity import BaseIdentity
 from clinical_ie.models.folders import first_sentence
+from clinical_ie.models.sharded_weights import gathered, whole_shape
 from clinical_ie.models.unused_parameters import unused_parameters
 
 
@@ -84,12 +85,15 @@ class Encoder(nn.Module):
                 parameter.requires_grad_(False)
         self.adapters = {key for key, parameter in self.named_parameters() if parameter.requires_grad and parameter not in own}
         self.model.train()
-        words = cast("nn.Embedding", base.get_input_embeddings()).weight.detach()
-        self.embedding_width = int(words.shape[1])  # not that of the hidden states in every architecture
+        words = cast("nn.Embedding", base.get_input_embeddings()).weight
+        self.embedding_width = int(whole_shape(words)[1])  # not that of the hidden states in every architecture
         self.markers = nn.Embedding(len(markers), self.embedding_width) if markers else None
         if self.markers is not None:
-            for rank, ids in enumerate(markers):
-                self.markers.weight.data[rank] = words[list(ids)].mean(0) + 0.1 * words.std() * torch.randn(self.embedding_width)
+            with gathered([words]), torch.no_grad():
+                means, spread = torch.stack([words[list(ids)].mean(0) for ids in markers]), words.std()
+            target = self.markers.weight.data
+            for rank, mean in enumerate(means.to(target)):
+                target[rank] = mean + 0.1 * spread.to(target) * torch.randn(self.embedding_width)
 
     @property
     def base(self) -> PreTrainedModel:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.encoder import Encoder
+from clinical_ie.models.sharded_weights import whole_shape
 
 _LAYER = re.compile(r"(?:^|\.)(?:layer|layers|h|block|blocks)\.(\d+)\.")
 
@@ -69,9 +70,9 @@ def parameter_groups(
                 rate = head_learning_rate
             else:
                 rate = learning_rate * layer_decay ** (layers + 1 - depth_of(name, layers, is_embedding=known.get(parameter)))
-            groups.setdefault((rate, weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+            groups.setdefault((rate, weight_decay if len(whole_shape(parameter)) > 1 else 0.0), []).append(parameter)
     for parameter in heads.parameters():
         if parameter.requires_grad:
-            groups.setdefault((head_learning_rate, weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+            groups.setdefault((head_learning_rate, weight_decay if len(whole_shape(parameter)) > 1 else 0.0), []).append(parameter)
     for (rate, decay), parameters in groups.items():
         yield {"params": parameters, "lr": rate, "weight_decay": decay}

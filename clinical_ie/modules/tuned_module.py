@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from peft import PeftConfig
 from torch import Tensor
 
@@ -22,12 +22,14 @@ from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.learning_rates import parameter_groups
 from clinical_ie.models.quantization import Quantized
+from clinical_ie.models.sharded_weights import set_weights, whole_shape
 from clinical_ie.modules.agreed_values import log_agreed
 from clinical_ie.modules.schedules import Schedule, warmup_schedule
 from clinical_ie.modules.weight_matching import CorpusWeights, Taken, check_known, check_same, check_shapes, matched
 from clinical_ie.schema import Schema
 from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.strategies.sharding import FullySharded, shard
+from clinical_ie.strategies.zero import Zero
 from clinical_ie.tasks.task import Task
 
 _IRRELEVANT_PEFT_SETTINGS = {"peft_version", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping"}
@@ -123,6 +125,10 @@ class TunedModule(pl.LightningModule):
         strategy = None if self._trainer is None else self.trainer.strategy
         if isinstance(strategy, FSDPStrategy | ModelParallelStrategy) and not isinstance(strategy, FullySharded):
             raise SettingError(f"{type(strategy).__name__} would not share out these models; give -c strategy/fsdp2 (FSDP2)")
+        if isinstance(strategy, DeepSpeedStrategy) and not isinstance(strategy, Zero):
+            raise SettingError(
+                "Lightning's own DeepSpeedStrategy would not train these models rightly; give -c strategy/zero2 or strategy/zero3"
+            )
         if self.device_mesh is None:
             return
         if self.quantized is not None:
@@ -172,8 +178,7 @@ class TunedModule(pl.LightningModule):
     def _trained_shapes(self) -> dict[str, list[int]]:
         """Name -> whole shape of the weights that a checkpoint holds, also where this rank has a shard of them only."""
         left_out = self._frozen_entries()
-        sharded = {name: shape for name, parameter in self.named_parameters() if (shape := getattr(parameter, "ds_shape", None))}
-        return {name: list(sharded.get(name, value.shape)) for name, value in self.state_dict().items() if name not in left_out}
+        return {name: list(whole_shape(value)) for name, value in self.state_dict(keep_vars=True).items() if name not in left_out}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what tells which model the weights fit; leave out the weights of a frozen base."""
@@ -237,7 +242,7 @@ class TunedModule(pl.LightningModule):
         )
         self._check_shapes(own, theirs, checkpoint.meta)
         state, taken = matched(own, theirs, self._trained_weights(), checkpoint.weights())
-        self.load_state_dict(state, strict=False)  # names have been compared
+        set_weights(self, state)  # names have been compared
         return taken
 
     def _check_meta(self, meta: Mapping[str, Any], remedy: str = "use the run's own config.yaml") -> tuple[CorpusWeights, CorpusWeights]:
