@@ -14,6 +14,7 @@ from pathlib import Path
 from clinical_ie.errors import FileFormatError, RunError, SettingError
 from clinical_ie.files import read_text, write_text
 
+_NO_GPU = " (--trainer.accelerator=cpu asks for no GPU)"
 _REMEDIES = (
     ("partition", "`sinfo --summarize` lists partitions; name one by --partition, or SBATCH_PARTITION in slurm/env.sh"),
     ("account", "`sacctmgr show associations user=$USER` lists yours; name one by --account, or SBATCH_ACCOUNT in slurm/env.sh"),
@@ -22,8 +23,11 @@ _REMEDIES = (
     ("memory", "`sinfo --format='%P %m'` shows the megabytes of a node; ask for less by --mem"),
     ("job array", "`scontrol show config | grep MaxArraySize` shows the largest array; submit the study in parts"),
     ("feature", "`sinfo --format='%P %f'` lists the features of nodes; see SBATCH_CONSTRAINT in slurm/env.sh"),
-    ("node configuration", "`sinfo --format='%P %D %c %m %G'` shows nodes, CPUs, memory and GPUs of each partition; ask for less of them"),
-    ("generic resource", "`sinfo --format='%P %G'` shows the GPUs of each partition; ask for less by --gpus-per-node"),
+    (
+        "node configuration",
+        "`sinfo --format='%P %D %c %m %G'` shows nodes, CPUs, memory and GPUs of each partition; ask for less of them" + _NO_GPU,
+    ),
+    ("generic resource", "`sinfo --format='%P %G'` shows the GPUs of each partition; ask for less by --gpus-per-node" + _NO_GPU),
     ("node count", "`sinfo --format='%P %D'` shows the nodes of each partition; ask for less by --nodes"),
     ("more processors", "`sinfo --format='%P %c'` shows the CPUs of a node; ask for less by --cpus-per-task"),
     ("contact slurm controller", "is this a login node? `scontrol ping` says whether SLURM answers"),
