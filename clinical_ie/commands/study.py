@@ -19,7 +19,7 @@ from clinical_ie.commands.code_version import STUDY, code_version
 from clinical_ie.commands.pipeline import run_process
 from clinical_ie.commands.run_content import RunContent
 from clinical_ie.commands.study_progress import StudyProgress
-from clinical_ie.commands.study_ranks import Ranks, stopping
+from clinical_ie.commands.study_ranks import Ranks, stopping, tasks_of
 from clinical_ie.commands.submit_options import add_options, count
 from clinical_ie.commands.submit_study import submit
 from clinical_ie.errors import SettingError
@@ -127,7 +127,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     planned = _planned(options)
-    runs, store = _chosen(planned, options.only), planned.store
+    runs, store = _fitting(_chosen(planned, options.only), options.only), planned.store
     if absent := sorted({name for run in runs for name in run.content.absent}):
         raise SettingError(f"no files of {', '.join(absent)}; --corpora=DIR names the folder that holds them (see `study plan`)")
     store.root.mkdir(parents=True, exist_ok=True)
@@ -172,6 +172,25 @@ def _chosen(planned: _Planned, only: Sequence[str]) -> list[Run]:
             " taken (`clinical-ie study plan --json` lists keys, `study submit` submits anew)"
         )
     return [run for run in runs if not only or run.key in only]
+
+
+def _fitting(runs: Sequence[Run], only: Sequence[str]) -> list[Run]:
+    """Under srun, the runs that have as many processes as it has started; others are left to jobs of their size.
+
+    Raises:
+        SettingError: A run that was asked for by its key is among the others.
+    """
+    tasks = tasks_of(os.environ)
+    sizes = {run.key: run.content.nodes * run.content.devices for run in runs}
+    others = [run for run in runs if tasks is not None and sizes[run.key] not in (0, tasks)]
+    if others:
+        size = sizes[others[0].key]
+        if only:
+            raise SettingError(f"--only={others[0].key}: the run has {size} processes, but srun has started {tasks}; give --ntasks={size}")
+        print(
+            f"{len(others)} runs are left to jobs of another size, as {others[0].cells[0]} with {size} processes (srun has started {tasks})"
+        )
+    return [run for run in runs if run not in others]
 
 
 def _submit(options: argparse.Namespace) -> int:

@@ -42,8 +42,7 @@ class Ranks:
             environment: Variables.
             root: The folder that runs share.
         """
-        tasks = environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS") or "1"
-        if "SLURM_STEP_ID" not in environment or int(tasks) < 2:
+        if (tasks_of(environment) or 1) < 2:
             return None
         names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
         path = root / "locks" / "steps" / ".".join(environment.get(name) or "0" for name in names)
@@ -90,6 +89,13 @@ class Ranks:
             if code == Stopped.exit_code:
                 raise Stopped(f"rank {self.rank} was stopped")
             done += 1
+
+
+def tasks_of(environment: Mapping[str, str]) -> int | None:
+    """How many processes srun has started; None of one that it has not."""
+    if "SLURM_STEP_ID" not in environment:
+        return None
+    return int(environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS") or 1)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -224,6 +225,19 @@ def test_a_study_is_an_array_for_each_wave(place: Path, capsys: pytest.CaptureFi
 def test_a_task_whose_run_has_changed_since_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "run", "smoke", "--root=r", "--only=0123456789abcdef-0123456789ab"]) == 2
     assert "smoke has no such run; its settings, its data or the code have changed" in capsys.readouterr().err
+
+
+def test_under_srun_a_run_has_as_many_processes_as_it_needs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else one process would do what is known as a run of two."""
+    assert main(["study", "plan", "smoke", "--root=r", "--json"]) == 0
+    key = json.loads(capsys.readouterr().out)["runs"][0]["key"]
+    for name, value in {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["study", "run", "smoke", "--root=r", f"--only={key}"]) == 2
+    assert "the run has 1 processes, but srun has started 2" in capsys.readouterr().err
+    assert main(["study", "run", "smoke", "--root=r"]) == 0
+    assert "9 runs are left to jobs of another size" in capsys.readouterr().out
+    assert not Path("r/runs").exists()
 
 
 def test_a_study_of_larger_runs(capsys: pytest.CaptureFixture[str]) -> None:
