@@ -13,6 +13,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
 
+from clinical_ie.callbacks.agreement import check_same_beginning
 from clinical_ie.callbacks.rank_change import share_out_anew
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.data.examples import Examples
@@ -66,6 +67,7 @@ class RunRecord(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: D102
         if stage == "fit":
+            check_same_beginning(trainer)
             self._fingerprints = fingerprints(cast("ExtractionDataModule", trainer.datamodule))  # type: ignore[attr-defined]
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: D102
