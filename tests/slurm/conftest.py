@@ -28,7 +28,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def fit(tiny_bert: str, made_once: MakeOnce) -> FitLine:
     """The line of a job script that trains the tiny tagger in a folder."""
     notes = made_once("slurm_notes", lambda folder: write_demo_notes(folder, train=24, dev=4, test=4))
-    return lambda run_dir, *more, nodes=2: fit_line(tiny_bert, notes, run_dir, *more, nodes=nodes)
+    return lambda run_dir, *more, **named: fit_line(tiny_bert, notes, run_dir, *more, **named)
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 TWO_NODES = ("--nodes=2", "--ntasks-per-node=1")
 
 
-def fit_line(backbone: str, notes: str, run_dir: Path, *more: str, nodes: int = 2) -> str:
+def fit_line(backbone: str, notes: str, run_dir: Path, *more: str, nodes: int = 2, strategy: str = "ddp") -> str:
     """A line of a job script: the tiny tagger on two nodes, three epochs of nine steps."""
     words = [sys.executable, "-m", "clinical_ie", "fit"]
-    words += [part for name in ("task/entity_tagging", "data/demo", "strategy/ddp") for part in ("-c", name)]
+    words += [part for name in ("task/entity_tagging", "data/demo", f"strategy/{strategy}") for part in ("-c", name)]
     words += [f"--data.corpora.init_args.root={notes}", f"--model.init_args.backbone={backbone}", f"--run_dir={run_dir}"]
     words += ["--data.batch_budget=512", "--data.tasks.init_args.window=96", "--data.tasks.init_args.overlap=16"]
     words += ["--model.init_args.learning_rate=5e-3", "--model.init_args.head_learning_rate=2e-2", "--trainer.precision=32-true"]

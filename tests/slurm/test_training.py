@@ -24,11 +24,23 @@ def test_two_nodes_train_together(undisturbed: Path) -> None:
     assert [step for step, _ in losses(undisturbed)] == list(range(27))
 
 
+@pytest.mark.parametrize("strategy", ["zero2", "zero3"])
+def test_two_nodes_share_out_a_model(strategy: str, cluster: Cluster, fit: FitLine, undisturbed: Path, tmp_path: Path) -> None:
+    pytest.importorskip("deepspeed")
+    run, log = tmp_path / "run", tmp_path / "log"
+    ended = cluster.wait(cluster.submit(fit(run, strategy=strategy), *TWO_NODES, log=log))
+    said = log.read_text(encoding="utf-8")
+    assert (ended["JobState"], ended["ExitCode"]) == ("COMPLETED", "0:0"), said[-4000:]
+    assert [step for step, _ in losses(run)] == list(range(27))
+    assert [loss for _, loss in losses(run)] == pytest.approx([loss for _, loss in losses(undisturbed)], abs=5e-5)
+
+
 @pytest.mark.parametrize("cause", ["USR1", "preemption"])
 def test_a_job_is_requeued_and_goes_on_exactly(cause: str, cluster: Cluster, fit: FitLine, undisturbed: Path, tmp_path: Path) -> None:
     run, log = tmp_path / "run", tmp_path / "log"
     partition = "low" if cause == "preemption" else "main"
-    job = cluster.submit(fit(run), *TWO_NODES, f"--partition={partition}", log=log)
+    script = f". slurm/env.sh\n{fit(run)}" if cause == "preemption" else fit(run)  # by the packaged settings too, which have a say in it
+    job = cluster.submit(script, *TWO_NODES, f"--partition={partition}", log=log)
     after = cluster.submit("true", f"--dependency=afterok:{job}", "--kill-on-invalid-dep=yes", log=tmp_path / "after")
     wait_for(log, "epoch 1/3")
     config = (run / "config.yaml").stat().st_mtime_ns
@@ -46,3 +58,17 @@ def test_a_job_is_requeued_and_goes_on_exactly(cause: str, cluster: Cluster, fit
     assert (run / "config.yaml").stat().st_mtime_ns == config
     assert not list(run.rglob("*.partial"))
     assert cluster.wait(after)["JobState"] == "COMPLETED"
+
+
+def test_a_lost_node_brings_the_job_back(cluster: Cluster, fit: FitLine, undisturbed: Path, tmp_path: Path) -> None:
+    """SLURM requeues it; nobody is left to save, so it goes on from what the last validation left."""
+    run, log = tmp_path / "run", tmp_path / "log"
+    job = cluster.submit(fit(run), *TWO_NODES, log=log)
+    wait_for(log, "epoch 1/3")
+    cluster.run("scontrol", "update", "nodename=node2", "state=down", "reason=test")
+    cluster.wait(job, {"PENDING"})
+    cluster.run("scontrol", "update", "nodename=node2", "state=resume")
+    ended, said = cluster.wait(job, restarts=1), log.read_text(encoding="utf-8")
+    assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), said[-4000:]
+    assert same_weights(run, undisturbed)
+    assert dict(losses(run)) == dict(losses(undisturbed)), "steps after the save were made twice, and alike"
