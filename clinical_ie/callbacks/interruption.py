@@ -53,7 +53,7 @@ class SafeInterruption(Checkpoint):
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._signal and number == signal.SIGINT:
             raise Stopped("stopped at once")
-        self._signal = number
+        self._signal = self._signal or number
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         self._listen()

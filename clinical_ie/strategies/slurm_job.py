@@ -66,4 +66,6 @@ def requeue_early() -> None:
 
 
 def _scontrol(*arguments: str) -> str:
-    return subprocess.run(["scontrol", *arguments], capture_output=True, text=True, check=True, timeout=120).stdout
+    """What scontrol says; deaf to the signals by which SLURM ends the processes of a job that it has just put back into the queue."""
+    line = ["sh", "-c", 'trap "" TERM USR1; exec scontrol "$@"', "sh", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, check=True, timeout=120).stdout
