@@ -7,11 +7,12 @@ shards nor what a library notes in its header counts; any other file by its byte
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clinical_ie.errors import ClinicalIEError
@@ -31,16 +32,43 @@ def weights_digest(files: Sequence[Path]) -> str:
     paths = [file.resolve() for file in sorted(files)]
     entry = user_cache() / "hashes" / _sha256([str(path) for path in paths])
     state = _sha256([_state(path) for path in paths])
+    if (known := _known(entry, state)) is not None:
+        return known
+    with one_process(entry):
+        if (known := _known(entry, state)) is not None:  # another rank has computed it
+            return known
+        tensors = all(file.suffix == ".safetensors" for file in files)
+        digest = _digest_of_tensors(files) if tensors else _digest_of_bytes(files)
+        with contextlib.suppress(OSError, ClinicalIEError):  # a full disk, too
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            write_text(entry, f"{state} {digest}\n")
+    return digest
+
+
+def _known(entry: Path, state: str) -> str | None:
     with contextlib.suppress(OSError, ValueError):
         known, digest = entry.read_text(encoding="ascii").split()
-        if known == state:
-            return digest
-    tensors = all(file.suffix == ".safetensors" for file in files)
-    digest = _digest_of_tensors(files) if tensors else _digest_of_bytes(files)
-    with contextlib.suppress(OSError, ClinicalIEError):  # a full disk, too
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        write_text(entry, f"{state} {digest}\n")
-    return digest
+        return digest if known == state else None
+    return None
+
+
+@contextlib.contextmanager
+def one_process(path: Path) -> Iterator[None]:
+    """Let one process after the other make a file or folder of the cache, so that all ranks but one find it made.
+
+    Where there are no locks, or the cache cannot be written, nobody waits.
+
+    Args:
+        path: What is made.
+    """
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            name = path.with_name(f"{path.name}.lock")
+            lock = held.enter_context(name.open("w", encoding="ascii"))
+            held.callback(name.unlink, missing_ok=True)  # who waits for it looks whether the thing is made
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _sha256(things: Sequence[object]) -> str:

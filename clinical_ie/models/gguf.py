@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from clinical_ie.errors import SettingError
 from clinical_ie.files import give_umask_modes
-from clinical_ie.models.file_hashes import user_cache, weights_digest
+from clinical_ie.models.file_hashes import one_process, user_cache, weights_digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,8 +24,14 @@ def convert_gguf(file: Path) -> str:
         SettingError: The file cannot be read, the cache not written, or the package ``gguf`` is not installed.
     """
     folder = user_cache() / f"{file.stem}-{weights_digest([file])[:16]}"
-    if folder.is_dir():
-        return str(folder)
+    if not folder.is_dir():
+        with one_process(folder):  # each rank would hold the whole model
+            if not folder.is_dir():
+                _convert(file, folder)
+    return str(folder)
+
+
+def _convert(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -53,4 +59,3 @@ def convert_gguf(file: Path) -> str:
         raise SettingError(f"{file}: cannot be converted ({str(error).partition(chr(10))[0]})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return str(folder)

@@ -6,6 +6,9 @@ import hashlib
 import json
 import os
 import struct
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,28 @@ def test_shards_are_those_of_the_index(tmp_path: Path) -> None:
     index = {"weight_map": {"a": files[1].name, "b": files[0].name}}
     (tmp_path / "model" / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     assert weight_files(str(tmp_path / "model")) == files[:2], "an old shard that nothing names is not loaded"
+
+
+def test_of_several_ranks_one_computes_and_the_others_wait(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = saved(tmp_path / "model", TENSORS)
+    computed, begun = [], threading.Event()
+    compute = file_hashes._digest_of_tensors
+
+    def slowly(given: Sequence[Path]) -> str:
+        computed.append(given)
+        begun.set()
+        time.sleep(0.2)  # the others come meanwhile
+        return compute(given)
+
+    monkeypatch.setattr(file_hashes, "_digest_of_tensors", slowly)
+    found: list[str] = []
+    ranks = [threading.Thread(target=lambda: found.append(weights_digest(files))) for _ in range(3)]
+    ranks[0].start()
+    assert begun.wait(60)
+    for rank in ranks[1:]:
+        rank.start()
+    for rank in ranks:
+        rank.join(60)
+    assert found == [compute(files)] * 3
+    assert len(computed) == 1
+    assert not list(cache.glob("*.lock"))
