@@ -70,7 +70,8 @@ class SafeInterruption(Checkpoint):
         if late or requested:
             checkpoints.keep(trainer)
         if requested:
-            trainer._logger_connector.update_train_step_metrics()  # Lightning logs a step behind this hook
+            pl_module.on_train_batch_end(outputs, batch, batch_idx)  # which Lightning calls, and logs the step, behind this hook
+            trainer._logger_connector.update_train_step_metrics()
             self._stop(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102

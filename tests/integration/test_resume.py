@@ -51,6 +51,7 @@ def test_interrupt_and_go_on(where: str, number: int, arguments: Arguments, trai
     assert main(arguments("fit", run, f"--ckpt_path={run}/checkpoints/last.ckpt")) == 0
     assert steps_of(run) == total
     assert same(weights(run), weights(trained_run))
+    assert logged(run, "train/loss") == logged(trained_run, "train/loss"), "the curve has no gap, and nothing twice"
     one, two = (json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in (run, trained_run))
     assert one["splits"] == two["splits"], "the same checkpoint was the best"
     assert one["run"]["training_subwords"] == two["run"]["training_subwords"], "the cost of both legs is counted"
@@ -101,11 +102,11 @@ def test_a_validation_is_interrupted_and_not_lost(
     assert costs[0]["epochs"] == costs[1]["epochs"] >= 1
 
 
-def logged(run_dir: Path) -> list[tuple[int, float]]:
-    """Step and score of each validation; the folder holds a file for each part of the run."""
+def logged(run_dir: Path, name: str = "dev/entities/strict_f1") -> list[tuple[int, float]]:
+    """Step and score of each validation, or another curve; the folder holds a file for each part of the run."""
     events = EventAccumulator(str(run_dir / "tensorboard"))
     events.Reload()
-    return [(event.step, event.value) for event in events.Scalars("dev/entities/strict_f1")]
+    return [(event.step, event.value) for event in events.Scalars(name)]
 
 
 def test_a_crash_loses_only_the_epoch(arguments: Arguments, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
