@@ -68,17 +68,16 @@ class EncoderModule(TunedModule):
         for task in tasks.values():
             if self._checked != (type(task), tuple(task.needs)):  # of a trainer without our command line
                 self.check(task, training=bool(self.trainer.training))
-        self.backbone = Encoder(
-            self.backbone_name,
-            peft=self.peft,
-            freeze=self.frozen_base,
-            dropout=self.backbone_dropout,
-            gradient_checkpointing=self.gradient_checkpointing,
-            markers=self.markers(),
-        )
-        self.heads = self.make_heads(self.backbone.hidden)
-        self.begin()
-        self.shard()
+        with self.loading():
+            self.backbone = Encoder(
+                self.backbone_name,
+                peft=self.peft,
+                freeze=self.frozen_base,
+                dropout=self.backbone_dropout,
+                gradient_checkpointing=self.gradient_checkpointing,
+                markers=self.markers(),
+            )
+            self.heads = self.make_heads(self.backbone.hidden)
 
     def markers(self) -> list[list[int]]:
         """For each marker token the sub-words that initialise its embedding."""

@@ -90,21 +90,20 @@ class InstructionGenerator(TunedModule):
         """Load the decoder once, where the strategy wants it."""
         if "backbone" in self._modules:
             return
-        self.backbone = Decoder(
-            self.backbone_name,
-            peft=self.peft,
-            freeze=self.frozen_base,
-            dropout=self.backbone_dropout,
-            gradient_checkpointing=self.gradient_checkpointing,
-            quantized=self.quantized,
-        )
-        if self.compiled:
-            cast("Any", self.backbone.base).get_decoder().compile(dynamic=True)  # in place, so weights keep their names
-        self._positions = most_positions(self.backbone.base.config)
-        self.heads = torch.nn.Module()  # the vocabulary's scores are the backbone's own
-        self.subwords = ChatTokenizer(self.backbone_name)
-        self.begin()
-        self.shard()
+        with self.loading():
+            self.backbone = Decoder(
+                self.backbone_name,
+                peft=self.peft,
+                freeze=self.frozen_base,
+                dropout=self.backbone_dropout,
+                gradient_checkpointing=self.gradient_checkpointing,
+                quantized=self.quantized,
+            )
+            if self.compiled:
+                cast("Any", self.backbone.base).get_decoder().compile(dynamic=True)  # in place, so weights keep their names
+            self._positions = most_positions(self.backbone.base.config)
+            self.heads = torch.nn.Module()  # the vocabulary's scores are the backbone's own
+            self.subwords = ChatTokenizer(self.backbone_name)
 
     def on_fit_start(self) -> None:
         """Refuse packed rows where the decoder cannot keep the examples of a row apart.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any, ClassVar, cast
@@ -28,6 +29,7 @@ from clinical_ie.modules.schedules import Schedule, warmup_schedule
 from clinical_ie.modules.weight_matching import CorpusWeights, Taken, check_known, check_same, check_shapes, matched
 from clinical_ie.schema import Schema
 from clinical_ie.strategies.checkpoint import Checkpoint
+from clinical_ie.strategies.in_turn import in_turn
 from clinical_ie.strategies.sharding import FullySharded, shard
 from clinical_ie.strategies.zero import Zero
 from clinical_ie.tasks.task import Task
@@ -116,8 +118,21 @@ class TunedModule(pl.LightningModule):
         """The weights that belong to corpora, by their schemas; by default none, so that weights fit any corpus."""
         return CorpusWeights()
 
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Where `configure_model` makes the model: what a run begins with is taken, and the weights go where the strategy wants them.
+
+        Under FSDP2 one process of a node after another: each loads into the host's memory and keeps its shards. Others load onto their
+        devices at once, where Lightning has them.
+        """
+        strategy = None if self._trainer is None else self.trainer.strategy
+        with in_turn(strategy if isinstance(strategy, FullySharded) else None):
+            yield
+            self.begin()
+            self.shard()
+
     def shard(self) -> None:
-        """Share out the weights where the strategy wants that (FSDP2); the last that `configure_model` does.
+        """Share out the weights where the strategy wants that (FSDP2).
 
         Raises:
             SettingError: Weights in few bits, or a strategy that shards weights in a way that is not prepared here.

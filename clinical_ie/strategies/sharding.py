@@ -22,6 +22,9 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from clinical_ie.errors import SettingError
+from clinical_ie.strategies.checkpoint import Checkpoint
+
 _STEPS = ("training_step", "validation_step", "test_step", "predict_step", "remaining_outputs")
 
 
@@ -40,14 +43,19 @@ class FullySharded(ModelParallelStrategy):
         return True
 
     def setup_environment(self) -> None:
-        """All ranks shard the same weights."""
+        """All ranks shard the same weights.
+
+        Raises:
+            SettingError: Mixed float16, whose scaler would have to know of shards.
+        """
+        if self.precision_plugin.precision == "16-mixed":
+            raise SettingError("strategy fsdp2 does not train in 16-mixed; give --trainer.precision=bf16-mixed, or -c strategy/ddp")
         self._data_parallel_size, self._tensor_parallel_size = self.num_nodes * self.num_processes, 1
         super().setup_environment()
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
-        """The whole checkpoint, on every rank; its weights are put in by `load_model_state_dict`."""
-        found: dict[str, Any] = self.checkpoint_io.load_checkpoint(checkpoint_path, weights_only=weights_only)
-        return found
+        """The whole checkpoint, mapped into memory: each rank reads its shards of it."""
+        return Checkpoint(checkpoint_path).whole()
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Give each rank its shards of whole weights; those that are shards already are the model's own."""

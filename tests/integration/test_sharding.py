@@ -86,6 +86,31 @@ def test_sharded_taggers_go_on_from_their_own_checkpoint_and_from_that_of_whole_
     assert difference(sharded, two) > 0.01, "an epoch more is another model"
 
 
+@pytest.mark.slow
+def test_what_two_ranks_sharded_one_process_validates_predicts_and_goes_on_with(taggers: Taggers, tmp_path: Path) -> None:
+    """The checkpoint is one file, as every strategy writes it; and two ranks with shards score what one process scores."""
+    given, folder, states = taggers
+    run, alone = folder / "fsdp2", ("--trainer.devices=1", "--trainer.strategy=auto")
+    found = []
+    for ranks, more in ((1, alone), (2, ())):
+        config = ("-c", str(run / "config.yaml"), f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}", f"--run_dir={tmp_path / str(ranks)}")
+        code, printed = forked("validate", *config, *more, ranks=ranks)
+        assert code == 0, printed[-4000:]
+        found.append(results(tmp_path / str(ranks))["splits"]["dev"])
+    assert found[0] == found[1]
+    notes, out, on = tmp_path / "notes", tmp_path / "out", tmp_path / "on"
+    notes.mkdir()
+    (notes / "one.txt").write_text("Started aspirin for pain.\n", encoding="utf-8")
+    for line in (
+        ("predict", "-c", str(run / "config.yaml"), f"--data.texts={notes}", f"--output={out}"),
+        ("fit", *given, f"--run_dir={on}", "--trainer.max_epochs=2", f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"),
+    ):
+        code, printed = forked(*line, *alone)
+        assert code == 0, printed[-4000:]
+    assert [path.name for path in out.rglob("*.ann")] == ["one.ann"] * 2, "of two corpora"
+    assert torch.load(on / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] > states["fsdp2"]["global_step"]
+
+
 def test_a_sharded_generator_is_trained_tested_and_exported(tiny_llama: str, small_corpus: str, tmp_path: Path) -> None:
     """Ranks whose responses differ in length and number call the decoder and its head equally often."""
     files = ("base", "task/joint_instruction", "model/smollm2_135m", "peft/lora", "data/demo", "strategy/single")
@@ -104,6 +129,13 @@ def test_a_sharded_generator_is_trained_tested_and_exported(tiny_llama: str, sma
     entry = results(tmp_path / "sharded")["splits"]["test"]["demo"]["joint_instruction"]
     assert entry["documents"] == 3
     assert entry["outcomes"]["completions"] >= 3
+
+
+def test_a_scaled_loss_is_refused_on_all_ranks(trained_run: Path, tmp_path: Path) -> None:
+    given = ("-c", str(trained_run / "config.yaml"), f"--run_dir={tmp_path / 'run'}", "--trainer.devices=2", "--trainer.strategy=fsdp2")
+    code, printed = forked("fit", *given, "--trainer.precision=16-mixed", ranks=2)
+    assert code == 2
+    assert printed.count("give --trainer.precision=bf16-mixed") == 2
 
 
 def test_strategies_that_are_not_prepared_are_refused_on_all_ranks(trained_run: Path, tmp_path: Path) -> None:
