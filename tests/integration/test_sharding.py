@@ -131,13 +131,6 @@ def test_a_sharded_generator_is_trained_tested_and_exported(tiny_llama: str, sma
     assert entry["outcomes"]["completions"] >= 3
 
 
-def test_a_scaled_loss_is_refused_on_all_ranks(trained_run: Path, tmp_path: Path) -> None:
-    given = ("-c", str(trained_run / "config.yaml"), f"--run_dir={tmp_path / 'run'}", "--trainer.devices=2", "--trainer.strategy=fsdp2")
-    code, printed = forked("fit", *given, "--trainer.precision=16-mixed", ranks=2)
-    assert code == 2
-    assert printed.count("give --trainer.precision=bf16-mixed") == 2
-
-
 def test_strategies_that_are_not_prepared_are_refused_on_all_ranks(trained_run: Path, tmp_path: Path) -> None:
     file = tmp_path / "strategy.yaml"
     strategy = {"class_path": "lightning.pytorch.strategies.ModelParallelStrategy", "init_args": {"data_parallel_size": 2}}
