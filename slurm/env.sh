@@ -57,10 +57,12 @@ fi
 # mostly gone back into the queue by itself; in a container there is no scontrol, and the script does it. A job that is being cancelled is
 # COMPLETING by now, and stays cancelled; so is one whose time is over, which goes back.
 finish() {
-  local status=$? job
-  if [[ $status =~ ^(75|138|143)$ ]] && job=$(scontrol show job "$SLURM_JOB_ID" --oneliner) &&
-    [[ $job =~ (" JobState=RUNNING "|" Reason=TimeLimit ") && $job == *" Requeue=1 "* ]]; then
-    scontrol requeue "$SLURM_JOB_ID"
+  # One task of an array has the id of the whole array, which would be requeued with it: 12_3 is that task.
+  local status=$? shown job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+  job=${job:-$SLURM_JOB_ID}
+  if [[ $status =~ ^(75|138|143)$ ]] && shown=$(scontrol show job "$job" --oneliner) &&
+    [[ $shown =~ (" JobState=RUNNING "|" Reason=TimeLimit ") && $shown == *" Requeue=1 "* ]]; then
+    scontrol requeue "$job"
   fi
   if [ -n "${staged:-}" ]; then
     srun --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 rm -rf -- "$staged"

@@ -13,9 +13,15 @@ _SECONDS_FOR_THE_FIRST = 5.0
 
 
 def job_id() -> str | None:
-    """The cluster and the id of the job, the same in each of its restarts; None outside of SLURM."""
-    job = os.environ.get("SLURM_JOB_ID")
+    """The cluster and the name of the job, the same in each of its restarts; None outside of SLURM."""
+    job = _job()
     return job and f"{os.environ.get('SLURM_CLUSTER_NAME', '')}/{job}"
+
+
+def _job() -> str | None:
+    """The job as scontrol takes it. One task of an array has the id of the whole array, which would be requeued with it, so ``12_3``."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
 def is_restarted() -> bool:
@@ -38,7 +44,7 @@ def requeue(reached: str) -> None:
     Args:
         reached: How far the run has come, for the log.
     """
-    job = os.environ.get("SLURM_JOB_ID")
+    job = _job()
     if job is None or not is_first_task():
         return
     try:

@@ -106,12 +106,12 @@ class Cluster:
         given = ["--parsable", f"--output={log}", "--open-mode=append", f"--chdir={REPOSITORY}", *options]
         return int(self.run("sbatch", *given, str(file), environment=environment))
 
-    def job(self, job: int) -> dict[str, str]:
+    def job(self, job: int | str) -> dict[str, str]:
         """What SLURM knows of a job: ``JobState``, ``ExitCode``, ``Restarts``, ``Reason`` ..."""
         shown = self.run("scontrol", "show", "job", str(job), "--oneliner").splitlines()[-1]
         return dict(part.split("=", 1) for part in shown.split() if "=" in part)
 
-    def wait(self, job: int, states: Iterable[str] = DONE, *, restarts: int = 0, seconds: float = 280) -> dict[str, str]:
+    def wait(self, job: int | str, states: Iterable[str] = DONE, *, restarts: int = 0, seconds: float = 280) -> dict[str, str]:
         """What SLURM knows of a job once it is in one of these states, and has been started again so often."""
         end, wanted = time.monotonic() + seconds, set(states)
         while True:

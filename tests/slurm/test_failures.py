@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +74,16 @@ def test_a_full_disk_leaves_the_state_before(cluster: Cluster, fit: FitLine, tmp
     assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("FAILED", "1:0", "0"), said[-4000:]
     assert "cannot be written (No space left on device)" in said
     assert torch.load(kept / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] > 0
+
+
+def test_tasks_of_an_array_go_back_one_by_one(cluster: Cluster, tmp_path: Path) -> None:
+    """One of them has the id of the whole array."""
+    asking = "from clinical_ie.strategies.slurm_job import requeue; requeue('here')"
+    script = f'[ -n "${{SLURM_RESTART_COUNT:-}}" ] || [ "$SLURM_ARRAY_TASK_ID" = 0 ] || {sys.executable} -c "{asking}"'
+    array = cluster.submit(script, "--array=0-2", log=tmp_path / "log_%a")
+    for task, restarts in enumerate((0, 1, 1)):
+        ended = cluster.wait(f"{array}_{task}", restarts=restarts)
+        assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", str(restarts))
 
 
 def rank_of(cluster: Cluster, job: int, rank: int) -> int:

@@ -133,6 +133,8 @@ def test_a_restarted_job_knows_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (job_id(), is_restarted()) == (None, False)
     inside(monkeypatch, _STEP, CLUSTER_NAME="site", RESTART_COUNT="2")
     assert (job_id(), is_restarted()) == ("site/7", True)
+    inside(monkeypatch, _STEP, ARRAY_JOB_ID="7", ARRAY_TASK_ID="2")
+    assert job_id() == "site/7_2", "the array is called 7"
 
 
 def fake_scontrol(monkeypatch: pytest.MonkeyPatch, folder: Path, shown: str) -> Path:
