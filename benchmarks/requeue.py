@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.conftest import _fill_tiny_bert, write_demo_notes
 from tests.slurm.cluster import DONE, REPOSITORY, Cluster, obstacle
 from tests.slurm.fits import TWO_NODES, fit_line, losses, same_weights

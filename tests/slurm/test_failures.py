@@ -79,7 +79,8 @@ def test_a_full_disk_leaves_the_state_before(cluster: Cluster, fit: FitLine, tmp
 def test_tasks_of_an_array_go_back_one_by_one(cluster: Cluster, tmp_path: Path) -> None:
     """One of them has the id of the whole array."""
     asking = "from clinical_ie.strategies.slurm_job import requeue; requeue('here')"
-    script = f'[ -n "${{SLURM_RESTART_COUNT:-}}" ] || [ "$SLURM_ARRAY_TASK_ID" = 0 ] || {sys.executable} -c "{asking}"'
+    requeueing = f'[ -n "${{SLURM_RESTART_COUNT:-}}" ] || {sys.executable} -c "{asking}"'
+    script = f'if [ "$SLURM_ARRAY_TASK_ID" = 0 ]; then sleep 5; else {requeueing}; fi'
     array = cluster.submit(script, "--array=0-2", log=tmp_path / "log_%a")
     for task, restarts in enumerate((0, 1, 1)):
         ended = cluster.wait(f"{array}_{task}", restarts=restarts)
