@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from functools import cache
@@ -38,7 +39,7 @@ def is_taken(path: Path) -> bool:
     """Whether somebody holds the lock of that file; nothing is changed."""
     if not path.exists():
         return False
-    with contextlib.closing(_File(path, os.O_RDWR)) as file:
+    with contextlib.closing(_File(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)) as file:
         locked = file.lock()
         if locked is False:
             return True
@@ -145,15 +146,16 @@ def _is_left(note: Path, other: dict[str, Any] | None, *, locked: bool) -> bool:
 
 
 def _age(note: Path) -> float:
-    """Seconds since it was touched, by the clock of the file system; 0 where it is gone."""
-    clock = note.with_name(f".clock.{uuid.uuid4().hex}")
-    try:
+    """Seconds since it was touched, by the clock of the file system where that can be asked; 0 where it is gone."""
+    clock, now = note.with_name(f".clock.{uuid.uuid4().hex}"), time.time()
+    with contextlib.suppress(OSError):  # who may only read the folder takes this machine's clock
         clock.touch()
-        return clock.stat().st_mtime - note.stat().st_mtime
-    except FileNotFoundError:
+        now = clock.stat().st_mtime
+        clock.unlink()
+    try:
+        return now - note.stat().st_mtime
+    except OSError:
         return 0.0
-    finally:
-        clock.unlink(missing_ok=True)
 
 
 def _lives(pid: Any) -> bool:

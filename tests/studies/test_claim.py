@@ -118,3 +118,18 @@ def test_a_note_that_somebody_else_has_just_taken_over_is_given_back(tmp_path: P
         assert here is None
     assert '"new"' in note.read_text(encoding="utf-8")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["key", "key.owner"]
+
+
+def test_who_may_only_read_sees_what_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "key"
+    touch = Path.touch
+
+    def refuse(file: Path, *given: object) -> None:
+        if file.name.startswith(".clock"):
+            raise PermissionError(13, "Permission denied")
+        touch(file)
+
+    with taken(path), on("elsewhere"):
+        monkeypatch.setattr(Path, "touch", refuse)
+        monkeypatch.setattr(os, "access", lambda file, how: False)
+        assert is_taken(path)
