@@ -38,10 +38,11 @@ if [ -n "${SLURM_JOB_ID:-}" ]; then
   # Left over from torchrun, or from a job that this one was submitted from: Lightning would believe them.
   unset RANK LOCAL_RANK GROUP_RANK NODE_RANK WORLD_SIZE LOCAL_WORLD_SIZE TORCHELASTIC_RUN_ID
   # Ranks meet at the first node of the job; a port of this job's own, as several may share a node.
-  if ! MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1) || [ -z "$MASTER_ADDR" ]; then
+  if ! hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST") || [ -z "$hosts" ]; then
     echo "clinical-ie: scontrol does not tell the nodes of job $SLURM_JOB_ID (nodes: ${SLURM_JOB_NODELIST:-none})" >&2
     exit 1
   fi
+  MASTER_ADDR=${hosts%%$'\n'*} # not by `| head -n 1`, whose end may be the end of scontrol, and under pipefail a failure
   MASTER_PORT=$((10000 + SLURM_JOB_ID % 20000))
   export MASTER_ADDR MASTER_PORT
   # srun has not taken the CPUs of a task from sbatch since 22.05.
