@@ -49,6 +49,8 @@ from clinical_ie.commands.run_lock import training_in
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.errors import SettingError
 from clinical_ie.files import write_text
+from clinical_ie.modules.strategy_checks import check_strategy
+from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.reports.results import Results
 from clinical_ie.strategies.atomic_checkpoint import AtomicCheckpointIO
 from clinical_ie.strategies.checkpoint import Checkpoint
@@ -246,6 +248,8 @@ class TrainingCLI(ResultsCLI):
         if self.initial is not None:
             self.model.initial = self.initial
         precision = str(self.settings["trainer.precision"])
+        if isinstance(self.model, TunedModule):
+            check_strategy(self.model, self.trainer.strategy)
         check_settings(self.model, self.datamodule, training=self.subcommand == "fit", precision=precision)
         if self.subcommand == "fit":
             check_fixed_steps(self.datamodule, self.settings)

@@ -27,7 +27,7 @@ from clinical_ie.models.decoder_head import own_logits
 from clinical_ie.models.decoder_loading import load_decoder, parts_beside_text
 from clinical_ie.models.decoder_probe import check_training, probe
 from clinical_ie.models.quantization import Quantized
-from clinical_ie.models.sharded_weights import gathered_for_passes
+from clinical_ie.models.sharded_weights import gathered_for_passes, loading
 
 
 class Decoder(nn.Module):
@@ -56,7 +56,8 @@ class Decoder(nn.Module):
         self.freeze = peft is not None if freeze is None else freeze
         if quantized is not None and not self.freeze:
             raise SettingError(f"weights in {quantized} cannot be trained; give an adapter and leave them frozen")
-        base = load_decoder(name, dropout=dropout, quantized=quantized)
+        with loading():
+            base = load_decoder(name, dropout=dropout, quantized=quantized)
         self.identity = BaseIdentity.of(name) if self.freeze else None
         own = set(base.parameters())
         beside = parts_beside_text(base)

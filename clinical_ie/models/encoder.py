@@ -23,7 +23,7 @@ from clinical_ie.models.attention_masks import AttentionMasks, unattended_mask
 from clinical_ie.models.backbones import load_encoder
 from clinical_ie.models.base_identity import BaseIdentity
 from clinical_ie.models.folders import first_sentence
-from clinical_ie.models.sharded_weights import gathered, whole_shape
+from clinical_ie.models.sharded_weights import gathered, loading, whole_shape
 from clinical_ie.models.unused_parameters import unused_parameters
 
 
@@ -57,7 +57,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.freeze = peft is not None if freeze is None else freeze
         is_loaded = base is None
-        base = load_encoder(name, dropout=dropout) if base is None else base
+        with loading():
+            base = load_encoder(name, dropout=dropout) if base is None else base
         self.identity = BaseIdentity.of(name) if self.freeze and is_loaded else None
         self.hidden = int(base.config.hidden_size)
         self._position_offset = _position_offset(base)

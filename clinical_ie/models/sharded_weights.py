@@ -65,6 +65,18 @@ def gathered_for_passes(model: nn.Module) -> Iterator[None]:
             handle.remove()
 
 
+@contextmanager
+def loading() -> Iterator[None]:
+    """While a model is loaded: under ZeRO-3 the first rank alone initialises weights, and would draw other dropout masks ever after."""
+    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+
+    if not is_deepspeed_zero3_enabled():  # type: ignore[no-untyped-call]
+        yield
+        return
+    with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
+        yield
+
+
 def shard_of(whole: Tensor, parameter: Tensor) -> Tensor:
     """This rank's shard of a tensor that is sharded as a weight is; the last one is filled up with zeros.
 

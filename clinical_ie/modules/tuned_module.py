@@ -11,7 +11,6 @@ from typing import Any, ClassVar, cast
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from peft import PeftConfig
 from torch import Tensor
 
@@ -26,12 +25,12 @@ from clinical_ie.models.quantization import Quantized
 from clinical_ie.models.sharded_weights import set_weights, whole_shape
 from clinical_ie.modules.agreed_values import log_agreed
 from clinical_ie.modules.schedules import Schedule, warmup_schedule
+from clinical_ie.modules.strategy_checks import check_strategy
 from clinical_ie.modules.weight_matching import CorpusWeights, Taken, check_known, check_same, check_shapes, matched
 from clinical_ie.schema import Schema
 from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.strategies.in_turn import in_turn
 from clinical_ie.strategies.sharding import FullySharded, shard
-from clinical_ie.strategies.zero import Zero
 from clinical_ie.tasks.task import Task
 
 _IRRELEVANT_PEFT_SETTINGS = {"peft_version", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping"}
@@ -118,12 +117,16 @@ class TunedModule(pl.LightningModule):
         """The weights that belong to corpora, by their schemas; by default none, so that weights fit any corpus."""
         return CorpusWeights()
 
+    def setup(self, stage: str) -> None:
+        """Refuse what the strategy cannot do with this model; of a trainer without our command line it is not known before."""
+        check_strategy(self, self.trainer.strategy)
+
     @contextmanager
     def loading(self) -> Iterator[None]:
         """Where `configure_model` makes the model: what a run begins with is taken, and the weights go where the strategy wants them.
 
         Under FSDP2 one process of a node after another: each loads into the host's memory and keeps its shards. Others load onto their
-        devices at once, where Lightning has them.
+        devices at once, where Lightning has them; under ZeRO-3 together, each its shards.
         """
         strategy = None if self._trainer is None else self.trainer.strategy
         with in_turn(strategy if isinstance(strategy, FullySharded) else None):
@@ -132,23 +135,9 @@ class TunedModule(pl.LightningModule):
             self.shard()
 
     def shard(self) -> None:
-        """Share out the weights where the strategy wants that (FSDP2).
-
-        Raises:
-            SettingError: Weights in few bits, or a strategy that shards weights in a way that is not prepared here.
-        """
-        strategy = None if self._trainer is None else self.trainer.strategy
-        if isinstance(strategy, FSDPStrategy | ModelParallelStrategy) and not isinstance(strategy, FullySharded):
-            raise SettingError(f"{type(strategy).__name__} would not share out these models; give -c strategy/fsdp2 (FSDP2)")
-        if isinstance(strategy, DeepSpeedStrategy) and not isinstance(strategy, Zero):
-            raise SettingError(
-                "Lightning's own DeepSpeedStrategy would not train these models rightly; give -c strategy/zero2 or strategy/zero3"
-            )
-        if self.device_mesh is None:
-            return
-        if self.quantized is not None:
-            raise SettingError("weights in few bits are not sharded here; give -c strategy/ddp, or quantized: null")
-        shard(self, self.backbone.base, self.device_mesh)
+        """Share out the weights where the strategy wants that (FSDP2)."""
+        if self.device_mesh is not None:
+            shard(self, self.backbone.base, self.device_mesh)
 
     def remaining_outputs(self) -> dict[str, Any]:
         """Outputs of a pass over data that no step has returned; to be asked for on all ranks at the pass's end."""

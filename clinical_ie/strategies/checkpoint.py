@@ -3,9 +3,9 @@
 =============  ===================================================================  =====================
 what it is     who writes it                                                        its metadata
 =============  ===================================================================  =====================
-file           one device, DDP; what consolidates a folder                          in the file
-distributed    `torch.distributed.checkpoint`: FSDP2 (``ModelParallelStrategy``)    ``meta.pt``
-deepspeed      DeepSpeed's engine, which names its folder in ``latest``             first file of states
+file           one device, DDP, ZeRO, FSDP2 (`FullySharded`)                        in the file
+distributed    `torch.distributed.checkpoint`: Lightning's ModelParallelStrategy    ``meta.pt``
+deepspeed      DeepSpeed's engine, in other programs; ``latest`` names its folder   first file of states
 =============  ===================================================================  =====================
 """
 

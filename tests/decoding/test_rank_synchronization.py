@@ -1,4 +1,4 @@
-"""Ranks with unequal work and sharded weights (FSDP2) all finish, and generate what one rank with all weights does."""
+"""Ranks with unequal work and sharded weights (FSDP2, ZeRO-3) all finish, and generate what one rank with all weights does."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.decoding.generation import GeneratedSequence, GenerationQueue, generate
 from clinical_ie.decoding.rank_synchronization import RankSynchronizer
 from clinical_ie.models.decoder import Decoder
+from clinical_ie.models.sharded_weights import set_weights
 from tests.decoding.test_generation import requests_of, with_early_ends
 
 WORK = {"unequal": (7, 2), "one has nothing": (3, 0), "other prefixes": (3, 1), "nothing at all": (0, 0)}
@@ -45,10 +46,10 @@ def _rank(rank: int, folder: str, meeting: str, soft: bool) -> None:
     torch.distributed.destroy_process_group()
 
 
-def _bit_by_bit(rank: int, subwords: ChatTokenizer, backbone: Decoder) -> None:
+def _bit_by_bit(rank: int, subwords: ChatTokenizer, backbone: Decoder, whole: Decoder | None = None) -> None:
     """Ranks whose batches hold 5 and 0, 1 and 4, 0 and 2 requests leave the queue together, so that other collective calls may follow."""
     requests = requests_of(subwords, 12)
-    expected = generate(backbone, subwords, requests)
+    expected = generate(whole or backbone, subwords, requests)
     shares = (((0, 5), (5, 6), (6, 6)), ((6, 6), (6, 10), (10, 12)))[rank]
     queue = GenerationQueue(backbone, subwords, batch_size=2)
     found: dict[str, GeneratedSequence] = {}
@@ -61,6 +62,42 @@ def _bit_by_bit(rank: int, subwords: ChatTokenizer, backbone: Decoder) -> None:
         assert together.item() == 2
     found |= queue.run(to_the_end=True)
     assert found == {str(number): expected[number] for number in range(shares[0][0], shares[2][1])}
+
+
+def _zero_rank(rank: int, folder: str, meeting: str) -> None:
+    """The same with ZeRO-3: no rank ever has the weights whole."""
+    os.environ.update(OMP_NUM_THREADS="1", DS_ACCELERATOR="cpu", LOCAL_RANK=str(rank), RANK=str(rank), WORLD_SIZE="2")
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    import deepspeed
+    from deepspeed.ops import __compatible_ops__
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig
+
+    __compatible_ops__["deepspeed_shm_comm"] = False  # would be compiled
+    deepspeed.init_distributed("gloo")
+    subwords, whole = ChatTokenizer(folder), Decoder(folder)
+    with_early_ends(whole, subwords.end_id)
+    expected = {name: generate(whole, subwords, requests_of(subwords, work[rank])) for name, work in WORK.items()}
+    config = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}
+    held: Any = HfDeepSpeedConfig
+    held = held(config)  # transformers has a weak reference only
+    backbone = Decoder(folder)
+    assert {parameter.numel() for parameter in backbone.parameters()} == {0}
+    set_weights(backbone, whole.state_dict())
+    deepspeed.initialize(model=backbone, config=config)
+    for name, work in WORK.items():
+        for num_draft_tokens in (0, 3):
+            found = generate(backbone, subwords, requests_of(subwords, work[rank]), batch_size=2, num_draft_tokens=num_draft_tokens)
+            assert found == expected[name], name
+    _bit_by_bit(rank, subwords, backbone, whole)
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+@pytest.mark.timeout(400)
+def test_ranks_generate_the_same_under_zero_3(tiny_llama: str, tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_zero_rank, (tiny_llama, str(tmp_path / "meeting")), nprocs=2)
 
 
 @pytest.mark.distributed
