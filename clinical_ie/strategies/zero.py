@@ -50,7 +50,10 @@ class Zero(DeepSpeedStrategy):
 
     def __init__(self, stage: Literal[1, 2, 3] = 2, offload: bool = False) -> None:
         if find_spec("deepspeed") is None:
-            raise SettingError(f"strategy zero{stage} needs the package deepspeed: pip install 'clinical_ie[deepspeed]'")
+            raise SettingError(
+                f"strategy zero{stage} needs the package deepspeed: pip install 'clinical_ie[deepspeed]'; a trained model can be used"
+                " without it (--trainer.strategy=auto)"
+            )
         self.stage = stage
         zero: dict[str, Any] = {"stage": stage, "contiguous_gradients": True, "overlap_comm": True}
         if offload:
