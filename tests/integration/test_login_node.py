@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tomllib
 import warnings
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
+
+from clinical_ie.cli import main
 
 
 def _ignored() -> str:
@@ -27,3 +30,12 @@ def test_lightning_hints_at_srun_and_the_suite_ignores_just_that(tmp_path: Path)
             pl.Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path)
         assert str(hint.value).startswith(_ignored().partition(":")[2])
     pl.Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path)
+
+
+def test_lines_of_a_log_come_as_they_are_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python would keep them until there are 8 kB, or until the job has ended."""
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, write_through=False))
+    assert main(["fit", "--help"]) == 0
+    print("a line")
+    assert written.getvalue().endswith(b"a line\n")
