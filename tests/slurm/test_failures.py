@@ -87,6 +87,21 @@ def test_tasks_of_an_array_go_back_one_by_one(cluster: Cluster, tmp_path: Path) 
         assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", str(restarts))
 
 
+def test_who_cancels_a_job_is_obeyed(cluster: Cluster, tmp_path: Path) -> None:
+    """SLURM sends what it sends before a preemption, and would requeue a job that is being cancelled."""
+    log, loading = tmp_path / "log", tmp_path / "loading.py"
+    lines = (
+        "from clinical_ie.strategies.stop_signals import stopping_at_once\nimport logging, time\nlogging.basicConfig(level=logging.INFO)\n"
+    )
+    loading.write_text(f"{lines}with stopping_at_once():\n    print('loading', flush=True)\n    time.sleep(100)\n", encoding="utf-8")
+    job = cluster.submit(f"srun {sys.executable} {loading}", log=log)
+    wait_for(log, "loading")
+    cluster.run("scancel", str(job))
+    ended = cluster.wait(job)
+    assert (ended["JobState"], ended["Restarts"]) == ("CANCELLED", "0"), log.read_text(encoding="utf-8")
+    assert f"job {job} was cancelled, and stays so" in log.read_text(encoding="utf-8")
+
+
 def rank_of(cluster: Cluster, job: int, rank: int) -> int:
     """The process of a rank."""
     wanted = {f"SLURM_JOB_ID={job}", f"SLURM_PROCID={rank}", "SLURM_STEP_ID=0", f"SLURM_CONF={cluster.folder}/etc/slurm.conf"}
