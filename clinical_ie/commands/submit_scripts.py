@@ -30,7 +30,7 @@ _SITE = {
 """Variables that sbatch reads -> the options that they stand for."""
 _ALTERNATIVES = ({"mem", "mem-per-cpu", "mem-per-gpu"}, {"requeue", "no-requeue"})
 """Options of which one replaces the others."""
-_EXPORT = re.compile(r"\s*(?:export\s+)?(SBATCH_[A-Z_]+)=(\S*)")
+_EXPORT = re.compile(r"\s*(?:export\s+)?SBATCH_[A-Z_]+=")
 _SOURCE = re.compile(r"\. .*env\.sh.*")
 _PROGRAM = "clinical_ie=(clinical-ie)"
 _KEYS = "keys=()"
@@ -67,14 +67,20 @@ class Scripts:
     def site(self) -> dict[str, str]:
         """Options that the site's settings give each job, else those of the surroundings."""
         found = {_SITE[name]: value for name, value in os.environ.items() if name in _SITE and value}
-        for line in read_text(self.folder / "env.sh").splitlines():
-            if setting := _EXPORT.match(line):
-                if setting[1] not in _SITE:
-                    known = f"expected one of {', '.join(_SITE)}"
-                    raise SettingError(
-                        f"{self.folder / 'env.sh'} sets {setting[1]}, which is not carried over; {known}, or --sbatch=OPTION"
+        file = self.folder / "env.sh"
+        for number, line in enumerate(read_text(file).splitlines(), 1):
+            if not _EXPORT.match(line):
+                continue
+            try:
+                words = shlex.split(line, comments=True)
+            except ValueError:
+                raise FileFormatError(file, number, "a quotation mark is missing", remedy="close it") from None
+            for name, equals, value in (word.partition("=") for word in words):
+                if equals and name not in _SITE:
+                    raise FileFormatError(
+                        file, number, f"{name} is not carried over", expected=f"one of {', '.join(_SITE)}", remedy="give --sbatch=OPTION"
                     )
-                found[_SITE[setting[1]]] = " ".join(shlex.split(setting[2], comments=True))
+                found |= {_SITE[name]: value} if equals else {}
         return {name: value for name, value in found.items() if value}
 
     def rendered(

@@ -104,6 +104,14 @@ def test_settings_of_the_site_win_over_the_script_and_the_command_line_over_both
     found = settings(shown(capsys, "fit", *CHAIN, "--run_dir=r", "--partition=h100"))
     assert (found["partition"], found["account"], found["qos"]) == ("h100", "mine", "long")
     assert settings(shown(capsys, "fit", *CHAIN, "--run_dir=r"))["partition"] == "a100"
+    for line, told in (
+        ("SBATCH_QOS='long", "a quotation mark is missing"),
+        ("SBATCH_QOS=$MINE", "sbatch puts in no variables"),
+        ("export SBATCH_QOS=a SBATCH_WAIT=1", "SBATCH_WAIT is not carried over"),
+    ):
+        site.write_text(f"{text}\n{line}\n", encoding="utf-8")
+        assert main(["fit", *CHAIN, "--run_dir=r", "--dry-run"]) == 2
+        assert told in capsys.readouterr().err
     site.write_text(text.replace("clinical_ie=(clinical-ie)", "clinical_ie=(apptainer exec --nv image.sif clinical-ie)"), encoding="utf-8")
     assert "\nclinical_ie=(apptainer exec" in shown(capsys, "fit", *CHAIN, "--run_dir=r"), "a program that the site names is left alone"
 
