@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from clinical_ie.commands.arguments import Parser
 from clinical_ie.commands.doctor_findings import Finding, Report
@@ -33,6 +33,10 @@ from clinical_ie.commands.doctor_slurm import (
     in_job,
 )
 from clinical_ie.errors import ClinicalIEError, SettingError
+
+if TYPE_CHECKING:
+    from clinical_ie.commands.training import TrainingCLI
+    from clinical_ie.modules.tuned_module import TunedModule
 
 _PACKAGES = (
     "torch", "lightning", "pytorch-lightning", "transformers", "tokenizers", "safetensors", "peft", "accelerate", "torchmetrics",
@@ -72,6 +76,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--nodes", type=int, metavar="N", help="machines of the run (trainer.num_nodes)")
     parser.add_argument("--devices", type=int, metavar="N", help="GPUs on each of them (trainer.devices)")
+    parser.add_argument("--gpu-memory", type=float, metavar="GB", help="of each GPU; by default that of a GPU that is seen here")
     parser.add_argument("--script", type=Path, metavar="FILE", help="a job script to read, too")
     parser.add_argument("--trace", type=Path, metavar="RUN_DIR", help="who waited for whom in a run that hangs; nothing else is looked at")
     return parser
@@ -103,7 +108,7 @@ def _examine(report: Report, options: argparse.Namespace, of_fit: Sequence[str],
             report.add(check_script(options.script, layout if of_fit else None))
         report.add(_gpus(trainer, layout, environment))
         if settings:
-            _examine_run(report, of_fit, settings, layout, environment)
+            _examine_run(report, of_fit, settings, layout, environment, options.gpu_memory)
 
 
 def _strategy(given: Any) -> str:
@@ -142,7 +147,12 @@ def _gpus(trainer: Mapping[str, Any], layout: Layout, environment: Mapping[str, 
 
 
 def _examine_run(
-    report: Report, of_fit: Sequence[str], settings: Mapping[str, Any], layout: Layout, environment: Mapping[str, str]
+    report: Report,
+    of_fit: Sequence[str],
+    settings: Mapping[str, Any],
+    layout: Layout,
+    environment: Mapping[str, str],
+    gpu_memory: float | None,
 ) -> None:
     from clinical_ie.commands.quiet import quieten
 
@@ -167,8 +177,9 @@ def _examine_run(
     with tempfile.TemporaryDirectory() as nowhere:
         arguments = [*of_fit, *more] if run_dir else [*of_fit, f"--run_dir={nowhere}/run"]
         try:
-            doctor_run.check_settings(arguments)
+            made = doctor_run.check_settings(arguments)
             report.add([Finding("ok", "settings", "as fit would take them")])
+            report.add(_memory(made, settings, layout, gpu_memory))
         except ClinicalIEError as error:
             report.add(
                 [Finding("problem", "settings", str(error))]
@@ -177,3 +188,30 @@ def _examine_run(
             )
     if run_dir is not None:
         report.add(check_disk(run_dir, 0))
+
+
+def _memory(made: TrainingCLI, settings: Mapping[str, Any], layout: Layout, gpu_memory: float | None) -> list[Finding]:
+    """Whether the run fits on its devices."""
+    import torch
+
+    from clinical_ie.commands.doctor_memory import Run, check_memory
+
+    trainer = dict(settings.get("trainer") or {})
+    seen = torch.cuda.is_available()
+    devices = layout.devices or (torch.cuda.device_count() if seen else 1)
+    run = Run(
+        cast("TunedModule", made.model),
+        made.datamodule,
+        precision=_precision(trainer, made, seen or gpu_memory is not None),
+        strategy=_strategy(trainer.get("strategy")),
+        ranks=layout.nodes * devices,
+        micro_steps=int(trainer.get("accumulate_grad_batches") or 1),
+        on_gpu=trainer.get("accelerator") != "cpu" and (seen or gpu_memory is not None or layout.nodes * devices > 1),
+    )
+    limit = gpu_memory * 1e9 if gpu_memory is not None else float(torch.cuda.get_device_properties(0).total_memory) if seen else None
+    return check_memory(run, limit)
+
+
+def _precision(trainer: Mapping[str, Any], made: TrainingCLI, on_gpu: bool) -> str:
+    """The trainer's; where it is left to the machine, that of a GPU which computes in bfloat16, though this one may have none."""
+    return str(trainer.get("precision") or ("bf16-mixed" if on_gpu else made.settings["trainer.precision"]))

@@ -83,7 +83,7 @@ def check_model(name: str, environment: Mapping[str, str]) -> list[Finding]:
         files = weight_files(name)
         size = sum(_whole(file) for file in files)
     except ClinicalIEError as error:
-        return [Finding("problem", "model", str(error), _FETCH.format(name=name) if "/" in name and "no files" in str(error) else "")]
+        return [Finding("problem", "model", str(error))]
     where = "the local cache" if is_hub else printable(folder)
     return [Finding("ok", "model", f"{name}: {len(files)} files of weights, {size / 1e9:,.2f} GB, in {where}")]
 

@@ -40,6 +40,7 @@ class Decoder(nn.Module):
         dropout: Replaces the backbone's own.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, more time.
         quantized: How few bits a weight of a frozen linear layer has; None for full precision.
+        base: What to wrap instead of the model of that name, such as its shapes; it is taken as it is, and not tried.
     """
 
     def __init__(
@@ -51,14 +52,17 @@ class Decoder(nn.Module):
         dropout: float | None = None,
         gradient_checkpointing: bool = False,
         quantized: Quantized | None = None,
+        base: PreTrainedModel | None = None,
     ) -> None:
         super().__init__()
         self.freeze = peft is not None if freeze is None else freeze
         if quantized is not None and not self.freeze:
             raise SettingError(f"weights in {quantized} cannot be trained; give an adapter and leave them frozen")
-        with loading():
-            base = load_decoder(name, dropout=dropout, quantized=quantized)
-        self.identity = BaseIdentity.of(name) if self.freeze else None
+        is_loaded = base is None
+        if base is None:
+            with loading():
+                base = load_decoder(name, dropout=dropout, quantized=quantized)
+        self.identity = BaseIdentity.of(name) if self.freeze and is_loaded else None
         own = set(base.parameters())
         beside = parts_beside_text(base)
         untouched = {parameter for part in beside.values() for parameter in part.parameters()}
@@ -70,7 +74,7 @@ class Decoder(nn.Module):
         self.sliding_window: int | None = getattr(config, "sliding_window", None) if windowed else None
         self.hidden = int(config.hidden_size)
         with gathered_for_passes(base):
-            self.packing_problem: str | None = probe(self, name, dropout)
+            self.packing_problem: str | None = probe(self, name, dropout) if is_loaded else None
         """Why examples cannot share a row (sequence packing); None where they can."""
         if gradient_checkpointing:
             if isinstance(peft, PromptLearningConfig) and peft.peft_type == "PREFIX_TUNING":
@@ -95,8 +99,9 @@ class Decoder(nn.Module):
                 parameter.requires_grad_(not self.freeze and parameter not in untouched)
         self.adapters = {key for key, parameter in self.named_parameters() if parameter.requires_grad and parameter not in own}
         self.model.train()
-        with gathered_for_passes(self.model):
-            check_training(self, name)
+        if is_loaded:
+            with gathered_for_passes(self.model):
+                check_training(self, name)
 
     @property
     def base(self) -> PreTrainedModel:

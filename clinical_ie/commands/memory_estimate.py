@@ -1,0 +1,145 @@
+"""Memory that a training run takes on each device, as low, expected and high; the formula stands in ``docs/memory.md``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from clinical_ie.commands.memory_simulation import Simulated, Step
+
+Strategy = Literal["single", "ddp", "zero1", "zero2", "zero3", "zero3_offload", "fsdp2"]
+STRATEGIES: tuple[Strategy, ...] = ("single", "ddp", "zero1", "zero2", "zero3", "zero3_offload", "fsdp2")
+_ACTIVATIONS = 0.85, 1.0, 1.15
+"""Low, expected and high share of what a pass makes: kernels of a device keep more or less than the operations say."""
+_CONTEXT = 0.4e9, 0.8e9, 1.6e9
+"""Bytes of a GPU that hold CUDA's context, workspaces of libraries and buffers of NCCL."""
+_FRAGMENTS = 1.0, 1.02, 1.08
+"""What a caching allocator reserves for each byte that is in use."""
+_STATES = 2
+"""AdamW's, of the size of the weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Bytes: low, expected, high."""
+
+    low: float
+    expected: float
+    high: float
+
+    @classmethod
+    def of(cls, value: float, shares: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Spread:
+        """A value times a share for each."""
+        return cls(*(value * share for share in shares))
+
+    def __add__(self, other: Spread) -> Spread:
+        return Spread(self.low + other.low, self.expected + other.expected, self.high + other.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Memory of one device.
+
+    Args:
+        parts: What takes it -> how much; the whole is their sum.
+    """
+
+    parts: dict[str, Spread]
+
+    @property
+    def total(self) -> Spread:
+        """All parts together."""
+        whole = Spread(0, 0, 0)
+        for part in self.parts.values():
+            whole += part
+        return whole
+
+    def said(self) -> str:
+        """In a line."""
+        total = self.total
+        parts = ", ".join(
+            f"{name} {gigabytes(part.expected)}" for name, part in self.parts.items() if part.expected > total.expected / 1000
+        )
+        return f"{gigabytes(total.expected)} a device ({gigabytes(total.low)} to {gigabytes(total.high)}): {parts}"
+
+
+def gigabytes(value: float) -> str:
+    """Bytes as people read them.
+
+    Example:
+        >>> gigabytes(16.06e9), gigabytes(2.5e6)
+        ('16.1 GB', '2.5 MB')
+    """
+    return f"{value / 1e9:,.1f} GB" if value >= 1e8 else f"{value / 1e6:,.1f} MB"
+
+
+def strategy_named(name: str) -> Strategy:
+    """Which of the strategies a trainer's setting is: its name or its class.
+
+    Example:
+        >>> strategy_named("auto"), strategy_named("ddp_find_unused_parameters_true"), strategy_named("zero3")
+        ('single', 'ddp', 'zero3')
+    """
+    plain = name.casefold()
+    if "fsdp" in plain or "sharded" in plain or "modelparallel" in plain:
+        return "fsdp2"
+    if "zero" in plain or "deepspeed" in plain:
+        stage = next((sign for sign in plain if sign in "123"), "2")
+        found: Strategy = "zero1" if stage == "1" else "zero2" if stage == "2" else "zero3"
+        return "zero3_offload" if "offload" in plain and found == "zero3" else found
+    return "ddp" if "ddp" in plain else "single"
+
+
+def estimate(
+    simulated: Simulated, step: Step, strategy: Strategy, ranks: int, *, on_gpu: bool, bucket: int = 500_000_000, generation: int = 0
+) -> Estimate:
+    """Put together what a device holds at the peak of a training step, from the second step on.
+
+    Args:
+        simulated: The step on one device with all weights.
+        step: Of which it is.
+        strategy: How ranks share the work.
+        ranks: Of all nodes.
+        on_gpu: Whether the device is a GPU; else what the allocator of a CPU hands out is estimated.
+        bucket: Most elements that DeepSpeed reduces or gathers at once.
+        generation: Bytes of keys and values in generation, which weights and optimizer states stand beside, but no activations.
+    """
+    ranks = 1 if strategy == "single" else max(1, ranks)
+    trained, held = simulated.trained, simulated.trained_bytes
+    itemsize = held // trained if trained else 4
+    deepspeed = strategy.startswith("zero")
+    parts: dict[str, Spread] = {}
+    share = 1 / ranks
+    if strategy in ("zero3", "zero3_offload", "fsdp2"):
+        whole = simulated.root_bytes if strategy == "fsdp2" else simulated.root_bytes / 2
+        gathered = (whole + 2 * simulated.layer_bytes) * (1 - share)
+        parts["weights"] = Spread.of((simulated.frozen + held) * share)
+        parts["gathered weights"] = Spread.of(gathered, (0.5, 1.0, 1.3))
+    else:
+        parts["weights"] = Spread.of(simulated.frozen + held)
+    states = _STATES * (held if not deepspeed else 4 * trained)
+    masters = 4 * trained if deepspeed else 0  # its own float32 copy of its share, whatever the weights are in
+    if strategy == "single" or strategy == "ddp":
+        parts["optimizer"] = Spread.of(states)
+    elif strategy != "zero3_offload":
+        parts["optimizer"] = Spread.of((states + masters) * share)
+    of_gradients = {"single": 1.0, "ddp": 1.0, "zero1": 1.0, "zero2": share, "fsdp2": share}.get(strategy, share)
+    gradients = of_gradients * itemsize * trained
+    activations = simulated.peak(of_gradients) - gradients
+    parts["gradients"] = Spread.of(gradients)
+    parts["activations"] = Spread.of(max(0.0, activations), _ACTIVATIONS)
+    if strategy == "ddp" and ranks > 1:
+        parts["buckets"] = Spread.of(itemsize * trained)
+    elif deepspeed:
+        parts["buckets"] = Spread.of(2 * itemsize * min(bucket, trained), (0.5, 1.0, 1.5))
+    elif strategy == "fsdp2" and ranks > 1:
+        unit = max(simulated.layer_bytes, simulated.root_bytes) * (trained and held / (simulated.frozen + held))
+        parts["buckets"] = Spread.of(unit, (0.5, 1.0, 1.5))
+    if generation:
+        parts["generation"] = Spread.of(max(0.0, generation - parts["activations"].expected), _ACTIVATIONS)
+    if on_gpu:
+        whole_so_far = Estimate(parts).total
+        parts["CUDA and fragments"] = Spread(*_CONTEXT) + Spread(
+            whole_so_far.low * (_FRAGMENTS[0] - 1), whole_so_far.expected * (_FRAGMENTS[1] - 1), whole_so_far.high * (_FRAGMENTS[2] - 1)
+        )
+    return Estimate(parts)

@@ -1,0 +1,171 @@
+"""Memory of a step on shapes: against counts made by hand, and against what the allocator hands out in small runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig
+from torch import nn
+from transformers import LlamaConfig
+
+from clinical_ie.commands.doctor_memory import Run, check_memory
+from clinical_ie.commands.memory_estimate import STRATEGIES, Strategy, estimate, strategy_named
+from clinical_ie.commands.memory_simulation import LiveBytes, Simulated, Step, _parts, _weights, simulate
+from clinical_ie.commands.memory_step import cache_bytes, step_of
+from clinical_ie.corpora import Demo
+from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.models.folders import known_config
+from clinical_ie.modules import EncoderTagger, InstructionGenerator
+from clinical_ie.tasks import EntityInstruction, EntityTagging
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated")  # PEFT's call
+
+LLAMA_8B = {
+    "vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "max_position_embeddings": 8192, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def test_bytes_are_counted_from_the_making_of_a_storage_to_its_end() -> None:
+    weight = torch.zeros(10)
+    with LiveBytes(iter([weight])) as live:
+        made = torch.zeros(100)
+        view = made[:50]
+        del made
+        assert live.activations == 400  # the view holds it
+        weight.view(2, 5)
+        assert live.activations == 400
+        del view
+        assert live.activations == 0
+    assert max(activations for activations, _ in live.timeline) == 400
+
+
+def llama(folder: Path, **more: int) -> str:
+    LlamaConfig(**{**LLAMA_8B, **more}).save_pretrained(folder)
+    return str(folder)
+
+
+def test_weights_of_llama_8b_by_hand(tmp_path: Path) -> None:
+    """8,030,261,248 parameters (Llama 3, table 3 and its model card say 8B); LoRA of rank 16 on all linear layers adds 41,943,040.
+
+    Of a layer: q and o 4096 x 4096, k and v 4096 x 1024, three of 4096 x 14336: (sum of both sides) x 16 x 32 layers.
+    """
+    lora = (2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336)) * 16 * 32
+    module = InstructionGenerator(llama(tmp_path), {}, peft=LoraConfig(r=16, target_modules="all-linear"), gradient_checkpointing=False)
+    with torch.device("meta"):
+        backbone, heads = _parts(module, known_config(module.backbone_name))
+    found = _weights(nn.ModuleList([backbone, heads]), backbone.base, None, Step(1, 256, 64, "bf16-mixed", torch.bfloat16))
+    assert found.trained == lora == 41_943_040
+    assert found.frozen == pytest.approx(2 * 8_030_261_248, rel=1e-3)  # norms stay in float32
+    assert found.layer_bytes == pytest.approx(2 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336) + 4 * lora / 32, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_deep_models_are_extrapolated_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 512,
+    }
+    for checkpointing in (False, True):
+        module = InstructionGenerator(llama(tmp_path, **small), {}, gradient_checkpointing=checkpointing)
+        step = Step(1, 128, 50)
+        shallow = simulate(module, step)
+        monkeypatch.setattr("clinical_ie.commands.memory_simulation._WHOLE", 12)
+        whole = simulate(module, step)
+        monkeypatch.undo()
+        assert set(whole.timelines) == {12}
+        for share in (0.0, 0.25, 1.0):
+            assert shallow.peak(share) == pytest.approx(whole.peak(share), rel=0.02)
+
+
+def test_recomputing_activations_takes_less(tiny_llama: str) -> None:
+    peaks = [simulate(InstructionGenerator(tiny_llama, {}, gradient_checkpointing=on), Step(1, 512, 200)).peak() for on in (False, True)]
+    assert peaks[1] < 0.8 * peaks[0]
+
+
+SHAPES = Simulated(frozen=800, trained=100, trained_bytes=400, layer_bytes=200, root_bytes=300, timelines={1: [(1000, 0), (500, 400)]})
+
+
+@pytest.mark.parametrize(
+    ("strategy", "weights", "gradients", "optimizer"),
+    [
+        ("single", 1200, 400, 800), ("ddp", 1200, 400, 800), ("fsdp2", 300, 100, 200),
+        # DeepSpeed steps a float32 copy of its share: 4 + 8 bytes a weight
+        ("zero1", 1200, 400, 300), ("zero2", 1200, 100, 300), ("zero3", 300, 100, 300), ("zero3_offload", 300, 100, None),
+    ],
+)  # fmt: skip
+def test_what_each_of_four_ranks_holds(strategy: Strategy, weights: int, gradients: int, optimizer: int | None) -> None:
+    """By the tables of Rajbhandari et al., ZeRO (SC 2020), figure 1: 800 bytes of frozen weights, 100 trained ones in float32."""
+    parts = estimate(SHAPES, Step(1, 1, 1), strategy, 4, on_gpu=False).parts
+    assert parts["weights"].expected == weights
+    assert parts["gradients"].expected == gradients
+    assert (parts["optimizer"].expected if optimizer is not None else parts.get("optimizer")) == optimizer
+
+
+def test_activations_and_gradients_have_one_peak() -> None:
+    """Activations are gone by when gradients are there: of (1000, 0) and (500, 400) the first is higher."""
+    parts = estimate(SHAPES, Step(1, 1, 1), "single", 1, on_gpu=False).parts
+    assert parts["gradients"].expected + parts["activations"].expected == 1000
+
+
+def test_names_of_strategies() -> None:
+    named = {"auto": "single", "ddp_spawn": "ddp", "deepspeed_stage_2": "zero2", "clinical_ie.strategies.sharding.FullySharded": "fsdp2"}
+    assert {name: strategy_named(name) for name in named} == named
+    assert all(strategy_named(name) == name for name in STRATEGIES)
+
+
+def generator(backbone: str, **options: object) -> tuple[InstructionGenerator, ExtractionDataModule]:
+    data = ExtractionDataModule([Demo()], [EntityInstruction(segment=128, window=1024)], backbone, batch_budget=4096)
+    return InstructionGenerator(backbone, data.schemas, **options), data  # type: ignore[arg-type]
+
+
+def test_the_batch_that_settings_allow(tiny_llama: str, tiny_bert: str) -> None:
+    module, data = generator(tiny_llama)
+    assert step_of(module, data, "32-true").rows == 1
+    assert step_of(module, data, "32-true").width == 4096
+    tagging = ExtractionDataModule([Demo()], [EntityTagging(256, 16)], tiny_bert, batch_budget=2048)
+    step = step_of(EncoderTagger(tiny_bert, tagging.schemas), tagging, "32-true")
+    assert (step.rows, step.width) == (8, 256)
+    # keys and values of 2 layers, 2 heads of 8, 1,024 tokens of 32 sequences, 4 bytes
+    assert cache_bytes(module, data, step) == 2 * 2 * 2 * 8 * 1024 * 32 * 4
+
+
+def test_what_would_make_it_fit(tiny_llama: str) -> None:
+    module, data = generator(tiny_llama, batch_size=1)
+    data.batch_budget = 768  # of longer rows, the masks of all pairs of tokens take most in so narrow a model
+    run = Run(module, data, precision="32-true", strategy="auto", ranks=1, on_gpu=False)
+    total = run.estimate().total
+    (fits,) = check_memory(run, 2 * total.high)
+    assert fits.level == "ok"
+    (perhaps,) = check_memory(run, (total.expected + total.high) / 2)
+    assert perhaps.level == "warning"
+    (not_fitting,) = check_memory(run, 0.6 * total.expected)
+    assert not_fitting.level == "problem"
+    assert not_fitting.remedy.startswith("--model.init_args.gradient_checkpointing=true: ")
+    assert module.gradient_checkpointing is False  # remedies are tried on copies
+    (unknown,) = check_memory(run, None)
+    assert unknown.level == "ok"
+    assert "--gpu-memory" in unknown.remedy
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+@pytest.mark.timeout(300)
+def test_measured_peaks_lie_inside(tmp_path: Path) -> None:
+    """Four of the runs of `benchmarks/memory_estimate.py`."""
+    from benchmarks.memory_estimate import Case, run, write_models
+
+    models = tmp_path / "models"
+    models.mkdir()
+    write_models(models)
+    chosen = [Case("decoder", "lora", True, 1024), Case("decoder", "full", False, 1024), Case("encoder", "full", True, 1024)]
+    for number, case in enumerate([*chosen, Case("encoder", "lora", False, 2048, strategy="ddp")]):
+        (tmp_path / str(number)).mkdir()
+        row = run(case, models, tmp_path / str(number))
+        assert row["low"] <= row["measured"] <= row["high"], row
