@@ -168,9 +168,12 @@ def run(case: Case, models: Path, folder: Path) -> dict[str, Any]:
     step = step_of(module, data, case.precision)
     found = estimate(simulate(module, step, micro_steps=case.accumulate), step, case.strategy, ranks, on_gpu=False)
     output = folder / "peak"
-    code, printed = in_ranks(measured, case, str(models), str(output), ranks, ranks=ranks)
-    if code:
-        raise SystemExit(f"{case.name}: {printed[-3000:]}")
+    if ranks == 1:
+        measured(case, str(models), str(output), ranks)
+    else:
+        code, printed = in_ranks(measured, case, str(models), str(output), ranks, ranks=ranks)
+        if code:
+            raise SystemExit(f"{case.name}: {printed[-3000:]}")
     real = max(int(path.read_text()) for path in folder.glob("peak.*"))
     total = found.total
     return {
