@@ -14,12 +14,14 @@ from transformers import Cache, DynamicCache
 
 from clinical_ie.decoding.varlen_attention import VarlenLayout
 
-_GROWTH = 64
-"""Positions that are allocated beyond those needed."""
+_LEAST_GROWTH = 64
+"""Positions that are allocated beyond those needed, or an eighth of them: each growth copies all."""
 
 
 class KVCache(Cache):
     """Keys and values of the sequences of a batch; finished rows are reused.
+
+    Memory follows the sequences that run: where it grows for long ones while others have ended, it is for those that are left.
 
     Args:
         like: The cache of any prefix, which says how many layers there are and what they hold.
@@ -31,7 +33,8 @@ class KVCache(Cache):
 
     def __init__(self, like: DynamicCache, rows: int) -> None:
         self.layers: list[Any] = []
-        self._buffers = [[part.new_zeros(rows, part.shape[1], 0, part.shape[3]) for part in pair] for pair in _parts(like)]
+        self._most_rows = rows
+        self._buffers = [[part.new_zeros(0, part.shape[1], 0, part.shape[3]) for part in pair] for pair in _parts(like)]
         self._layout: VarlenLayout | None = None
         self._rows = self._positions = 0
 
@@ -39,7 +42,7 @@ class KVCache(Cache):
         """Start a sequence in a row, behind a prefix (one row)."""
         parts = _parts(prefix)
         length = parts[0][0].shape[2]
-        self._reserve(length)
+        self._reserve(row + 1, length)
         for buffers, pair in zip(self._buffers, parts, strict=True):
             for buffer, part in zip(buffers, pair, strict=True):
                 buffer[row, :, :length] = part[0]
@@ -52,7 +55,7 @@ class KVCache(Cache):
 
     def prepare(self, layout: VarlenLayout, rows: int, positions: int) -> None:
         """Set where the next forward pass writes, and how many rows and positions it reads."""
-        self._reserve(positions)
+        self._reserve(rows, positions)
         self._layout, self._rows, self._positions = layout, rows, positions
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -71,13 +74,20 @@ class KVCache(Cache):
         """Positions that are read."""
         return self._positions
 
-    def _reserve(self, positions: int) -> None:
-        if (allocated := self._buffers[0][0].shape[2]) >= positions:
+    def _reserve(self, rows: int, positions: int) -> None:
+        """Have room for so many rows and positions; rows behind them are free, and are given back where positions grow."""
+        allocated_rows, _, allocated, _ = self._buffers[0][0].shape
+        if allocated_rows >= rows and allocated >= positions:
             return
+        if allocated_rows < rows:
+            rows = min(self._most_rows, max(rows, 2 * allocated_rows))
+        if allocated < positions:
+            positions += max(_LEAST_GROWTH, positions // 8)
+        positions, kept = max(positions, allocated), min(rows, allocated_rows)
         for buffers in self._buffers:
             for rank, old in enumerate(buffers):
-                buffers[rank] = old.new_zeros(*old.shape[:2], positions + _GROWTH, old.shape[3])
-                buffers[rank][:, :, :allocated] = old
+                buffers[rank] = old.new_zeros(rows, old.shape[1], positions, old.shape[3])
+                buffers[rank][:kept, :, :allocated] = old[:kept]
 
 
 def _parts(cache: DynamicCache) -> list[tuple[Tensor, Tensor]]:
