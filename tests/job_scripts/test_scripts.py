@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from clinical_ie.commands.submit_lint import OPTIONS, problems
+from clinical_ie.commands.submit_scripts import packaged
 
 FOLDER = Path(__file__).parents[2] / "slurm"
 SCRIPTS = sorted(FOLDER.glob("*.sbatch"))
@@ -19,6 +21,12 @@ def test_they_are_all_here() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {
         "apptainer.def", "env.sh", "evaluate.sbatch", "report.sbatch", "study.sbatch", "train.sbatch",
     }  # fmt: skip
+
+
+def test_an_installed_package_has_them() -> None:
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]["slurm"] == "clinical_ie/slurm"
+    assert packaged() == FOLDER
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="ShellCheck is not installed (apt-get install shellcheck)")
