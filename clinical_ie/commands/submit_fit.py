@@ -87,7 +87,7 @@ def _submit(text: str, folder: Path, shape: Shape, scripts: Scripts) -> int:
     when = submit_queue.check(script)
     job = submit_queue.submit(script)
     submit_queue.note(folder, [job])
-    print(f"Submitted job {job}, {shape}: {when}")
+    print(f"Submitted job {job}, {shape}" + (f"; it could begin at {when}" if when else ""))
     rows = [
         ("job", f"{script} (from {scripts.folder})"),
         ("queue", f"squeue --jobs={job}"),

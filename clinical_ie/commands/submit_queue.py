@@ -62,7 +62,7 @@ def examine(arguments: Sequence[str]) -> None:
 
 
 def check(script: Path) -> str:
-    """When and where the job could begin, as ``sbatch --test-only`` has it.
+    """When the job could begin, as ``sbatch --test-only`` has it; nothing where it does not tell.
 
     Raises:
         SettingError: It never could.
@@ -71,7 +71,8 @@ def check(script: Path) -> str:
     said = _said(done.stderr)
     if done.returncode:
         raise SettingError(f"{script}: sbatch would refuse it: {said}{_remedy(said)}")
-    return said
+    begin = re.search(r"to start at (\S+)", said)
+    return begin[1] if begin else ""
 
 
 def submit(script: Path, *, after: Sequence[str] = ()) -> str:

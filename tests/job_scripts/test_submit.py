@@ -163,7 +163,13 @@ def test_a_training_is_checked_and_submitted(
     assert {"SLURM_NTASKS", "SBATCH_TIMELIMIT"}.isdisjoint(slurm.environment())
     assert slurm.environment()["SLURM_CONF"] == "/etc/slurm.conf"
     said = capsys.readouterr().out
-    for part in ("Submitted job 101, 1 node x 1 GPU", "squeue --jobs=101", "runs/demo/slurm-101.out", "scancel 101", "ssh -L 6006"):
+    for part in (
+        "Submitted job 101, 1 node x 1 GPU; it could begin at 2026-11-26T07:00:00",
+        "squeue --jobs=101",
+        "runs/demo/slurm-101.out",
+        "scancel 101",
+        "ssh -L 6006",
+    ):
         assert part in said
     slurm.answer(queue=["101"])
     assert main(["fit", "--submit", "--unchecked", *CHAIN, "--run_dir=runs/demo"]) == 2
