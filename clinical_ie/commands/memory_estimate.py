@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clinical_ie.commands.memory_simulation import Simulated, Step
+from clinical_ie.strategies.zero import REDUCED_AT_ONCE
 
 Strategy = Literal["single", "ddp", "zero1", "zero2", "zero3", "zero3_offload", "fsdp2"]
 STRATEGIES: tuple[Strategy, ...] = ("single", "ddp", "zero1", "zero2", "zero3", "zero3_offload", "fsdp2")
@@ -91,7 +92,7 @@ def strategy_named(name: str) -> Strategy:
 
 
 def estimate(
-    simulated: Simulated, step: Step, strategy: Strategy, ranks: int, *, on_gpu: bool, bucket: int = 500_000_000, generation: int = 0
+    simulated: Simulated, step: Step, strategy: Strategy, ranks: int, *, on_gpu: bool, bucket: int = REDUCED_AT_ONCE, generation: int = 0
 ) -> Estimate:
     """Put together what a device holds at the peak of a training step, from the second step on.
 
@@ -131,7 +132,8 @@ def estimate(
     if strategy == "ddp" and ranks > 1:
         parts["buckets"] = Spread.of(itemsize * trained)
     elif deepspeed:
-        parts["buckets"] = Spread.of(2 * itemsize * min(bucket, trained), (0.5, 1.0, 1.5))
+        buffers = 1 if strategy.startswith("zero3") else 2
+        parts["buckets"] = Spread.of(buffers * itemsize * min(bucket, trained), (0.5, 1.0, 1.5))
     elif strategy == "fsdp2" and ranks > 1:
         unit = max(simulated.layer_bytes, simulated.root_bytes) * (trained and held / (simulated.frozen + held))
         parts["buckets"] = Spread.of(unit, (0.5, 1.0, 1.5))

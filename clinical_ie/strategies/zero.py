@@ -12,6 +12,7 @@ Reference: Rajbhandari et al., ZeRO: memory optimizations toward training trilli
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -35,6 +36,9 @@ from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.strategies.streamed_checkpoint import Promises, write_streamed
 from clinical_ie.strategies.zero_precision import ZeroPrecision
 from clinical_ie.strategies.zero_state import ZeroState, whole_weight
+
+REDUCED_AT_ONCE = 200_000_000
+"""Most gradients that are reduced at a time, as in Lightning."""
 
 
 class Zero(DeepSpeedStrategy):
@@ -141,6 +145,9 @@ class Zero(DeepSpeedStrategy):
         return optimizer, scheduler
 
     def _initialize_deepspeed_train(self, model: nn.Module) -> None:
+        trained = sum(math.prod(whole_shape(parameter)) for group in self._groups for parameter in group)
+        # buffers of that size are allocated whatever is trained: by default one or two of 2 GB beside the adapters of LoRA, which have 0.2
+        cast("dict[str, Any]", self.config)["zero_optimization"]["reduce_bucket_size"] = max(1, min(REDUCED_AT_ONCE, trained))
         super()._initialize_deepspeed_train(model)
         self._state = ZeroState(self.model, self._own_optimizer, self._groups)
 
