@@ -49,6 +49,8 @@ class Run:
         named = strategy_named(strategy)
         self.strategy: Strategy = "ddp" if named == "single" and ranks > 1 else named
         self.step: Step = step_of(module, data, precision)
+        if self.strategy.startswith("zero"):  # its engine holds all weights in one precision
+            self.step = replace(self.step, base_dtype=torch.float32)
         self.simulated: Simulated | None = None
         self.generation = cache_bytes(module, data, self.step)
 
@@ -169,6 +171,12 @@ def _is_frozen(run: Run) -> bool:
     return bool(run.module.peft is not None if frozen is None else frozen)
 
 
+def _can_halve_base(run: Run) -> bool:
+    """Whether the frozen base is held in float32 although the run computes in bfloat16."""
+    half = run.step.precision.startswith("bf16") and not run.strategy.startswith("zero")
+    return half and _is_frozen(run) and run.step.base_dtype == torch.float32 and run.module.quantized is None
+
+
 def _can_recompute(run: Run) -> bool:
     kind = "" if run.module.peft is None else str(run.module.peft.peft_type)
     return not run.module.gradient_checkpointing and "PREFIX" not in kind
@@ -182,17 +190,9 @@ _CHANGES: list[tuple[str, Callable[[Run], bool], Callable[[Run], None]]] = [
         _fewer_completions,
     ),
     ("half of --data.batch_budget", lambda run: run.step.rows > 1 or (_is_decoder(run) and run.step.width > 1024), _halve),
-    (
-        "the frozen base in bfloat16 (--model.init_args.base_dtype=bfloat16)",
-        lambda run: _is_decoder(run) and _is_frozen(run) and run.step.base_dtype == torch.float32 and run.module.quantized is None,
-        _bf16_base,
-    ),
+    ("the frozen base in bfloat16 (--model.init_args.base_dtype=bfloat16)", _can_halve_base, _bf16_base),
     ("-c peft/lora", lambda run: run.module.peft is None and not _is_frozen(run), _lora),
-    (
-        "the frozen base in bfloat16, too",
-        lambda run: _is_decoder(run) and _is_frozen(run) and run.step.base_dtype == torch.float32 and run.module.quantized is None,
-        _bf16_base,
-    ),
+    ("the frozen base in bfloat16, too", _can_halve_base, _bf16_base),
     ("-c peft/qlora", lambda run: _is_decoder(run) and run.module.quantized is None and run.strategy in ("single", "ddp"), _quantized),
     ("-c strategy/zero2", lambda run: run.strategy in ("ddp", "zero1") and run.module.quantized is None, _shared_out("zero2")),
     ("-c strategy/zero3", lambda run: run.strategy in ("zero2",) and run.ranks > 1, _shared_out("zero3")),

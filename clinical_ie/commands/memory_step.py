@@ -34,8 +34,9 @@ def step_of(module: TunedModule, data: ExtractionDataModule, precision: str) -> 
     else:
         width = min(window, budget) if budget >= window else window
         rows = max(1, budget // width)
-    given: Any = getattr(module, "base_dtype", None)
-    dtype = given if isinstance(given, torch.dtype) else torch.float32
+    frozen = module.peft is not None if module.frozen_base is None else module.frozen_base
+    halved = frozen and getattr(module, "base_dtype", "float32") != "float32" and precision in ("bf16-mixed", "bf16-true")
+    dtype = torch.bfloat16 if halved else torch.float32
     return Step(rows, width, max(1, int(rows * width * _LEARNED)), precision, dtype)
 
 

@@ -47,7 +47,7 @@ def _unused_patterns(kind: type[PreTrainedConfig], values: str) -> frozenset[str
     except Exception:  # of an architecture that has no small copy nothing is known
         return frozenset()
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        ids = torch.arange(8).unsqueeze(0) + WORDS // 2
+        ids = torch.arange(8, device="cpu").unsqueeze(0) + WORDS // 2
         used = used_parameters(model(input_ids=ids, attention_mask=torch.ones_like(ids))[0])
     names = {True: set[str](), False: set[str]()}
     for name, parameter in model.named_parameters():

@@ -84,6 +84,17 @@ def test_deep_models_are_extrapolated_exactly(tmp_path: Path, monkeypatch: pytes
             assert shallow.peak(share) == pytest.approx(whole.peak(share), rel=0.02)
 
 
+def test_an_encoder_with_adapters_and_heads(tiny_bert: str) -> None:
+    data = ExtractionDataModule([Demo()], [EntityTagging(256, 16)], tiny_bert)
+    peft = LoraConfig(r=2, target_modules=["query"])
+    module = EncoderTagger(tiny_bert, data.schemas, peft=peft)
+    found = simulate(module, Step(2, 64, 1))
+    heads = module.make_heads(48)
+    # in two layers, matrices of 48 x 2 and 2 x 48
+    assert found.trained == 2 * 2 * 48 * 2 + sum(weight.numel() for weight in heads.parameters() if weight.requires_grad)
+    assert found.peak() > 2 * 64 * 48 * 4 * 10
+
+
 def test_recomputing_activations_takes_less(tiny_llama: str) -> None:
     peaks = [simulate(InstructionGenerator(tiny_llama, {}, gradient_checkpointing=on), Step(1, 512, 200)).peak() for on in (False, True)]
     assert peaks[1] < 0.8 * peaks[0]
