@@ -107,6 +107,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._live: dict[int, tuple[Any, int]] = {}
         self._gradients: set[int] = set()
         self.activations = self.gradients = 0
+        self.standing = 0
+        """Bytes of the gradients of the step before, which Lightning gives back between the forward and the backward pass."""
         self.timeline: list[tuple[int, int]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -144,7 +146,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._note()
 
     def _note(self) -> None:
-        now = (self.activations, self.gradients)
+        now = (self.activations, self.gradients + self.standing)
         if not self.timeline or self.timeline[-1] != now:
             self.timeline.append(now)
 
@@ -285,8 +287,10 @@ def _run(module: TunedModule, backbone: Encoder | Decoder, heads: nn.Module, ste
         for number in range(passes):
             if number == passes - 1:
                 live.timeline.clear()
+                live.standing = sum(parameter.nbytes for parameter in trained) if passes == 1 else 0
             with torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext():
                 loss = _decoder_loss(module, backbone, ids, step) if isinstance(backbone, Decoder) else _encoder_loss(backbone, heads, ids)
+            live.standing = 0
             loss.backward()  # type: ignore[no-untyped-call]
             del loss
     for hook in hooks:
