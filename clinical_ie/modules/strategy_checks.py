@@ -29,6 +29,11 @@ def check_strategy(module: Any, strategy: Strategy) -> None:
         )
     if module.quantized is not None and (isinstance(strategy, FullySharded) or (isinstance(strategy, Zero) and strategy.stage == 3)):
         raise SettingError("weights in few bits are not sharded here; give -c strategy/ddp or strategy/zero2, or quantized: null")
+    if getattr(module.peft, "use_dora", False) and isinstance(strategy, Zero) and strategy.stage == 3:
+        raise SettingError(
+            "DoRA reads the weights that it adapts outside of their own passes, where ZeRO-3 has not gathered them; take -c peft/lora, or"
+            " -c strategy/zero2 or strategy/fsdp2"
+        )
     if getattr(module, "compiled", False) and isinstance(strategy, Zero) and strategy.stage == 3:
         raise SettingError(
             "layers that are compiled cannot gather their weights (ZeRO-3); give compiled: false, or -c strategy/zero2 or strategy/fsdp2"
