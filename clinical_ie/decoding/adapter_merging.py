@@ -6,6 +6,7 @@ between two steps of a pass, so that checkpoints, averages and losses never see 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from clinical_ie.decoding.rank_synchronization import is_sharded
 from clinical_ie.decoding.varlen_attention import use_varlen_attention
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.tied_weights import tied_weights
+
+_ROOM = 0.5
+"""The most of a GPU's free memory that copies of weights may take."""
 
 
 class InferenceWeights:
@@ -66,25 +70,31 @@ class InferenceWeights:
                 parameter.data = data
 
     def _make(self) -> dict[nn.Parameter, Tensor]:
-        """The weights that differ from those that are trained; beside these there are copies of one layer in full precision only."""
-        device_type = next(self._backbone.parameters()).device.type
-        dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else torch.float32
+        """The weights that differ from those that are trained; beside these there are copies of one layer in full precision only.
+
+        None where a GPU has no room for them beside the keys and values of a batch: adapters are computed for each token then.
+        """
+        device = next(self._backbone.parameters()).device
+        dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
         tied = tied_weights(self._backbone)
+        layers = [module for module in self._backbone.modules() if isinstance(module, BaseTunerLayer)]
+        mergeable = {layer: own for layer in layers if (own := _mergeable_weights(layer, tied, {torch.float32, dtype}))}
+        merged = {parameter for own in mergeable.values() for parameter in own}
+        left = {each for each in self._backbone.parameters() if each.dtype == torch.float32 != dtype and each not in merged}
+        if sum(parameter.numel() for parameter in merged | left) * dtype.itemsize > _ROOM * _free_bytes(device):
+            return {}
         made: dict[nn.Parameter, Tensor] = {}
-        with torch.no_grad(), torch.autocast(device_type, enabled=False):
-            for layer in (module for module in self._backbone.modules() if isinstance(module, BaseTunerLayer)):
-                if own := _mergeable_weights(layer, tied):
-                    made |= self._merge(layer, own, dtype)
-            if dtype != torch.float32:
-                left = (each for each in self._backbone.parameters() if each.dtype == torch.float32 and each not in made)
-                made |= {parameter: parameter.data.to(dtype) for parameter in left}
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            for layer, own in mergeable.items():
+                made |= self._merge(layer, own, dtype)
+            made |= {parameter: parameter.data.to(dtype) for parameter in left}
         return made
 
     def _merge(self, layer: BaseTunerLayer, own: list[nn.Parameter], dtype: torch.dtype) -> dict[nn.Parameter, Tensor]:
         trained = {parameter: parameter.data for parameter in own}
         try:
             for parameter in own:
-                parameter.data = parameter.data.clone()
+                parameter.data = parameter.data.to(torch.float32, copy=True)
             layer.merge()
             self._merged[layer] = list(layer.merged_adapters)
             return {parameter: parameter.data.to(dtype, copy=True) for parameter in own}  # unmerging works in place
@@ -97,11 +107,19 @@ class InferenceWeights:
                 parameter.data = data
 
 
-def _mergeable_weights(layer: BaseTunerLayer, tied: set[nn.Parameter]) -> list[nn.Parameter]:
-    """The weights that a layer adapts, where they are unsharded and in full precision, so that merging rounds nothing away; or none."""
+def _mergeable_weights(layer: BaseTunerLayer, tied: set[nn.Parameter], dtypes: set[torch.dtype]) -> list[nn.Parameter]:
+    """The weights that a layer adapts, where they are unsharded and merging rounds nothing away that each pass would not; or none."""
     if layer.merged or layer.disable_adapters:
         return []
     own: list[nn.Parameter] = list(layer.get_base_layer().parameters())
     # tied weights serve another layer that is not adapted; of sharded ones only a part is here
-    mergeable = all(type(each) is nn.Parameter and each.dtype == torch.float32 and each not in tied and each.numel() for each in own)
+    mergeable = all(type(each) is nn.Parameter and each.dtype in dtypes and each not in tied and each.numel() for each in own)
     return own if mergeable else []
+
+
+def _free_bytes(device: torch.device) -> float:
+    """What can still be allocated on a GPU; no limit elsewhere."""
+    if device.type != "cuda":
+        return math.inf
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return float(torch.cuda.mem_get_info(device)[0] + unused)

@@ -26,6 +26,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from clinical_ie.models import packed_attention
+
 _IMPLEMENTATION = "sdpa_varlen"
 _MAX_GROUPED_TOKENS = 32
 """New tokens of a sequence up to which repeating keys, not computing scores, takes the time."""
@@ -182,7 +184,7 @@ def use_varlen_attention(model: PreTrainedModel) -> Iterator[None]:
     }
     try:
         for config, name in before.values():
-            if name == "sdpa":
+            if name in ("sdpa", packed_attention.IMPLEMENTATION):
                 config._attn_implementation = _IMPLEMENTATION
         yield
     finally:

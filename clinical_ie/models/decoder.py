@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from clinical_ie.errors import SettingError
+from clinical_ie.models.base_dtype import train_in_float32
 from clinical_ie.models.base_identity import BaseIdentity
 from clinical_ie.models.block_mask import additive_mask
 from clinical_ie.models.decoder_head import own_logits
 from clinical_ie.models.decoder_loading import load_decoder, parts_beside_text
 from clinical_ie.models.decoder_probe import check_training, probe
+from clinical_ie.models.packed_attention import PackedAttention, PackedRows, takes_block_masks
 from clinical_ie.models.quantization import Quantized
 from clinical_ie.models.sharded_weights import gathered_for_passes, loading
 
@@ -41,6 +43,9 @@ class Decoder(nn.Module):
         gradient_checkpointing: Recompute activations in the backward pass: less memory, more time.
         quantized: How few bits a weight of a frozen linear layer has; None for full precision.
         base: What to wrap instead of the model of that name, such as its shapes; it is taken as it is, and not tried.
+        base_dtype: In what the base's matrices are held; bfloat16 for a frozen base that computes under bf16 autocast.
+        packed_attention: How packed rows are masked: by blocks that are skipped, or by a dense mask; ``auto`` is the former where it can
+            be done (see `packed_attention`).
     """
 
     def __init__(
@@ -53,15 +58,19 @@ class Decoder(nn.Module):
         gradient_checkpointing: bool = False,
         quantized: Quantized | None = None,
         base: PreTrainedModel | None = None,
+        base_dtype: torch.dtype = torch.float32,
+        packed_attention: PackedAttention = "auto",
     ) -> None:
         super().__init__()
+        self.packed_attention: PackedAttention = packed_attention
+        self._block_sparse: bool | None = None
         self.freeze = peft is not None if freeze is None else freeze
         if quantized is not None and not self.freeze:
             raise SettingError(f"weights in {quantized} cannot be trained; give an adapter and leave them frozen")
         is_loaded = base is None
         if base is None:
             with loading():
-                base = load_decoder(name, dropout=dropout, quantized=quantized)
+                base = load_decoder(name, dropout=dropout, quantized=quantized, dtype=base_dtype)
         self.identity = BaseIdentity.of(name) if self.freeze and is_loaded else None
         own = set(base.parameters())
         beside = parts_beside_text(base)
@@ -97,6 +106,7 @@ class Decoder(nn.Module):
         for parameter in own:
             if parameter.requires_grad or not self.freeze:  # integers never do
                 parameter.requires_grad_(not self.freeze and parameter not in untouched)
+        train_in_float32(self)
         self.adapters = {key for key, parameter in self.named_parameters() if parameter.requires_grad and parameter not in own}
         self.model.train()
         if is_loaded:
@@ -123,7 +133,7 @@ class Decoder(nn.Module):
         self,
         input_ids: Tensor,
         position_ids: Tensor,
-        attention_mask: Tensor,
+        attention_mask: Tensor | PackedRows,
         *,
         cache: Cache | None = None,
         key_positions: Tensor | None = None,
@@ -134,16 +144,21 @@ class Decoder(nn.Module):
         Args:
             input_ids: Tokens.
             position_ids: Their positions, from 0, virtual tokens not counted.
-            attention_mask: For each token, the keys that it attends to: those of the cache, then the new ones.
+            attention_mask: For each token, the keys that it attends to: those of the cache, then the new ones; or packed rows.
             cache: KV cache of earlier tokens; new ones are added to it. Empty where `with_virtual_tokens` is set.
             key_positions: Positions of these keys; by default those of the tokens.
             with_virtual_tokens: Put virtual tokens in front; false where the cache holds them already.
 
         Shape:
-            - input_ids, position_ids: ``(B, L)``; attention_mask: ``(B, L, T)``, bool; key_positions: ``(B, T)``
+            - input_ids, position_ids: ``(B, L)``; attention_mask: ``(B, L, T)``, bool, or rows of ``(B, L)``; key_positions: ``(B, T)``
             - result: ``(B, L, H)``
         """
         prompt = self._prompt
+        mask: Any = None
+        if isinstance(attention_mask, PackedRows):
+            if prompt is None and cache is None and self._takes_block_masks(input_ids.device):
+                mask = self._block_masks(attention_mask, position_ids)
+            attention_mask = attention_mask.dense() if mask is None else torch.empty(0)
         inputs: dict[str, Any] = {"input_ids": input_ids}
         shift = 0
         if prompt is not None:
@@ -170,7 +185,8 @@ class Decoder(nn.Module):
                     virtual_rows = torch.cat([triangle, triangle.new_zeros(virtual, width)], 1).expand(rows, -1, -1)
                     attention_mask = torch.cat([virtual_rows, attention_mask], 1)
                     position_ids = torch.cat([own - virtual, position_ids], 1)
-        mask = self._masks(attention_mask, position_ids, position_ids if key_positions is None else key_positions)
+        if mask is None:
+            mask = self._masks(attention_mask, position_ids, position_ids if key_positions is None else key_positions)
         body = cast("Any", self.base).get_decoder()
         states: Tensor = body(
             **inputs,
@@ -189,6 +205,17 @@ class Decoder(nn.Module):
         """
         logits = own_logits(self.base, hidden.flatten(0, -2))
         return logits.reshape(*hidden.shape[:-1], logits.shape[-1])
+
+    def _takes_block_masks(self, device: torch.device) -> bool:
+        """Found out once, where the decoder computes."""
+        if self._block_sparse is None:
+            self._block_sparse = takes_block_masks(self.base, self.packed_attention, device)
+        return self._block_sparse
+
+    def _block_masks(self, rows: PackedRows, positions: Tensor) -> Any:
+        """Masks of blocks: one for all layers, or one for each type of layer."""
+        near = rows.block_sparse(positions, self.sliding_window)
+        return {"full_attention": rows.block_sparse(positions, None), "sliding_attention": near} if self.masks_by_layer_type else near
 
     def _masks(self, attention_mask: Tensor, positions: Tensor, keys: Tensor) -> Any:
         """Additive masks as the architecture takes them: one for all layers, or one for each type of layer (sliding-window attention)."""

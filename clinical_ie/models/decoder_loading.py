@@ -14,6 +14,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from clinical_ie.errors import SettingError
+from clinical_ie.models.base_dtype import hold_in_bfloat16, loading_in
 from clinical_ie.models.folders import cannot_load, known_config, locate
 from clinical_ie.models.quantization import Quantized, loading_options, stay_trainable
 
@@ -21,13 +22,16 @@ _DROPOUT = re.compile(r"((attention|attn|activation|resid|residual|emb|embd|embe
 """Settings that are rates of dropout inside the layers and embeddings; not those of heads, and not of whole layers."""
 
 
-def load_decoder(name: str, *, dropout: float | None = None, quantized: Quantized | None = None) -> PreTrainedModel:
+def load_decoder(
+    name: str, *, dropout: float | None = None, quantized: Quantized | None = None, dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
     """A pretrained causal language model in training mode, in full precision or with linear layers in less.
 
     Args:
         name: Hub name, local folder, GGUF file, or ``package:NAME/FOLDER``.
         dropout: Replaces the dropout of the architecture.
         quantized: How few bits a weight of a linear layer has; None for full precision.
+        dtype: Of weights that autocast rounds; bfloat16 for a base that stays frozen, see `base_dtype`.
 
     Raises:
         SettingError: Nothing that transformers can load as a decoder, a pickle that is more than tensors, missing weights, or an
@@ -38,10 +42,11 @@ def load_decoder(name: str, *, dropout: float | None = None, quantized: Quantize
         if dropout is not None:
             _set_dropout(name, config.get_text_config(), dropout)
         config.use_cache = False  # generation asks for a cache; with one by default, packed examples leak into each other
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=torch.float32, trust_remote_code=False, weights_only=True, output_loading_info=True,
-            **({} if quantized is None else loading_options(quantized)),
-        )  # fmt: skip
+        with loading_in(dtype if quantized is None else torch.float32, name):  # few bits are those of the weights as they are stored
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder, config=config, dtype=torch.float32, trust_remote_code=False, weights_only=True, output_loading_info=True,
+                **({} if quantized is None else loading_options(quantized)),
+            )  # fmt: skip
     except (OSError, ValueError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         raise cannot_load(name, "a decoder", error) from error
     model: PreTrainedModel = loaded[0]
@@ -50,6 +55,8 @@ def load_decoder(name: str, *, dropout: float | None = None, quantized: Quantize
         raise SettingError(f"{name}: the checkpoint lacks {len(missing)} weights of the decoder, such as {missing[0]}")
     if quantized is not None:
         stay_trainable(model)
+    if dtype == torch.bfloat16:
+        hold_in_bfloat16(model)
     model.train()  # from_pretrained returns evaluation mode, and Lightning leaves it there
     return model
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import Cache, DynamicCache, PreTrainedConfig, PreTrainedModel
 
 from clinical_ie.errors import SettingError
+from clinical_ie.models.base_dtype import is_mixed
 from clinical_ie.models.block_mask import block_mask
 from clinical_ie.models.unused_parameters import used_parameters
 
@@ -53,7 +54,7 @@ def probe(decoder: Probed, name: str, dropout: float | None = None) -> str | Non
     """Try a decoder without adapters; weights, modes and random state are as before afterwards.
 
     Args:
-        decoder: On its device, in the precision in which it was loaded.
+        decoder: On its device, in the precision in which it was loaded; under autocast where only its matrices are in bfloat16.
         name: As the setting has it, for messages.
         dropout: What was set as its dropout; None where it was left.
 
@@ -189,7 +190,8 @@ def _tolerance(model: PreTrainedModel) -> float:
     """Relative to the largest logit: what another order of sums changes in this precision; whatever leaks changes far more."""
     if getattr(model, "is_quantized", False):
         return 0.1  # products in half precision, and of eight bits rounded row by row
-    return 1e3 * torch.finfo(model.dtype).eps if model.dtype == torch.float32 else 10 * torch.finfo(model.dtype).eps
+    dtype = torch.bfloat16 if is_mixed(model) else model.dtype
+    return (1e3 if dtype == torch.float32 else 10) * torch.finfo(dtype).eps
 
 
 def _check_dropout(decoder: Probed, name: str, dropout: float, prefix: Tensor, rest: Tensor) -> None:
@@ -223,6 +225,7 @@ def _undisturbed(decoder: Probed, near: int | None) -> Iterator[None]:
     configs = {id(part.config): part.config.get_text_config() for part in model.modules() if isinstance(part, PreTrainedModel)}
     window, dtype, precision = decoder.sliding_window, torch.get_default_dtype(), torch.get_float32_matmul_precision()
     device = next(model.parameters()).device
+    mixed = is_mixed(decoder.base)
 
     def _set_window(width: int | None) -> None:
         for holder in (decoder, *configs.values()):
@@ -230,13 +233,13 @@ def _undisturbed(decoder: Probed, near: int | None) -> Iterator[None]:
 
     model.eval()
     try:
-        torch.set_default_dtype(decoder.base.dtype)  # Lightning makes models with another one
+        torch.set_default_dtype(torch.float32 if mixed else decoder.base.dtype)  # Lightning makes models with another one
         torch.set_float32_matmul_precision("highest")
         if window is not None:
             _set_window(near)
         with (
             torch.random.fork_rng([device] if device.type == "cuda" else []),
-            torch.autocast(device.type, enabled=False),
+            torch.autocast(device.type, torch.bfloat16, enabled=mixed),
         ):
             torch.manual_seed(0)
             yield

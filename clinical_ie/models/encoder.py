@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from clinical_ie.errors import SettingError
 from clinical_ie.models.attention_masks import AttentionMasks, unattended_mask
 from clinical_ie.models.backbones import load_encoder
+from clinical_ie.models.base_dtype import train_in_float32
 from clinical_ie.models.base_identity import BaseIdentity
 from clinical_ie.models.folders import first_sentence
 from clinical_ie.models.sharded_weights import gathered, loading, whole_shape
@@ -41,6 +42,7 @@ class Encoder(nn.Module):
         gradient_checkpointing: Recompute activations in the backward pass: less memory, more time.
         markers: For each marker the sub-words whose mean embedding it is initialised with.
         base: What to wrap instead of the model of that name, such as a small copy of it.
+        base_dtype: In what the base's matrices are held; bfloat16 for a frozen base that computes under bf16 autocast.
     """
 
     def __init__(
@@ -53,12 +55,13 @@ class Encoder(nn.Module):
         gradient_checkpointing: bool = False,
         markers: Sequence[Sequence[int]] = (),
         base: PreTrainedModel | None = None,
+        base_dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.freeze = peft is not None if freeze is None else freeze
         is_loaded = base is None
         with loading():
-            base = load_encoder(name, dropout=dropout) if base is None else base
+            base = load_encoder(name, dropout=dropout, dtype=base_dtype) if base is None else base
         self.identity = BaseIdentity.of(name) if self.freeze and is_loaded else None
         self.hidden = int(base.config.hidden_size)
         self._position_offset = _position_offset(base)
@@ -84,6 +87,7 @@ class Encoder(nn.Module):
         for key, parameter in self.named_parameters():  # an adapter of what no text uses is unused, too
             if parameter in unused or any(module in key for module in unused_modules):
                 parameter.requires_grad_(False)
+        train_in_float32(self)
         self.adapters = {key for key, parameter in self.named_parameters() if parameter.requires_grad and parameter not in own}
         self.model.train()
         words = cast("nn.Embedding", base.get_input_embeddings()).weight
@@ -91,7 +95,7 @@ class Encoder(nn.Module):
         self.markers = nn.Embedding(len(markers), self.embedding_width) if markers else None
         if self.markers is not None:
             with gathered([words]), torch.no_grad():
-                means, spread = torch.stack([words[list(ids)].mean(0) for ids in markers]), words.std()
+                means, spread = torch.stack([words[list(ids)].float().mean(0) for ids in markers]), words.float().std()
             target = self.markers.weight.data
             for rank, mean in enumerate(means.to(target)):
                 target[rank] = mean + 0.1 * spread.to(target) * torch.randn(self.embedding_width)

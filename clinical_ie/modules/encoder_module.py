@@ -75,6 +75,7 @@ class EncoderModule(TunedModule):
                 freeze=self.frozen_base,
                 dropout=self.backbone_dropout,
                 gradient_checkpointing=self.gradient_checkpointing,
+                base_dtype=self.held_dtype(),
                 markers=self.markers(),
             )
             self.heads = self.make_heads(self.backbone.hidden)

@@ -21,9 +21,9 @@ from clinical_ie.data.response_rows import dummy_row, rows_of_responses
 from clinical_ie.decoding.generation import GeneratedSequence, GenerationQueue, GenerationRequest
 from clinical_ie.decoding.rank_synchronization import most_of_ranks
 from clinical_ie.errors import SettingError
-from clinical_ie.models.block_mask import block_mask
 from clinical_ie.models.cross_entropy import chunked_cross_entropy, chunks_of
 from clinical_ie.models.decoder import Decoder
+from clinical_ie.models.packed_attention import PackedAttention, PackedRows
 from clinical_ie.models.positions import most_positions
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.tasks.instruction import Completion, Instruction, InstructionExample
@@ -51,6 +51,8 @@ class InstructionGenerator(TunedModule):
         max_new_tokens_ratio: See `max_new_tokens_base`.
         num_draft_tokens: Draft tokens of speculative decoding; 0 for none, by default 4 for constrained completions that copy their text.
         compiled: Compile the decoder's layers for training with `torch.compile` at the first step, which takes long; generation is eager.
+        packed_attention: How packed rows are masked: ``auto`` skips blocks that no token sees where a GPU can (FlexAttention), and is
+            ``dense`` elsewhere.
         chunk: Tokens whose logits are held at once in training (chunked cross-entropy); 0 for all.
         options: Those of `TunedModule`.
     """
@@ -72,12 +74,14 @@ class InstructionGenerator(TunedModule):
         max_new_tokens_ratio: float = 4.0,
         num_draft_tokens: int | None = None,
         chunk: int = 256,
+        packed_attention: PackedAttention = "auto",
         compiled: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(backbone, schemas, **options)
         self.constrained, self.backtrack_threshold, self.batch_size = constrained, backtrack_threshold, batch_size
         self.compiled, self.chunk = compiled, chunk
+        self.packed_attention: PackedAttention = packed_attention
         self.max_new_tokens_base, self.max_new_tokens_ratio = max_new_tokens_base, max_new_tokens_ratio
         self.num_draft_tokens = num_draft_tokens
         self.on_generation_step: Callable[[int, int], None] | None = None
@@ -97,6 +101,8 @@ class InstructionGenerator(TunedModule):
                 freeze=self.frozen_base,
                 dropout=self.backbone_dropout,
                 gradient_checkpointing=self.gradient_checkpointing,
+                base_dtype=self.held_dtype(),
+                packed_attention=self.packed_attention,
                 quantized=self.quantized,
             )
             if self.compiled:
@@ -120,8 +126,8 @@ class InstructionGenerator(TunedModule):
 
     def _loss(self, batch: Batch) -> Tensor:
         """The sum over the tokens of all responses, which attend to their own prompts only (packed rows)."""
-        attention_mask = block_mask(batch["segment_ids"], batch["prefix_segment_ids"])
-        hidden = self.backbone(batch["input_ids"], batch["position_ids"], attention_mask)
+        rows = PackedRows(batch["segment_ids"], batch["prefix_segment_ids"])
+        hidden = self.backbone(batch["input_ids"], batch["position_ids"], rows)
         states = hidden.flatten(0, 1)[batch["loss_positions"]]
         chunks = most_of_ranks(chunks_of(len(states), self.chunk), self.backbone)
         return chunked_cross_entropy(states, batch["targets"], self.backbone.logits, chunks)

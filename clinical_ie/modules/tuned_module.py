@@ -11,12 +11,14 @@ from typing import Any, ClassVar, cast
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import DeepSpeedStrategy
 from peft import PeftConfig
 from torch import Tensor
 
 from clinical_ie.data.collation import Batch
 from clinical_ie.data.tokenization import load_tokenizer
 from clinical_ie.errors import SettingError
+from clinical_ie.models.base_dtype import BaseDtype, check_base_dtype, chosen_dtype
 from clinical_ie.models.base_identity import BaseIdentity, check_config, check_tokenizer, config_identity, tokenizer_identity
 from clinical_ie.models.decoder import Decoder
 from clinical_ie.models.encoder import Encoder
@@ -58,6 +60,8 @@ class TunedModule(pl.LightningModule):
         gradient_checkpointing: Recompute activations in the backward pass: less memory, more time.
         quantized: Hold the frozen weights of a decoder's linear layers in so few bits (needs the extra ``qlora``); None for full
             precision.
+        base_dtype: In what the matrices of a frozen backbone are held: ``auto`` is bfloat16 under bf16 precision, which changes no
+            number there and halves their memory, else float32.
     """
 
     supported_tasks: ClassVar[type[Task] | tuple[type[Task], ...]]  # type: ignore[type-arg]
@@ -85,6 +89,7 @@ class TunedModule(pl.LightningModule):
         freeze: bool | None = None,
         gradient_checkpointing: bool = False,
         quantized: Quantized | None = None,
+        base_dtype: BaseDtype = "auto",
     ) -> None:
         super().__init__()
         self.backbone_name = backbone
@@ -96,7 +101,8 @@ class TunedModule(pl.LightningModule):
         self.schedule: Schedule = schedule
         self.warmup_share, self.dropout, self.backbone_dropout = warmup_share, dropout, backbone_dropout
         self.peft, self.frozen_base, self.gradient_checkpointing = peft, freeze, gradient_checkpointing
-        self.quantized = quantized
+        self.quantized, self.base_dtype = quantized, base_dtype
+        check_base_dtype(base_dtype, frozen=self._freezes)
         self.strict_loading = quantized is None  # what is packed is loaded with the base; `on_load_checkpoint` looks at all names
         self.batch_loss: Tensor | float = 0.0
         """Of the latest training batch, summed over its targets."""
@@ -112,6 +118,23 @@ class TunedModule(pl.LightningModule):
     def configure_model(self) -> None:
         """Load the backbone and make the heads, once, where the strategy wants them."""
         raise NotImplementedError
+
+    @property
+    def _freezes(self) -> bool:
+        """Whether the backbone is frozen."""
+        return self.peft is not None if self.frozen_base is None else self.frozen_base
+
+    def held_dtype(self) -> torch.dtype:
+        """In what the matrices of the backbone are held under the trainer's precision.
+
+        Raises:
+            SettingError: What is set does not go with it.
+        """
+        if self._trainer is None:
+            return chosen_dtype(self.base_dtype, frozen=self._freezes, precision=None)
+        if isinstance(self.trainer.strategy, DeepSpeedStrategy):  # its engine holds all weights in one precision of its own
+            return torch.float32
+        return chosen_dtype(self.base_dtype, frozen=self._freezes, precision=str(self.trainer.precision))
 
     def corpus_weights(self, schemas: dict[str, Schema]) -> CorpusWeights:
         """The weights that belong to corpora, by their schemas; by default none, so that weights fit any corpus."""
@@ -132,6 +155,8 @@ class TunedModule(pl.LightningModule):
         with in_turn(strategy if isinstance(strategy, FullySharded) else None):
             yield
             self.begin()
+            # what is frozen is read from the same files by all ranks: DDP's sending it around would copy what they map together
+            self._ddp_params_and_buffers_to_ignore = [name for name, weight in self.named_parameters() if not weight.requires_grad]
             self.shard()
 
     def shard(self) -> None:
