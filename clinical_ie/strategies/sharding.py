@@ -10,10 +10,9 @@ from typing import Any
 
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
-    get_optimizer_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
 )
@@ -24,6 +23,7 @@ from torch.optim import Optimizer
 
 from clinical_ie.errors import SettingError
 from clinical_ie.strategies.checkpoint import Checkpoint
+from clinical_ie.strategies.streamed_checkpoint import Promises, save_streamed
 
 _STEPS = ("training_step", "validation_step", "test_step", "predict_step", "remaining_outputs")
 
@@ -36,6 +36,7 @@ class FullySharded(ModelParallelStrategy):
 
     def __init__(self) -> None:
         super().__init__(save_distributed_checkpoint=False)
+        self._promises = Promises()
 
     @property
     def lightning_restore_optimizer(self) -> bool:
@@ -63,17 +64,34 @@ class FullySharded(ModelParallelStrategy):
         assert self.model is not None
         set_model_state_dict(self.model, whole, options=StateDictOptions(full_state_dict=True, strict=False))
 
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """Names and shapes of the weights; they are gathered when a file is written, and those of a frozen base never."""
+        assert self.lightning_module is not None
+        self._promises = Promises()
+        return self._promised(self.lightning_module.state_dict(keep_vars=True))
+
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """The whole state, numbered as the optimizer itself numbers it, as any strategy reads it; on the first rank only."""
-        assert self.model is not None
+        """The whole state, numbered as the optimizer itself numbers it, as any strategy reads it; gathered when a file is written."""
         plain = optimizer._optimizer if isinstance(optimizer, LightningOptimizer) else optimizer
-        state: dict[str, Any] = get_optimizer_state_dict(
-            self.model, plain, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
-        )
-        if not state:
-            return {}
-        names = [name for group in state["param_groups"] for name in group["params"]]
-        return _renamed(state, dict(zip(names, range(len(names)), strict=True)))
+        state = plain.state_dict()
+        return {**state, "state": {number: self._promised(values) for number, values in state["state"].items()}}
+
+    def _promised(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """With a promise for each tensor that ranks hold shards of, one for all names of tied weights."""
+        made: dict[int, Tensor] = {}
+        for value in values.values():
+            if isinstance(value, DTensor) and id(value) not in made:
+                made[id(value)] = self._promises.promise(value.shape, value.dtype, value.full_tensor)
+        return {name: made.get(id(value), value) for name, value in values.items()}
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any | None = None) -> None:
+        """Write one file on the first rank, tensor by tensor; all ranks take part.
+
+        Raises:
+            RunError: It cannot be written; on all ranks.
+        """
+        save_streamed(checkpoint, filepath, self._promises, self)
+        self._promises = Promises()
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Give each rank its shards of the optimizer's state."""

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
+from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.serialization import skip_data
 from torch.utils._pytree import tree_leaves
+
+from clinical_ie.errors import RunError
+from clinical_ie.strategies.atomic_checkpoint import atomically
 
 _BLOCK = 1 << 28
 """Bytes of one call to the system, which writes no more than 2 GB at once."""
@@ -36,6 +40,26 @@ class Promises:
         """Those that a checkpoint holds, in the order in which they were made: the same on all ranks."""
         there = {id(leaf) for leaf in tree_leaves(checkpoint)}
         return (promised for key, promised in self._made.items() if key in there)
+
+
+def save_streamed(checkpoint: dict[str, Any], filepath: Any, promises: Promises, strategy: Strategy) -> None:
+    """Write one file on the first rank, tensor by tensor; all ranks of a strategy take part.
+
+    Raises:
+        RunError: It cannot be written; on all ranks.
+    """
+    path, promised = Path(strategy.broadcast(filepath)), promises.of(checkpoint)
+    error: RunError | None = None
+    if strategy.is_global_zero:
+        try:
+            with atomically(path) as partial:
+                write_streamed(checkpoint, partial, promised)
+        except RunError as failure:
+            error = failure
+    for _, gather in promised:  # on the first rank those that are left after an error
+        gather()
+    if strategy.broadcast(error is not None):
+        raise error or RunError(f"{path}: the first process cannot write it")
 
 
 def write_streamed(checkpoint: dict[str, Any], path: Path, promised: Iterator[tuple[Tensor, Callable[[], Tensor]]]) -> None:

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import lightning.pytorch as pl
@@ -29,11 +28,10 @@ from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from clinical_ie.errors import RunError, SettingError
+from clinical_ie.errors import SettingError
 from clinical_ie.models.sharded_weights import set_weights, whole_shape
-from clinical_ie.strategies.atomic_checkpoint import atomically
 from clinical_ie.strategies.checkpoint import Checkpoint
-from clinical_ie.strategies.streamed_checkpoint import Promises, write_streamed
+from clinical_ie.strategies.streamed_checkpoint import Promises, save_streamed
 from clinical_ie.strategies.zero_precision import ZeroPrecision
 from clinical_ie.strategies.zero_state import ZeroState, whole_weight
 
@@ -189,19 +187,8 @@ class Zero(DeepSpeedStrategy):
             RunError: It cannot be written; on all ranks.
         """
         checkpoint |= {"loss_scale": scale} if (scale := self._precision.state_of(self.model)) else {}
-        path, promised = Path(self.broadcast(filepath)), self._promises.of(checkpoint)
-        error: RunError | None = None
-        if self.is_global_zero:
-            try:
-                with atomically(path) as partial:
-                    write_streamed(checkpoint, partial, promised)
-            except RunError as failure:
-                error = failure
-        for _, gather in promised:  # on the first rank those that are left after an error
-            gather()
+        save_streamed(checkpoint, filepath, self._promises, self)
         self._promises = Promises()
-        if self.broadcast(error is not None):
-            raise error or RunError(f"{path}: the first process cannot write it")
 
     @property
     def _precision(self) -> ZeroPrecision:
