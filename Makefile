@@ -71,6 +71,7 @@ bench: $(READY) $(PEERS)/.ready
 	$(BIN)/python benchmarks/encoder_tagger.py maccrobat_frequent $(CORPORA)
 	$(BIN)/python benchmarks/megatron_attention.py
 	$(BIN)/python benchmarks/shared_encoding.py $(CORPORA)
+	$(BIN)/python benchmarks/strategies.py > docs/results/strategies.md
 	$(BIN)/python benchmarks/tuning_cost.py $(CORPORA)
 	$(BIN)/python benchmarks/tuning_cost.py $(CORPORA) --decoder --rounds 1
 	for table in end_to_end pairs readers peft; do $(BIN)/python benchmarks/encoders.py $$table $(CORPORA) --runs runs/bench; done
