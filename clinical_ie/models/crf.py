@@ -55,19 +55,22 @@ class LinearChainCRF(nn.Module):
             if not self.learned:
                 losses = nn.functional.cross_entropy(emissions.transpose(1, 2), tags, reduction="none")
                 return (losses * mask).sum()
-            return (self._log_partition(emissions, mask) - self._sequence_score(emissions, tags, mask)).sum()
+            # Once for both, and first: so gradients of parameters come in the same order on a rank whose batch has no row or no second
+            # unit for this head. DeepSpeed (stages 1 and 2) sums what comes at the same place of its buckets, whatever parameter it is of.
+            scores = self._scores()
+            return (self._log_partition(scores, emissions, mask) - self._sequence_score(scores, emissions, tags, mask)).sum()
 
-    def _sequence_score(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
+    def _sequence_score(self, scores: Tensor, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         on = mask.float()
         emitted = emissions.gather(2, tags.unsqueeze(2)).squeeze(2)
-        moved = self._scores()[tags[:, :-1], tags[:, 1:]]
+        moved = scores[tags[:, :-1], tags[:, 1:]]
         last = tags.gather(1, mask.sum(1, keepdim=True) - 1).squeeze(1)
         return (emitted * on).sum(1) + (moved * on[:, 1:]).sum(1) + self.starts[tags[:, 0]] + self.ends[last]
 
-    def _log_partition(self, emissions: Tensor, mask: Tensor) -> Tensor:
+    def _log_partition(self, scores: Tensor, emissions: Tensor, mask: Tensor) -> Tensor:
         # exp(transitions) as a matrix product keeps each step at (B, T) x (T, T) instead of a (B, T, T) logsumexp;
         # the running maximum is taken out first, and the floor keeps dead tags from giving log(0).
-        weights = self._scores().exp()
+        weights = scores.exp()
         alpha = self.starts + emissions[:, 0]
         # mask columns as tuples of views, outside the loop: slicing costs more than the arithmetic here
         for emission, on in zip(emissions.unbind(1)[1:], mask.unsqueeze(2).unbind(1)[1:], strict=True):

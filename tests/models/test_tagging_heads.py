@@ -46,6 +46,22 @@ def test_every_head_is_called_whatever_the_batch_holds(corpora: tuple[str, ...])
     assert [len(tags["a"]) for tags in found] == [5, 2]
 
 
+def test_gradients_come_in_the_same_order_whatever_the_batch_holds() -> None:
+    """DeepSpeed (stages 1 and 2) sums over ranks what comes at the same place, whatever parameter it is of: seen as wrong losses."""
+    heads = TaggingHeads(4, LABELS, bio.legal, "crf", 0.0)
+    come: list[str] = []
+    for name, parameter in heads.named_parameters():
+        parameter.register_post_accumulate_grad_hook(lambda _, name=name: come.append(name))
+    orders = []
+    for corpora, width in ((("one", "two"), 5), (("one", "one"), 3), (("two", "two"), 1)):
+        tags = {tag_key(corpus, layer): torch.zeros(2, width, dtype=torch.long) for corpus in LABELS for layer in LABELS[corpus]}
+        heads.loss(torch.randn(2, width, 4), torch.ones(2, width, dtype=torch.bool), corpora, tags).backward()  # type: ignore[no-untyped-call]
+        orders.append(tuple(come))
+        come.clear()
+    assert len(orders[0]) == len(list(heads.parameters()))
+    assert len(set(orders)) == 1
+
+
 def test_corpora_whose_names_differ_by_a_dot_have_heads_of_their_own() -> None:
     heads = TaggingHeads(
         4, {name: {"types": ("O", "B-Drug", "I-Drug")} for name in ("notes.v2", "notes_v2", "notes%2Ev2")}, bio.legal, "crf", 0.0
