@@ -1,8 +1,10 @@
 """Losses are those of one process, to four decimals, under every strategy.
 
-The committed trajectories are of one process. Rounding differs between machines and between orders of summation by about 1e-6 of a loss
-(seen: 2e-6 at most between one process and two ranks), and six steps do not carry it further; an error in what is summed, divided, clipped
-or stepped shows in the second decimal.
+The committed trajectories are of one process. Rounding differs between machines and orders of summation by about 1e-6 of a loss (seen: 1e-6 at
+most, taggers under ZeRO-1 and 2 against one process), and six steps do not carry it further. Gradients of half their size change the losses of these
+steps by 1e-4 to 1e-2 (of soft prompts of the generator by 1e-5 only), gradients that were summed with those of other parameters by 1e-3.
+
+No strategy refuses any of these cells; what one cannot do is in `clinical_ie.modules.strategy_checks`.
 """
 
 from __future__ import annotations
@@ -20,8 +22,6 @@ from tests.modules.step_gradients import made
 from tests.modules.tiny_training import WARNINGS_OF_TRAINING
 
 STRATEGIES = ("ddp", "zero1", "zero2", "zero3", "fsdp2")
-REFUSED: dict[str, dict[Cell, str]] = {}
-"""Strategy -> what it cannot do -> how the refusal begins."""
 _EQUAL = 5e-5
 """Half of the fourth decimal."""
 
@@ -83,8 +83,5 @@ def test_two_ranks(strategy: str, places: Places, expected: dict[str, Any], tmp_
     output = tmp_path / "losses.json"
     code, printed = in_ranks(record, strategy, str(output), CELLS, places, ranks=2, seconds=800)
     assert code == 0, printed[-4000:]
-    found, refused = json.loads(output.read_text(encoding="utf-8")), REFUSED.get(strategy, {})
-    wrong = differences(found, expected, [cell for cell in CELLS if cell not in refused])
+    wrong = differences(json.loads(output.read_text(encoding="utf-8")), expected, CELLS)
     assert not wrong, "\n".join(wrong)
-    for cell, text in refused.items():
-        assert str(found[str(cell)]).startswith(text), cell
