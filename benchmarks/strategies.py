@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -92,7 +93,8 @@ def main() -> None:
     failures: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         tiny = Path(folder, "tiny")
-        tiny_model(tiny)
+        with redirect_stdout(sys.stderr):  # what libraries remark on their import
+            tiny_model(tiny)
         for subject in options.subjects:
             model, peft = SUBJECTS[subject]
             costs: dict[str, Cost] = {}

@@ -1,8 +1,9 @@
 """Losses are those of one process, to four decimals, under every strategy.
 
-The committed trajectories are of one process. Rounding differs between machines and orders of summation by about 1e-6 of a loss (seen: 1e-6 at
-most, taggers under ZeRO-1 and 2 against one process), and six steps do not carry it further. Gradients of half their size change the losses of these
-steps by 1e-4 to 1e-2 (of soft prompts of the generator by 1e-5 only), gradients that were summed with those of other parameters by 1e-3.
+The committed trajectories are of one process. Rounding differs between machines and orders of summation by about 1e-6 of a loss (seen:
+1e-6 at most, taggers under ZeRO-1 and 2 against one process), and six steps do not carry it further. Gradients of half their size change
+the losses of these steps by 1e-4 to 1e-2 (of soft prompts of the generator by 1e-5 only), gradients that were summed with those of other
+parameters by 1e-3.
 
 No strategy refuses any of these cells; what one cannot do is in `clinical_ie.modules.strategy_checks`.
 """
