@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig
 
+from clinical_ie.models.sharded_weights import unsharded
+
 _TABLES = ("position_embeddings", "wpe", "embed_positions")
 
 
@@ -37,7 +39,7 @@ def _table(config: PreTrainedConfig) -> nn.Embedding | None:
         if isinstance(getattr(small.get_text_config(), name, None), int):
             setattr(small.get_text_config(), name, 1)
     try:
-        with torch.device("meta"):
+        with unsharded(), torch.device("meta"):
             model = AutoModel.from_config(small, trust_remote_code=False)  # type: ignore[no-untyped-call]
     except Exception:  # architectures with lists of layers do not shrink; they have no such table
         return None

@@ -77,6 +77,19 @@ def loading() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def unsharded() -> Iterator[None]:
+    """While a model is made that is only looked at: transformers would shard it, too, and draw random numbers on the first rank alone."""
+    from transformers.integrations import deepspeed as integration
+
+    held = integration._hf_deepspeed_config_weak_ref
+    integration.unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        integration._hf_deepspeed_config_weak_ref = held
+
+
 def shard_of(whole: Tensor, parameter: Tensor) -> Tensor:
     """This rank's shard of a tensor that is sharded as a weight is; the last one is filled up with zeros.
 

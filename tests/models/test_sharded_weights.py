@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from clinical_ie.models.learning_rates import parameter_groups
+from clinical_ie.models.positions import most_positions
 from clinical_ie.models.sharded_weights import gathered, gathered_for_passes, set_weight, set_weights, shard_of, whole_shape
 
 
@@ -69,3 +70,17 @@ def test_sharded_matrices_decay_as_whole_ones_do(tiny_bert: str) -> None:
         shaped: Any = parameter
         shaped.ds_id, shaped.ds_shape, parameter.data = 0, parameter.shape, torch.empty(0)
     assert decaying() == before
+
+
+def test_what_is_only_looked_at_is_not_sharded() -> None:
+    """Under ZeRO-3 the first rank alone would draw random numbers for it, and other dropout masks ever after."""
+    from transformers import RobertaConfig
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig, is_deepspeed_zero3_enabled
+
+    config = RobertaConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, max_position_embeddings=34)
+    before = torch.get_rng_state()
+    held = HfDeepSpeedConfig({"zero_optimization": {"stage": 3}})  # transformers has a weak reference only
+    assert most_positions(config) == 34 - config.pad_token_id - 1
+    assert is_deepspeed_zero3_enabled()
+    assert torch.equal(torch.get_rng_state(), before)
+    del held
