@@ -57,7 +57,7 @@ def requeue(reached: str) -> None:
             _scontrol("requeue", job)
             _LOG.info(f"job {job} is requeued {reached}")
         elif state != "PENDING":  # that is one which is in the queue already
-            _LOG.info(f"job {job} was cancelled, and stays so")
+            _LOG.info(f"job {job} is not requeued from here: it is {state}, as one that was cancelled or whose node is lost")
     except (OSError, IndexError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or error
         _LOG.warning(f"job {job} could not be requeued ({' '.join(str(said).split())}); `scontrol requeue {job}` or a new job goes on")

@@ -99,7 +99,7 @@ def test_who_cancels_a_job_is_obeyed(cluster: Cluster, tmp_path: Path) -> None:
     cluster.run("scancel", str(job))
     ended = cluster.wait(job)
     assert (ended["JobState"], ended["Restarts"]) == ("CANCELLED", "0"), log.read_text(encoding="utf-8")
-    assert f"job {job} was cancelled, and stays so" in log.read_text(encoding="utf-8")
+    assert f"job {job} is not requeued from here: it is COMPLETING" in log.read_text(encoding="utf-8")
 
 
 def rank_of(cluster: Cluster, job: int, rank: int) -> int:
