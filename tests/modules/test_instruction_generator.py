@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from itertools import product
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import pytest
@@ -359,3 +360,13 @@ def test_compiled_layers_learn_the_same(notes: str, generator: str, tmp_path: Pa
     for name, weight in eager.items():
         torch.testing.assert_close(compiled_weights[name], weight, atol=1e-4, rtol=1e-3)
     assert said.keys() == compiled_said.keys()
+
+
+@pytest.mark.parametrize(("given", "room", "most"), [((), None, 10 + 400), (("T1",), None, 10 + 100), (("T1",), 150, 50)])
+def test_answers_that_only_link_are_shorter(given: tuple[str, ...], room: int | None, most: int) -> None:
+    """A base of 10, and 4 tokens for each of the 100 of the question, or 1; where the decoder has 150 positions, what the prompt leaves."""
+    model = InstructionGenerator.__new__(InstructionGenerator)
+    model.max_new_tokens_base, model.max_new_tokens_ratio, model._positions = 10, 4.0, room
+    model.backbone = cast("Any", SimpleNamespace(num_virtual_tokens=0))
+    example = SimpleNamespace(given=given, input_ids=range(100), prefix_ids=())
+    assert model._max_new_tokens(cast("Any", example)) == most
