@@ -114,15 +114,6 @@ def set_weight(parameter: Tensor, whole: Tensor) -> None:
         parameter.copy_(whole)
 
 
-@torch.no_grad()
-def hold_in(parameter: nn.Parameter, dtype: torch.dtype) -> None:
-    """Hold a weight, or this rank's shard of it, in another type."""
-    if is_partitioned(parameter):
-        shard = cast("Any", parameter).ds_tensor
-        shard.data = shard.data.to(dtype)
-    parameter.data = parameter.data.to(dtype)
-
-
 def set_weights(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Give a module the weights of a state by their names; what the state lacks stays as it is.
 
