@@ -37,6 +37,7 @@ def quieten() -> None:
         "Total length of .* across ranks is zero",  # documents without examples are written and scored all the same
         "The dirpath has changed from",  # a checkpoint may be tested in another folder
         "The number of training batches .* is smaller than the logging interval",
+        "`torch.distributed.* is deprecated",  # DeepSpeed's calls, a line for each of them
         ".*ended before the epoch ended and your dataloader is not resumable.*",  # it is: the sampler leaves out what was done
         "Found .* module.s. in eval mode at the start of training",
         "You're using the WeightAveraging callback with a model that overrides the configure_model callback",
