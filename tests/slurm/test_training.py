@@ -59,17 +59,3 @@ def test_a_job_is_requeued_and_goes_on_exactly(cause: str, cluster: Cluster, fit
     assert (run / "config.yaml").stat().st_mtime_ns == config
     assert not list(run.rglob("*.partial"))
     assert cluster.wait(after)["JobState"] == "COMPLETED"
-
-
-def test_a_lost_node_brings_the_job_back(cluster: Cluster, fit: FitLine, undisturbed: Path, tmp_path: Path) -> None:
-    """SLURM requeues it; nobody is left to save, so it goes on from what the last validation left."""
-    run, log = tmp_path / "run", tmp_path / "log"
-    job = cluster.submit(fit(run), *TWO_NODES, log=log)
-    wait_for(log, "epoch 1/3")
-    cluster.run("scontrol", "update", "nodename=node2", "state=down", "reason=test")
-    cluster.wait(job, {"PENDING"})
-    cluster.run("scontrol", "update", "nodename=node2", "state=resume")
-    ended, said = cluster.wait(job, restarts=1), log.read_text(encoding="utf-8")
-    assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), said[-4000:]
-    assert same_weights(run, undisturbed)
-    assert dict(losses(run)) == dict(losses(undisturbed)), "steps after the save were made twice, and alike"
