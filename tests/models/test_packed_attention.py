@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),  # torch's tracer looks at it
     pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile"),
     pytest.mark.filterwarnings("ignore:.*fan_in_fan_out is set to False"),
+    pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern keys did not match"),  # PEFT's, of experts
 ]
 SHORT = ((4, 0), (9, 1), (0, 0), (7, 1), (30, 0))
 LONG = ((40, 0), (150, 1), (100, 1), (20, 0), (130, 4), (7, 0))
