@@ -63,7 +63,7 @@ def test_weights_of_llama_8b_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_deep_models_are_extrapolated_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deep_models_are_extrapolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {
         "hidden_size": 64,
         "intermediate_size": 128,
@@ -81,7 +81,7 @@ def test_deep_models_are_extrapolated_exactly(tmp_path: Path, monkeypatch: pytes
         monkeypatch.undo()
         assert set(whole.timelines) == {12}
         for share in (0.0, 0.25, 1.0):
-            assert shallow.peak(share) == pytest.approx(whole.peak(share), rel=0.02)
+            assert shallow.peak(share) == pytest.approx(whole.peak(share), rel=0.03 if checkpointing else 0.001)
 
 
 def test_an_encoder_with_adapters_and_heads(tiny_bert: str) -> None:
