@@ -183,8 +183,7 @@ def check_settings(arguments: Sequence[str]) -> TrainingCLI:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.strategies import StrategyRegistry
 
-    from clinical_ie.commands.training import TrainingCLI
-    from clinical_ie.data.datamodule import ExtractionDataModule
+    from clinical_ie.commands.training import TrainingCLI, command_line
 
     class SettingsOnly(TrainingCLI):
         """Stops where a trainer would be made: on a login node there may be none of its devices."""
@@ -201,17 +200,7 @@ def check_settings(arguments: Sequence[str]) -> TrainingCLI:
     sys.argv = [before[0], "fit", *arguments]
     try:
         with ExitStack() as held:
-            return SettingsOnly(
-                pl.LightningModule,
-                ExtractionDataModule,
-                save_config_callback=None,
-                subclass_mode_model=True,
-                seed_everything_default=0,
-                auto_configure_optimizers=False,
-                load_from_checkpoint_support=False,
-                held=held,
-                parser_kwargs={"prog": "clinical-ie", "exit_on_error": False, "allow_abbrev": False},
-            )
+            return command_line(SettingsOnly, held)
     except MisconfigurationException as error:
         raise SettingError(" ".join(str(error).split())) from error
     except Exception as error:

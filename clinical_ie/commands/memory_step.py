@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from clinical_ie.commands.memory_simulation import Step
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.models.base_dtype import chosen_dtype
 from clinical_ie.models.folders import known_config
 from clinical_ie.modules import InstructionGenerator
 from clinical_ie.modules.tuned_module import TunedModule
@@ -34,9 +33,7 @@ def step_of(module: TunedModule, data: ExtractionDataModule, precision: str) -> 
     else:
         width = min(window, budget) if budget >= window else window
         rows = max(1, budget // width)
-    frozen = module.peft is not None if module.frozen_base is None else module.frozen_base
-    halved = frozen and getattr(module, "base_dtype", "float32") != "float32" and precision in ("bf16-mixed", "bf16-true")
-    dtype = torch.bfloat16 if halved else torch.float32
+    dtype = chosen_dtype(module.base_dtype, frozen=module.freezes, precision=precision)
     return Step(rows, width, max(1, int(rows * width * _LEARNED)), precision, dtype)
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import lightning.pytorch as pl
 import yaml
@@ -62,6 +62,8 @@ from clinical_ie.strategies.slurm_job import is_restarted, job_id
 
 _PLACED = ("evaluation", "predictions", "checkpoints", "interruption", "trace")
 """Callbacks that write into the run's folder."""
+
+CommandLine = TypeVar("CommandLine", bound="TrainingCLI")
 
 
 class TrainingCLI(ResultsCLI):
@@ -337,6 +339,26 @@ def run(arguments: Sequence[str]) -> int:
         raise lost from error
 
 
+def command_line(kind: type[CommandLine], held: ExitStack) -> CommandLine:
+    """Read ``sys.argv``, and do what it says.
+
+    Args:
+        kind: What does it.
+        held: Ends what lasts as long as the command.
+    """
+    return kind(
+        pl.LightningModule,
+        ExtractionDataModule,
+        save_config_callback=None,
+        subclass_mode_model=True,
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+        held=held,
+        parser_kwargs={"prog": "clinical-ie", "exit_on_error": False, "allow_abbrev": False},
+    )
+
+
 def _run(arguments: Sequence[str]) -> int:
     quieten()
     _batches_before_shares()
@@ -345,17 +367,7 @@ def _run(arguments: Sequence[str]) -> int:
     sys.argv = [before[0], *arguments]
     try:
         with ExitStack() as held:
-            TrainingCLI(
-                pl.LightningModule,
-                ExtractionDataModule,
-                save_config_callback=None,
-                subclass_mode_model=True,
-                seed_everything_default=0,
-                auto_configure_optimizers=False,
-                load_from_checkpoint_support=False,
-                held=held,
-                parser_kwargs={"prog": "clinical-ie", "exit_on_error": False, "allow_abbrev": False},
-            )
+            command_line(TrainingCLI, held)
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns it into the exit code of failures
             raise error.__context__ from None

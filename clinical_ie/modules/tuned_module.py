@@ -102,7 +102,7 @@ class TunedModule(pl.LightningModule):
         self.warmup_share, self.dropout, self.backbone_dropout = warmup_share, dropout, backbone_dropout
         self.peft, self.frozen_base, self.gradient_checkpointing = peft, freeze, gradient_checkpointing
         self.quantized, self.base_dtype = quantized, base_dtype
-        check_base_dtype(base_dtype, frozen=self._freezes)
+        check_base_dtype(base_dtype, frozen=self.freezes)
         self.strict_loading = quantized is None  # what is packed is loaded with the base; `on_load_checkpoint` looks at all names
         self.batch_loss: Tensor | float = 0.0
         """Of the latest training batch, summed over its targets."""
@@ -120,7 +120,7 @@ class TunedModule(pl.LightningModule):
         raise NotImplementedError
 
     @property
-    def _freezes(self) -> bool:
+    def freezes(self) -> bool:
         """Whether the backbone is frozen."""
         return self.peft is not None if self.frozen_base is None else self.frozen_base
 
@@ -131,10 +131,10 @@ class TunedModule(pl.LightningModule):
             SettingError: What is set does not go with it.
         """
         if self._trainer is None:
-            return chosen_dtype(self.base_dtype, frozen=self._freezes, precision=None)
+            return chosen_dtype(self.base_dtype, frozen=self.freezes, precision=None)
         if isinstance(self.trainer.strategy, DeepSpeedStrategy):  # its engine holds all weights in one precision of its own
             return torch.float32
-        return chosen_dtype(self.base_dtype, frozen=self._freezes, precision=str(self.trainer.precision))
+        return chosen_dtype(self.base_dtype, frozen=self.freezes, precision=str(self.trainer.precision))
 
     def corpus_weights(self, schemas: dict[str, Schema]) -> CorpusWeights:
         """The weights that belong to corpora, by their schemas; by default none, so that weights fit any corpus."""

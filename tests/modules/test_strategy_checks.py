@@ -14,7 +14,7 @@ from clinical_ie.modules.strategy_checks import check_strategy
 from clinical_ie.strategies.sharding import FullySharded
 from clinical_ie.strategies.zero import Zero
 
-PLAIN = {"quantized": None, "peft": None, "compiled": False}
+PLAIN = {"quantized": None, "peft": None, "compiled": False, "base_dtype": "auto"}
 
 
 def strategy(kind: type, **attributes: Any) -> Any:
@@ -31,6 +31,7 @@ def strategy(kind: type, **attributes: Any) -> Any:
         (strategy(ModelParallelStrategy), {}, "strategy/fsdp2"),
         (strategy(Zero, stage=3), {"quantized": "nf4"}, "strategy/zero2"),
         (strategy(FullySharded), {"quantized": "nf4"}, "strategy/ddp"),
+        (strategy(Zero, stage=2), {"base_dtype": "bfloat16"}, "strategy/fsdp2"),
         (strategy(Zero, stage=3), {"compiled": True}, "compiled: false"),
         (strategy(Zero, stage=3), {"peft": LoraConfig(use_dora=True)}, "peft/lora"),
     ],
@@ -47,3 +48,8 @@ def test_plain_models_go_with_every_strategy(of: Any) -> None:
 
 def test_weights_in_few_bits_and_compiled_layers_go_where_weights_are_whole() -> None:
     check_strategy(SimpleNamespace(**PLAIN | {"quantized": "nf4", "compiled": True}), strategy(Zero, stage=2))
+
+
+@pytest.mark.parametrize("of", [SingleDeviceStrategy(), DDPStrategy(), strategy(FullySharded)])
+def test_a_base_in_bfloat16_goes_where_no_engine_holds_the_weights(of: Any) -> None:
+    check_strategy(SimpleNamespace(**PLAIN | {"base_dtype": "bfloat16"}), of)
