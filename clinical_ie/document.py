@@ -3,12 +3,16 @@
 Everything that crosses a boundary in this package is a `Document`: gold notes, our
 predictions and another team's files alike. Documents are frozen and check themselves once,
 when they are made; whoever holds one may trust it.
+
+Predicted annotations carry the probability that they are right, where a model says one (`confidence`, in [0, 1]; None where
+unknown, as of gold). It says something *about* an annotation and is no part of it: annotations that differ in it alone are equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from clinical_ie.errors import DocumentError, shown
 
@@ -85,6 +89,7 @@ class Entity:
     id: str
     type: str
     span: Span
+    confidence: float | None = field(default=None, compare=False)
 
     @property
     def start(self) -> int:
@@ -109,6 +114,7 @@ class Relation:
     head: str
     tail: str
     roles: tuple[str, str] = ("Arg1", "Arg2")
+    confidence: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +122,23 @@ class Event:
     """A trigger entity with role-labelled arguments (ids of entities or events).
 
     Roles keep the numbers that BRAT puts behind repeated ones (``Amount2``); `bare_role` drops them.
+    `confidence` is that of the event, `argument_confidences` are those of its arguments in their order; empty where unknown.
     """
 
     id: str
     type: str
     trigger: str
     arguments: tuple[tuple[str, str], ...] = ()
+    confidence: float | None = field(default=None, compare=False)
+    argument_confidences: tuple[float | None, ...] = field(default=(), compare=False)
+
+    def linking(self, nodes: Container[str]) -> Event:
+        """The event with those of its arguments that are among these entities and events."""
+        kept = [rank for rank, (_, target) in enumerate(self.arguments) if target in nodes]
+        if len(kept) == len(self.arguments):
+            return self
+        confidences = tuple([self.argument_confidences[rank] for rank in kept]) if self.argument_confidences else ()
+        return replace(self, arguments=tuple([self.arguments[rank] for rank in kept]), argument_confidences=confidences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +149,7 @@ class Attribute:
     type: str
     target: str
     value: str | None = None
+    confidence: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +186,8 @@ class Document:
     """A text with its annotations, checked once when it is made.
 
     Raises:
-        DocumentError: Two annotations with one id, a span that leaves the text, or a
-            reference to an annotation that does not exist.
+        DocumentError: Two annotations with one id, a span that leaves the text, a
+            reference to an annotation that does not exist, or a confidence that is no probability.
     """
 
     id: str
@@ -216,10 +234,24 @@ class Document:
         for normalization in self.normalizations:
             if normalization.target not in known:
                 self._dangling(normalization.id)
+        annotations: Iterable[Entity | Relation | Event | Attribute] = chain(self.entities, self.relations, self.events, self.attributes)
+        for annotation in annotations:
+            if annotation.confidence is not None and not 0 <= annotation.confidence <= 1:
+                self._no_probability(annotation.id)
+        for event in self.events:
+            if event.argument_confidences:
+                if len(event.argument_confidences) != len(event.arguments):
+                    found = f"{len(event.argument_confidences)} confidences of {len(event.arguments)} arguments"
+                    raise DocumentError(f"document {shown(self.id)}: {shown(event.id)} has {found}; expected one for each, or none")
+                if any(value is not None and not 0 <= value <= 1 for value in event.argument_confidences):
+                    self._no_probability(event.id)
 
     def _dangling(self, where: str) -> None:
         problem = "refers to an annotation that does not exist or cannot stand there"
         raise DocumentError(f"document {shown(self.id)}: {shown(where)} {problem}")
+
+    def _no_probability(self, where: str) -> None:
+        raise DocumentError(f"document {shown(self.id)}: {shown(where)} has a confidence that is no probability; expected 0 to 1, or none")
 
     def covered(self, span: Span) -> str:
         """The text under a span, fragments joined by a blank."""
@@ -235,7 +267,7 @@ class Document:
         spans = [entity.span.joined(self.text) for entity in self.entities]
         if all(span is entity.span for span, entity in zip(spans, self.entities, strict=True)):
             return self
-        return replace(self, entities=tuple(Entity(e.id, e.type, span) for e, span in zip(self.entities, spans, strict=True)))
+        return replace(self, entities=tuple(Entity(e.id, e.type, span, e.confidence) for e, span in zip(self.entities, spans, strict=True)))
 
     def anchors(self) -> dict[str, Entity]:
         """Entities by id, and by the id of every event that they trigger."""

@@ -118,6 +118,10 @@ class Fields:
         """A number from 0 on without a fraction."""
         return integer(self.get(key), self.at(key))
 
+    def probability_or_none(self, key: str) -> float | None:
+        """A number from 0 to 1, or None where the field is missing."""
+        return probability(self.data[key], self.at(key)) if key in self.data else None
+
     def flag_or(self, key: str, default: bool) -> bool:
         """True or false, or the default where the field is missing."""
         value = self.data.get(key, default)
@@ -181,6 +185,19 @@ def integer(value: object, place: str) -> int:
         problem = "found a number below 0" if value < 0 else "found a number of too many digits"
         raise MalformedDataError(place, problem, expected="0 or more, below 2^63")
     return value
+
+
+def probability(value: object, place: str) -> float:
+    """A number from 0 to 1.
+
+    Raises:
+        MalformedDataError: It is something else.
+    """
+    if type(value) is not float and type(value) is not int:
+        raise MalformedDataError(place, f"found {kind_of(value)}", expected="a number from 0 to 1")
+    if not 0 <= value <= 1:
+        raise MalformedDataError(place, "found a number outside 0 to 1", expected="a probability")
+    return float(value)
 
 
 def _no_string(place: str, value: object) -> MalformedDataError:

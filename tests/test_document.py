@@ -175,3 +175,50 @@ def test_bare_role(role: str, expected: str) -> None:
 @pytest.mark.parametrize(("taken", "expected"), [([], "T1"), (["T2", "T10", "R99", "Tx"], "T11")])
 def test_next_id(taken: list[str], expected: str) -> None:
     assert next_id("T", taken) == expected
+
+
+def test_a_confidence_is_no_part_of_an_annotation() -> None:
+    sure, unsure = (dataclasses.replace(DRUG, confidence=value) for value in (0.9, 0.1))
+    assert sure == unsure == DRUG
+    assert len({sure, unsure, DRUG}) == 1
+    assert Document("d", TEXT, (sure,)) == Document("d", TEXT, (DRUG,))
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["entity", "relation", "event", "argument", "attribute"])
+def test_a_confidence_is_a_probability(where: str, value: float) -> None:
+    def document(at: dict[str, float]) -> Document:
+        return Document(
+            "d",
+            TEXT,
+            (dataclasses.replace(CHEST, confidence=at.get("entity")), DRUG),
+            (Relation("R1", "Treats", "T2", "T1", confidence=at.get("relation")),),
+            (Event("E1", "Drug", "T2", (("For", "T1"),), at.get("event"), (at.get("argument"),)),),
+            (Attribute("A1", "Negated", "T1", confidence=at.get("attribute")),),
+        )
+
+    for allowed in (0.0, 0.5, 1.0):
+        document({where: allowed})
+    with pytest.raises(DocumentError, match="no probability"):
+        document({where: value})
+
+
+def test_arguments_have_a_confidence_each_or_none() -> None:
+    event = Event("E1", "Drug", "T2", (("For", "T1"), ("When", "T3")), argument_confidences=(0.5, None))
+    Document("d", TEXT, (CHEST, DRUG, OFTEN), events=(event,))
+    with pytest.raises(DocumentError, match="1 confidences of 2 arguments"):
+        Document("d", TEXT, (CHEST, DRUG, OFTEN), events=(dataclasses.replace(event, argument_confidences=(0.5,)),))
+
+
+def test_an_event_keeps_the_confidences_of_the_arguments_that_it_keeps() -> None:
+    event = Event("E1", "Drug", "T2", (("For", "T1"), ("When", "T3")), 0.7, (0.5, 0.25))
+    kept = event.linking({"T3"})
+    assert (kept.arguments, kept.confidence, kept.argument_confidences) == ((("When", "T3"),), 0.7, (0.25,))
+    assert event.linking({"T1", "T3"}) is event
+    assert dataclasses.replace(event, argument_confidences=()).linking({"T3"}).argument_confidences == ()
+
+
+def test_joined_mentions_keep_their_confidence() -> None:
+    parted = Entity("T1", "Problem", Span(((3, 8), (9, 13))), 0.25)
+    (joined,) = Document("d", TEXT, (parted,)).joined().entities
+    assert (joined.span, joined.confidence) == (Span.of(3, 13), 0.25)

@@ -93,7 +93,7 @@ def renamed(document: Document, names: Mapping[str, str]) -> Document:
 
     return replace(
         document,
-        entities=tuple(Entity(entity.id, name(entity.type), entity.span) for entity in document.entities),
+        entities=tuple(replace(entity, type=name(entity.type)) for entity in document.entities),
         relations=tuple(replace(relation, type=name(relation.type)) for relation in document.relations),
         events=tuple(
             replace(event, type=name(event.type), arguments=tuple((role(kind), target) for kind, target in event.arguments))
@@ -119,10 +119,7 @@ def keep(document: Document, entities: list[Entity]) -> Document:
         document.text,
         tuple(entities),
         relations,
-        tuple(
-            type(event)(event.id, event.type, event.trigger, tuple(pair for pair in event.arguments if pair[1] in nodes))
-            for event in events
-        ),
+        tuple(event.linking(nodes) for event in events),
         tuple(attribute for attribute in document.attributes if attribute.id in attributes),
         tuple(group for group in document.equivalences if all(member in known for member in group.members)),
         tuple(entry for entry in document.normalizations if entry.target in known),

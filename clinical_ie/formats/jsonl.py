@@ -2,6 +2,8 @@
 
 ``{"id", "text", "entities": [{"id", "type", "fragments": [[start, end]]}], ...}``; empty lists
 are left out, other keys are refused. Offsets are half-open and count Unicode code points.
+Where a model says them, ``"confidence"`` stands with entities, relations, events and attributes, and
+``"argument_confidences"`` with events, one for each argument.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from clinical_ie.document import (
     Span,
 )
 from clinical_ie.errors import InputError, shown
-from clinical_ie.fields import Fields, elements, integer, string
+from clinical_ie.fields import Fields, elements, integer, probability, string
 from clinical_ie.files import writing
 from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.folders import find_files
@@ -80,15 +82,22 @@ def to_dict(document: Document) -> dict[str, Any]:
     data: dict[str, Any] = {
         "id": document.id,
         "text": document.text,
-        "entities": [{"id": e.id, "type": e.type, "fragments": [list(f) for f in e.span.fragments]} for e in document.entities],
+        "entities": [
+            {"id": e.id, "type": e.type, "fragments": [list(f) for f in e.span.fragments]} | _confidence(e) for e in document.entities
+        ],
         "relations": [
-            {"id": r.id, "type": r.type, "head": r.head, "tail": r.tail} | ({} if r.roles == ("Arg1", "Arg2") else {"roles": list(r.roles)})
+            {"id": r.id, "type": r.type, "head": r.head, "tail": r.tail}
+            | ({} if r.roles == ("Arg1", "Arg2") else {"roles": list(r.roles)})
+            | _confidence(r)
             for r in document.relations
         ],
         "events": [
-            {"id": e.id, "type": e.type, "trigger": e.trigger, "arguments": [list(pair) for pair in e.arguments]} for e in document.events
+            {"id": e.id, "type": e.type, "trigger": e.trigger, "arguments": [list(pair) for pair in e.arguments]}
+            | _confidence(e)
+            | ({"argument_confidences": list(e.argument_confidences)} if e.argument_confidences else {})
+            for e in document.events
         ],
-        "attributes": [{"id": a.id, "type": a.type, "target": a.target, "value": a.value} for a in document.attributes],
+        "attributes": [{"id": a.id, "type": a.type, "target": a.target, "value": a.value} | _confidence(a) for a in document.attributes],
         "equivalences": [{"type": g.type, "members": list(g.members)} for g in document.equivalences],
         "normalizations": [
             {"id": n.id, "type": n.type, "target": n.target, "entry": n.entry, "text": n.text} for n in document.normalizations
@@ -96,6 +105,10 @@ def to_dict(document: Document) -> dict[str, Any]:
         "comments": [{"id": c.id, "type": c.type, "target": c.target, "text": c.text} for c in document.comments],
     }
     return {key: value for key, value in data.items() if value or key in ("id", "text")}
+
+
+def _confidence(annotation: Entity | Relation | Event | Attribute) -> dict[str, float]:
+    return {} if annotation.confidence is None else {"confidence": annotation.confidence}
 
 
 def from_dict(data: object) -> Document:
@@ -140,27 +153,32 @@ def _names(value: object, place: str) -> tuple[str, str]:
 
 def _entity(fields: Fields) -> Entity:
     other = "this looks like doccano's export: clinical-ie corpus convert FILE --from doccano --to jsonl --output NEW"
-    fields.only("id", "type", "fragments", remedy=other if "start_offset" in fields else "")
+    fields.only("id", "type", "fragments", "confidence", remedy=other if "start_offset" in fields else "")
     fields.get("fragments")
-    return Entity(fields.string("id"), fields.string("type"), Span(tuple(fields.listed("fragments", _pair))))
+    return Entity(
+        fields.string("id"), fields.string("type"), Span(tuple(fields.listed("fragments", _pair))), fields.probability_or_none("confidence")
+    )
 
 
 def _relation(fields: Fields) -> Relation:
-    fields.only("id", "type", "head", "tail", "roles")
+    fields.only("id", "type", "head", "tail", "roles", "confidence")
     roles = _names(fields.get("roles"), fields.at("roles")) if "roles" in fields else ("Arg1", "Arg2")
-    return Relation(fields.string("id"), fields.string("type"), fields.string("head"), fields.string("tail"), roles)
+    name, kind, head, tail = (fields.string(key) for key in ("id", "type", "head", "tail"))
+    return Relation(name, kind, head, tail, roles, fields.probability_or_none("confidence"))
 
 
 def _event(fields: Fields) -> Event:
-    fields.only("id", "type", "trigger", "arguments")
+    fields.only("id", "type", "trigger", "arguments", "confidence", "argument_confidences")
     fields.get("arguments")
-    return Event(fields.string("id"), fields.string("type"), fields.string("trigger"), tuple(fields.listed("arguments", _names)))
+    name, kind, trigger = (fields.string(key) for key in ("id", "type", "trigger"))
+    confidences = tuple(fields.listed("argument_confidences", lambda value, at: None if value is None else probability(value, at)))
+    return Event(name, kind, trigger, tuple(fields.listed("arguments", _names)), fields.probability_or_none("confidence"), confidences)
 
 
 def _attribute(fields: Fields) -> Attribute:
-    fields.only("id", "type", "target", "value")
+    fields.only("id", "type", "target", "value", "confidence")
     value = None if fields.data.get("value") is None else fields.string("value")
-    return Attribute(fields.string("id"), fields.string("type"), fields.string("target"), value)
+    return Attribute(fields.string("id"), fields.string("type"), fields.string("target"), value, fields.probability_or_none("confidence"))
 
 
 def _equivalence(fields: Fields) -> Equivalence:

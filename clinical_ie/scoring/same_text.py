@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from clinical_ie.document import Document, Entity, Fragment, Span
+from clinical_ie.document import Document, Fragment, Span
 from clinical_ie.errors import InputError, printable
 from clinical_ie.formats.brat_literal import LiteralNote, Mention
 from clinical_ie.formats.findings import Findings
@@ -102,7 +102,7 @@ def _moved_document(document: Document, text: str) -> Document:
                 fragments.append((first, last))
         return Span(tuple(fragments))
 
-    return replace(document, text=text, entities=tuple([Entity(e.id, e.type, span(e.span)) for e in document.entities]))
+    return replace(document, text=text, entities=tuple([replace(e, span=span(e.span)) for e in document.entities]))
 
 
 def _moved_note(note: LiteralNote, text: str) -> LiteralNote:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from clinical_ie.document import Document, Entity, Fragment, Span
 from clinical_ie.prompts.answers import GAP, Answer, Link, Mention, NormalizedText
@@ -39,7 +40,7 @@ def trimmed_mentions(document: Document) -> list[Entity]:
     for entity in document.entities:
         span = trimmed(entity.span, document.text)
         if span is not None:
-            found.append(entity if span == entity.span else Entity(entity.id, entity.type, span))
+            found.append(entity if span == entity.span else replace(entity, span=span))
     return found
 
 

@@ -102,11 +102,7 @@ def excerpt(document: Document, segment: Fragment, number: int) -> Document:
         document.text[first:last],
         tuple(entities),
         tuple(relation for relation in document.relations if {relation.head, relation.tail} <= nodes),
-        tuple(
-            replace(event, arguments=tuple(pair for pair in event.arguments if pair[1] in nodes))
-            for event in document.events
-            if event.id in nodes
-        ),
+        tuple(event.linking(nodes) for event in document.events if event.id in nodes),
         tuple(attribute for attribute in document.attributes if attribute.target in nodes),
     )
 

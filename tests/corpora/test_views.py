@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from clinical_ie.corpora.views import View, keep
+from clinical_ie.corpora.views import View, keep, renamed
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.formats import brat
@@ -152,3 +154,22 @@ def test_wrong_other_names_are_refused(rename: dict[str, str], said: str) -> Non
     with pytest.raises(SettingError, match=said):
         View(SCHEMA, rename=rename)
     assert View(SCHEMA, rename={"Drug": "Dose", "Dose": "Drug"}).schema.entity_names[:2] == ("Dose", "Drug")
+
+
+def test_views_and_other_names_keep_confidences() -> None:
+    drug, dose, *others = DOCUMENT.entities
+    sure = replace(
+        DOCUMENT,
+        entities=(replace(drug, confidence=0.25), replace(dose, confidence=0.5), *others),
+        relations=(replace(DOCUMENT.relations[0], confidence=0.75), DOCUMENT.relations[1]),
+        events=(replace(DOCUMENT.events[0], confidence=0.125, argument_confidences=(0.3, 0.4)), DOCUMENT.events[1]),
+    )
+    (renamed_dose,) = (e for e in renamed(sure, {"Dose": "Amount"}).entities if e.type == "Amount")
+    assert renamed_dose.confidence == 0.5
+    assert renamed(sure, {"Dose": "Amount"}).events[0].argument_confidences == (0.3, 0.4)
+    kept = keep(sure, list(sure.entities[:2]))
+    assert [entity.confidence for entity in kept.entities] == [0.25, 0.5]
+    assert [(event.arguments, event.confidence, event.argument_confidences) for event in kept.events] == [
+        ((("Dose", "T2"),), 0.125, (0.3,))
+    ]
+    assert kept.relations[0].confidence == 0.75

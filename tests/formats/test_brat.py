@@ -17,6 +17,7 @@ from clinical_ie.document import (
 )
 from clinical_ie.errors import FileFormatError, InputError
 from clinical_ie.formats import brat
+from clinical_ie.formats.brat.identifiers import with_brat_ids
 from clinical_ie.formats.findings import Findings
 
 TEXT = "Smokes cigars, denies pain in the left and right arm."
@@ -321,3 +322,24 @@ def test_texts_that_no_file_holds_are_refused(tmp_path: Path) -> None:
     brat.write([Document("good", "a"), Document("n", "nul \0")], tmp_path / "out", findings)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.ann", "good.txt"]
     assert findings.counts() == {"unrepresentable": 1}
+
+
+def test_other_ids_keep_confidences() -> None:
+    given = Document(
+        "d",
+        TEXT,
+        (Entity("a", "Tobacco", Span.of(0, 6), 0.5), Entity("b", "Type", Span.of(7, 13), 0.25)),
+        (Relation("r", "Same", "a", "b", confidence=0.125),),
+        (Event("e", "Tobacco", "a", (("Type", "b"),), 0.75, (0.375,)),),
+        (Attribute("x", "Sure", "a", confidence=0.625),),
+    )
+    found = with_brat_ids(given)
+    assert [one.id for one in (*found.entities, *found.events, *found.relations, *found.attributes)] == ["T1", "T2", "E1", "R1", "A1"]
+    assert [one.confidence for one in (*found.entities, *found.events, *found.relations, *found.attributes)] == [
+        0.5,
+        0.25,
+        0.75,
+        0.125,
+        0.625,
+    ]
+    assert found.events[0].argument_confidences == (0.375,)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,4 +157,33 @@ def test_lenient_reading_leaves_it_out_and_counts(tmp_path: Path) -> None:
 def test_an_array_of_documents_is_refused_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('[{"id": "a", "text": "x"}]')
     with pytest.raises(FileFormatError, match=r":1: found a list; expected .* one object a line; .* jq"):
+        jsonl.read(tmp_path / "a.jsonl")
+
+
+def _confidences(document: Document) -> list[object]:
+    annotations = (*document.entities, *document.relations, *document.events, *document.attributes)
+    return [one.confidence for one in annotations] + [event.argument_confidences for event in document.events]
+
+
+def test_confidences_come_back_and_files_without_them_are_as_they_were(tmp_path: Path) -> None:
+    assert "confidence" not in jsonl.line(FULL)
+    (event,) = FULL.events
+    sure = replace(
+        FULL,
+        entities=tuple(replace(entity, confidence=rank / 4) for rank, entity in enumerate(FULL.entities)),
+        relations=(replace(FULL.relations[0], confidence=1 / 3), FULL.relations[1]),
+        events=(replace(event, confidence=1.0, argument_confidences=(0.1 + 0.2,)),),
+        attributes=(FULL.attributes[0], replace(FULL.attributes[1], confidence=0.5)),
+    )
+    jsonl.write([sure], tmp_path / "a.jsonl")
+    (read,) = jsonl.read(tmp_path / "a.jsonl")
+    assert read == sure
+    assert _confidences(read) == _confidences(sure) == [0, 0.25, 1 / 3, None, 1, None, 0.5, (0.1 + 0.2,)]
+
+
+@pytest.mark.parametrize("value", ["1.5", "-0.1", "NaN", "true", '"high"', "null"])
+def test_a_confidence_that_is_no_probability_is_refused_with_its_place(tmp_path: Path, value: str) -> None:
+    entity = f'{{"id": "T1", "type": "A", "fragments": [[0, 1]], "confidence": {value}}}'
+    (tmp_path / "a.jsonl").write_text(f'{{"id": "d", "text": "x", "entities": [{entity}]}}')
+    with pytest.raises(FileFormatError, match=r"a\.jsonl:1"):
         jsonl.read(tmp_path / "a.jsonl")

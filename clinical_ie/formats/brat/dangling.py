@@ -67,9 +67,7 @@ def drop_dangling(records: Records, missing: Report) -> None:
             for _, target in event.arguments:
                 if target not in nodes:
                     lost(event.id, target)
-    records.events = [
-        Event(event.id, event.type, event.trigger, tuple(pair for pair in event.arguments if pair[1] in nodes)) for event in standing
-    ]
+    records.events = [event.linking(nodes) for event in standing]
     for relation in records.relations:
         for target in dict.fromkeys((relation.head, relation.tail)):
             if target not in nodes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from clinical_ie.document import Attribute, Comment, Document, Entity, Equivalence, Event, Normalization, Relation, next_id
+from clinical_ie.document import Attribute, Comment, Document, Entity, Equivalence, Normalization, Relation, next_id
 
 _FITS = {kind: re.compile(rf"[{kind}][!-~]+").fullmatch for kind in ("T", "E", "R", "AM", "N")}
 _COMMENT = re.compile(r"#[!-~]*").fullmatch
@@ -53,10 +54,13 @@ def with_brat_ids(document: Document) -> Document:
     return Document(
         document.id,
         document.text,
-        tuple(Entity(new(e.id), e.type, e.span) for e in document.entities),
-        tuple(Relation(new(r.id), r.type, new(r.head), new(r.tail), r.roles) for r in document.relations),
-        tuple(Event(new(e.id), e.type, new(e.trigger), tuple((role, new(to)) for role, to in e.arguments)) for e in document.events),
-        tuple(Attribute(new(a.id), a.type, new(a.target), a.value) for a in document.attributes),
+        tuple(Entity(new(e.id), e.type, e.span, e.confidence) for e in document.entities),
+        tuple(Relation(new(r.id), r.type, new(r.head), new(r.tail), r.roles, r.confidence) for r in document.relations),
+        tuple(
+            replace(e, id=new(e.id), trigger=new(e.trigger), arguments=tuple((role, new(to)) for role, to in e.arguments))
+            for e in document.events
+        ),
+        tuple(Attribute(new(a.id), a.type, new(a.target), a.value, a.confidence) for a in document.attributes),
         tuple(Equivalence(g.type, tuple(new(member) for member in g.members)) for g in document.equivalences),
         tuple(
             Normalization(name, n.type, new(n.target), n.entry, n.text) for name, n in zip(entries, document.normalizations, strict=True)
