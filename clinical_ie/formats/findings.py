@@ -56,6 +56,12 @@ class Findings:
         """
         self._met.clear()
 
+    def clear(self) -> None:
+        """Forget all findings, for readers that tell them as they come."""
+        self.items.clear()
+        self._kept.clear()
+        self._met.clear()
+
     def error(self, path: Path | str, line: int, code: str, problem: str, *, expected: str = "", remedy: str = "") -> None:
         """Note an error.
 

@@ -11,7 +11,7 @@ import os
 import stat
 import unicodedata
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from clinical_ie.errors import FileFormatError, InputError, SettingError, printable
@@ -44,6 +44,23 @@ def find_files(folder: Path | str, endings: Collection[str], findings: Findings)
     walk = _Walk(root, frozenset(endings), findings)
     walk.run()
     return {name: walk.files[name] for name in sorted(walk.files)}
+
+
+def stream_files(folder: Path | str, endings: Collection[str], findings: Findings) -> Iterator[tuple[str, str, str]]:
+    """Document id, ending in small letters and path of the files that `find_files` finds, without holding more than one folder in memory.
+
+    Files of a folder are sorted by document id and come before those of its sub-folders.
+
+    Raises:
+        InputError: The folder cannot be read.
+        FileFormatError: Something inside cannot be read, or two files of a folder have one id, in strict mode.
+    """
+    walk = _Walk(os.fspath(folder), frozenset(endings), findings)
+    for _ in walk.steps():
+        files, walk.files = walk.files, {}
+        for name in sorted(files):
+            for ending, path in files[name].items():
+                yield name, ending, path
 
 
 def find_file(folder: Path, document_id: str, ending: str) -> Path | None:
@@ -122,6 +139,11 @@ class _Walk:
 
     def run(self) -> None:
         """Visit every folder once."""
+        for _ in self.steps():
+            pass
+
+    def steps(self) -> Iterator[None]:
+        """Visit every folder once, and stop behind each."""
         while self.folders or self.linked:
             prefix, where = (self.folders or self.linked).popleft()
             try:
@@ -138,6 +160,7 @@ class _Walk:
                 continue
             for entry in entries:
                 self._entry(prefix, entry)
+            yield
 
     def _entry(self, prefix: str, entry: os.DirEntry[str]) -> None:
         stem, ending = os.path.splitext(entry.name)
