@@ -59,8 +59,8 @@ class Acceptance:
         meta = {} if meta is None else meta
         if reason := self._refusal(text):
             return BadNote(note_id, reason)
-        if reason := unfit(note_id):
-            return BadNote(note_id, f"its id cannot be the name of a file: {reason}")
+        if fault := unfit(note_id):
+            return BadNote(note_id, f"its id cannot be the name of a file: {fault}")
         if encoding != UTF_8:
             self.counts[f"read as {encoding}"] += 1
             meta = {**meta, "encoding": encoding}

@@ -8,7 +8,12 @@ import re
 from clinical_ie.errors import SettingError
 
 UTF_8 = "utf-8"
-_MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _DOUBTFUL = re.compile(
     rb"[\x00-\x08\x0e-\x1f\x7f\x81\x8d-\x90\x9d\x9e]"  # control characters, and what is no sign of cp1252 or hardly one
     rb"|[\x80-\xff]{3}"  # words of another script

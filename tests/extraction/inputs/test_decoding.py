@@ -54,7 +54,7 @@ def test_other_encodings_are_not_guessed(text: str, encoding: str) -> None:
 
 
 def test_two_encodings_in_one_note_are_not_guessed() -> None:
-    with pytest.raises(UndecodableError, match="byte 6 is not UTF-8"):
+    with pytest.raises(UndecodableError, match="byte 7 is not UTF-8"):
         decode("café ".encode() + "né".encode("latin-1") + " café".encode())
 
 
