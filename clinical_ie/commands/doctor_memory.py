@@ -151,7 +151,7 @@ def _quantized(run: Run) -> None:
     _set(quantized="nf4")(run)
 
 
-def _shared_out(strategy: Strategy) -> Callable[[Run], None]:
+def _with_strategy(strategy: Strategy) -> Callable[[Run], None]:
     def change(run: Run) -> None:
         run.strategy = strategy
 
@@ -194,9 +194,9 @@ _CHANGES: list[tuple[str, Callable[[Run], bool], Callable[[Run], None]]] = [
     ("-c peft/lora", lambda run: run.module.peft is None and not _is_frozen(run), _lora),
     ("the frozen base in bfloat16, too", _can_halve_base, _bf16_base),
     ("-c peft/qlora", lambda run: _is_decoder(run) and run.module.quantized is None and run.strategy in ("single", "ddp"), _quantized),
-    ("-c strategy/zero2", lambda run: run.strategy in ("ddp", "zero1") and run.module.quantized is None, _shared_out("zero2")),
-    ("-c strategy/zero3", lambda run: run.strategy in ("zero2",) and run.ranks > 1, _shared_out("zero3")),
+    ("-c strategy/zero2", lambda run: run.strategy in ("ddp", "zero1") and run.module.quantized is None, _with_strategy("zero2")),
+    ("-c strategy/zero3", lambda run: run.strategy in ("zero2",) and run.ranks > 1, _with_strategy("zero3")),
     ("twice as many devices", lambda run: run.strategy in ("zero3", "fsdp2"), _more_devices),
-    ("-c strategy/zero3_offload", lambda run: run.strategy == "zero3", _shared_out("zero3_offload")),
+    ("-c strategy/zero3_offload", lambda run: run.strategy == "zero3", _with_strategy("zero3_offload")),
 ]
 """What helps, in the order of what it costs -> whether it applies, and what it changes."""

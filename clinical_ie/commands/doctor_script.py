@@ -1,22 +1,17 @@
-"""A job script read before it is submitted: what `sbatch` ignores without a word, and what fails only after hours in the queue."""
+"""A job script of anybody's, read before it is submitted: what fails only after hours in the queue."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clinical_ie.commands.doctor_findings import Finding
 from clinical_ie.commands.doctor_slurm import MASTER, Layout, is_loopback
+from clinical_ie.commands.job_script import INTERACTIVE, Directive, JobScript, parsed
 from clinical_ie.errors import printable
 from clinical_ie.files import read_text
 
-_SHORT = {
-    "-N": "--nodes", "-n": "--ntasks", "-J": "--job-name", "-o": "--output", "-e": "--error", "-d": "--dependency", "-G": "--gpus",
-    "-c": "--cpus-per-task", "-t": "--time", "-p": "--partition", "-A": "--account", "-a": "--array",
-}  # fmt: skip
-_ALMOST = re.compile(r"#\s+SBATCH\s+-|#(?!SBATCH)[sS][bB][aA][tT][cC][hH]\s+-")
 _PROGRAM = r"""(\bclinical-ie|-m\s+clinical_ie|\bclinical_ie\[@\]\}"?)\s+"""
 """The command itself, or the array of words in which a script holds it."""
 _TRAINS = re.compile(_PROGRAM + r"(fit|validate|test|predict|pipeline)\b")
@@ -25,14 +20,10 @@ _ASSIGNED = re.compile(r"\bMASTER_ADDR=(\S+)")
 
 @dataclass
 class _Script:
-    """The lines of a script that are something, joined where they go on."""
+    """A script, and what is found in it."""
 
     path: str
-    options: dict[str, str] = field(default_factory=dict)
-    lines: dict[str, int] = field(default_factory=dict)
-    """Option -> its line."""
-    commands: list[tuple[int, str]] = field(default_factory=list)
-    """Line, and the command without comment."""
+    parts: JobScript
     findings: list[Finding] = field(default_factory=list)
 
     def note(self, level: str, line: int, text: str, remedy: str) -> None:
@@ -40,8 +31,23 @@ class _Script:
             Finding("problem" if level == "problem" else "warning", f"{self.path}:{line}" if line else self.path, text, remedy)
         )
 
+    @property
+    def options(self) -> dict[str, Directive]:
+        return self.parts.options
+
+    @property
+    def commands(self) -> list[tuple[int, str]]:
+        return self.parts.commands
+
+    def value(self, option: str) -> str:
+        return self.options[option].value if option in self.options else ""
+
+    def line(self, *options: str) -> int:
+        """Of the first of these options that is there; 0 where none is."""
+        return next((self.options[option].line for option in options if option in self.options), 0)
+
     def number(self, option: str) -> int | None:
-        value = self.options.get(option, "")
+        value = self.value(option)
         return int(value) if value.isdecimal() else None
 
 
@@ -55,77 +61,20 @@ def check_script(path: Path, layout: Layout | None = None) -> list[Finding]:
     Raises:
         InputError: There is no such file, or it is no text.
     """
-    script = _read(path)
+    script = _Script(printable(path), parsed(read_text(path)))
+    for one in script.parts.misread:
+        script.note("problem" if one.stops else "warning", one.line, one.what, one.remedy)
     _check_launch(script, layout)
     _check_requeue(script)
-    _check_output(script, path)
+    _check_output(script)
     _check_environment(script)
     return script.findings or [Finding("ok", printable(path), "no mistake found in the script")]
 
 
-def _read(path: Path) -> _Script:
-    text = read_text(path)
-    script = _Script(printable(path))
-    if b"\r\n" in path.read_bytes():
-        script.note("problem", 1, "lines end as on Windows, which sbatch refuses", "convert it (dos2unix, or sed -i 's/\\r$//')")
-    rows = text.splitlines()
-    if not rows or not rows[0].startswith("#!"):
-        script.note("problem", 1, "no interpreter in the first line, which sbatch refuses", "begin with #!/bin/bash")
-    going_on = ""
-    for number, row in enumerate(rows, 1):
-        plain = row.strip()
-        if row.startswith("#SBATCH"):
-            _option(script, number, row.removeprefix("#SBATCH"))
-        elif _ALMOST.match(plain):
-            script.note(
-                "warning",
-                number,
-                f"{plain.split('-')[0].strip()} is an ordinary comment, so the option is ignored",
-                "write #SBATCH, at the line's begin",
-            )
-        elif plain and not plain.startswith("#"):
-            going_on += re.sub(r"\s#.*$", "", plain)
-            if going_on.endswith("\\"):
-                going_on = going_on[:-1] + " "
-                continue
-            script.commands.append((number, going_on))
-            going_on = ""
-    return script
-
-
-def _option(script: _Script, number: int, text: str) -> None:
-    if script.commands:
-        line, command = script.commands[0]
-        what = command.split()[0]
-        script.note(
-            "problem",
-            number,
-            f"an #SBATCH line behind the first command ({what[:40]}, line {line}) is ignored",
-            f"move it above line {line}",
-        )
-        return
-    try:
-        parts = shlex.split(text, comments=True)
-    except ValueError:
-        script.note("problem", number, "a quotation mark is missing", "close it")
-        return
-    if any("$" in part or "`" in part for part in parts):
-        remedy = "write the value itself (%j is the job, %a the array's task), or give it on the command line of sbatch"
-        script.note("problem", number, "#SBATCH lines are read before any shell: the variable in it stays as it is", remedy)
-    while parts:
-        name, equals, value = parts.pop(0).partition("=")
-        if name[:1] == "-" and name[1:2] != "-" and len(name) > 2:
-            name, value, equals = name[:2], name[2:], "="
-        if not equals and parts and not parts[0].startswith("-"):
-            value = parts.pop(0)
-        name = _SHORT.get(name, name)
-        script.options[name], script.lines[name] = value, number
-
-
 def _check_launch(script: _Script, layout: Layout | None) -> None:
-    nodes = script.number("--nodes") or 1
-    per_node = script.number("--ntasks-per-node")
-    tasks = script.number("--ntasks") or (nodes * per_node if per_node else nodes)
+    nodes = script.number("nodes") or 1
+    per_node = script.number("ntasks-per-node")
+    tasks = script.number("ntasks") or (nodes * per_node if per_node else nodes)
     runs = [(line, command) for line, command in script.commands if _TRAINS.search(command)]
     for line, command in runs:
         if "srun" not in command and tasks > 1:
@@ -133,48 +82,48 @@ def _check_launch(script: _Script, layout: Layout | None) -> None:
             script.note(
                 "problem", line, f"the job has {tasks} tasks, but no srun starts the run: one rank would wait for the others", remedy
             )
-    if script.options.get("--job-name") in ("bash", "interactive"):
-        name = script.options["--job-name"]
+    if script.value("job-name") in INTERACTIVE:
+        name = script.value("job-name")
         remedy = "name it otherwise, such as --job-name=train"
-        script.note("problem", script.lines["--job-name"], f"in a job named {name!r} Lightning takes no notice of SLURM", remedy)
-    asked = (script.options.get("--gres", ""), f"gpu:{script.options.get('--gpus-per-node', '')}")
+        script.note("problem", script.line("job-name"), f"in a job named {name!r} Lightning takes no notice of SLURM", remedy)
+    asked = (script.value("gres"), f"gpu:{script.value('gpus-per-node')}")
     gpus = next((int(found[1]) for value in asked if (found := re.search(r"gpu:(?:[a-zA-Z]\w*:)?(\d+)", value))), None)
     if gpus is not None and runs and tasks // nodes != gpus:
-        place = script.lines.get("--ntasks-per-node") or script.lines.get("--gres") or script.lines.get("--gpus-per-node") or 0
+        place = script.line("ntasks-per-node", "gres", "gpus-per-node")
         remedy = f"one task a GPU: #SBATCH --ntasks-per-node={gpus}"
         script.note("problem", place, f"{tasks // nodes} tasks a node, but {gpus} GPUs a node", remedy)
-    if "--gpus-per-task" in script.options and tasks > 1:
+    if "gpus-per-task" in script.options and tasks > 1:
         remedy = "ask by node: #SBATCH --gpus-per-node=N, or add --gpu-bind=none to srun"
         if not any("--gpu-bind" in command for _, command in script.commands):
             text = "--gpus-per-task shows each task its own GPU only: ranks above 0 look for device 1, 2, ... and fail"
-            script.note("problem", script.lines["--gpus-per-task"], text, remedy)
+            script.note("problem", script.line("gpus-per-task"), text, remedy)
     if layout is not None and layout.devices is not None and per_node is not None and per_node != layout.devices:
         text = f"{per_node} tasks a node, but the run has {layout.devices} devices a node (trainer.devices)"
-        script.note("problem", script.lines["--ntasks-per-node"], text, f"#SBATCH --ntasks-per-node={layout.devices}")
-    if layout is not None and "--nodes" in script.options and nodes != layout.nodes:
+        script.note("problem", script.line("ntasks-per-node"), text, f"#SBATCH --ntasks-per-node={layout.devices}")
+    if layout is not None and "nodes" in script.options and nodes != layout.nodes:
         text = f"{nodes} nodes, but the run is for {layout.nodes} (trainer.num_nodes)"
-        script.note("problem", script.lines["--nodes"], text, f"#SBATCH --nodes={layout.nodes}, or --trainer.num_nodes={nodes}")
+        script.note("problem", script.line("nodes"), text, f"#SBATCH --nodes={layout.nodes}, or --trainer.num_nodes={nodes}")
     for line, command in script.commands:
         found = _ASSIGNED.search(command)
         if found and nodes > 1 and is_loopback(found[1].strip("\"'")):
             script.note("problem", line, f"MASTER_ADDR={found[1]} is another machine on each of {nodes} nodes", MASTER)
     if (
-        "--cpus-per-task" in script.options
+        "cpus-per-task" in script.options
         and runs
         and not _sources(script)
-        and not _mentions(script, "SRUN_CPUS_PER_TASK")
+        and not script.parts.mentions("SRUN_CPUS_PER_TASK")
         and not any("--cpus-per-task" in command for _, command in runs)
     ):
         text = "since SLURM 22.05 srun does not take over --cpus-per-task: each task would get one core"
         remedy = "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK before srun"
-        script.note("warning", script.lines["--cpus-per-task"], text, remedy)
+        script.note("warning", script.line("cpus-per-task"), text, remedy)
 
 
 def _check_requeue(script: _Script) -> None:
-    requeues = "--requeue" in script.options or any("scontrol requeue" in command for _, command in script.commands)
+    requeues = "requeue" in script.options or any("scontrol requeue" in command for _, command in script.commands)
     fits = [(line, command) for line, command in script.commands if re.search(_PROGRAM + r"fit\b", command)]
-    if requeues and script.options.get("--open-mode") != "append":
-        line = script.lines.get("--requeue", 0)
+    if requeues and script.value("open-mode") != "append":
+        line = script.line("requeue")
         script.note(
             "problem", line, "when the job is requeued, its log begins anew and what was in it is lost", "add #SBATCH --open-mode=append"
         )
@@ -182,15 +131,15 @@ def _check_requeue(script: _Script) -> None:
         if "--resume" not in command:
             text = "the job may be requeued, but fit would refuse the folder, which holds a run by then"
             script.note("problem", line, text, "add --resume=auto: begins, or goes on where the run stopped")
-    signal = script.options.get("--signal", "")
-    if signal.startswith("B:") and not _mentions(script, "trap "):
+    signal = script.value("signal")
+    if signal.startswith("B:") and not script.parts.mentions("trap "):
         text = f"--signal={signal} goes to the shell only, which ends without telling fit"
         script.note(
-            "problem", script.lines["--signal"], text, f"leave out B: (#SBATCH --signal={signal[2:]}), so that the tasks of srun get it"
+            "problem", script.line("signal"), text, f"leave out B: (#SBATCH --signal={signal[2:]}), so that the tasks of srun get it"
         )
-    if script.options.get("--dependency", "").startswith("after") and script.options.get("--kill-on-invalid-dep") != "yes":
+    if script.value("dependency").startswith("after") and script.value("kill-on-invalid-dep") != "yes":
         text = "a job whose dependency failed waits in the queue for ever"
-        script.note("warning", script.lines["--dependency"], text, "add #SBATCH --kill-on-invalid-dep=yes")
+        script.note("warning", script.line("dependency"), text, "add #SBATCH --kill-on-invalid-dep=yes")
     launches = [place for place, (_, command) in enumerate(script.commands) if re.search(r"\bsrun\b", command)]
     if launches and (behind := script.commands[launches[-1] + 1 :]) and not _keeps_status(script):
         line, command = behind[-1]
@@ -204,23 +153,19 @@ def _keeps_status(script: _Script) -> bool:
     return strict or bool(script.commands and re.match(r"(exit|\[|test|fi|done|\}|esac)\b|\}", script.commands[-1][1]))
 
 
-def _check_output(script: _Script, path: Path) -> None:
-    for option in ("--output", "--error"):
-        folder = Path(script.options.get(option, "")).parent
-        if script.options.get(option) and "%" not in str(folder) and "$" not in str(folder) and not folder.is_dir():
-            text = f"{option}={script.options[option]}: there is no folder {folder} here, so the job fails without a log"
-            script.note("problem", script.lines[option], text, f"mkdir -p {folder} before sbatch")
+def _check_output(script: _Script) -> None:
+    for option in ("output", "error"):
+        folder = Path(script.value(option)).parent
+        if script.value(option) and "%" not in str(folder) and "$" not in str(folder) and not folder.is_dir():
+            text = f"--{option}={script.value(option)}: there is no folder {folder} here, so the job fails without a log"
+            script.note("problem", script.line(option), text, f"mkdir -p {folder} before sbatch")
 
 
 def _check_environment(script: _Script) -> None:
     runs = [line for line, command in script.commands if _TRAINS.search(command)]
-    if runs and not _sources(script) and not _mentions(script, "HF_HUB_OFFLINE"):
+    if runs and not _sources(script) and not script.parts.mentions("HF_HUB_OFFLINE"):
         text = "HF_HUB_OFFLINE is not set: without a network every rank waits for the hub"
         script.note("warning", runs[0], text, "export HF_HUB_OFFLINE=1, with the model fetched beforehand")
-
-
-def _mentions(script: _Script, word: str) -> bool:
-    return any(word in command for _, command in script.commands)
 
 
 def _sources(script: _Script) -> bool:

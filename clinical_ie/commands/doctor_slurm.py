@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from clinical_ie.commands.doctor_findings import Finding
+from clinical_ie.commands.job_script import INTERACTIVE
 
 LOOPBACK = ("localhost", "localhost.localdomain", "ip6-localhost", "::1", "0.0.0.0")  # noqa: S104 (to be refused)
 MASTER = 'export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1) in the job\'s script, before srun'
-_INTERACTIVE = ("bash", "interactive")
-"""Names of jobs in which Lightning takes no notice of SLURM (`SLURMEnvironment.detect`)."""
 _GROUP = re.compile(r"\[([^\]]*)\]")
 
 
@@ -109,7 +108,7 @@ def check_slurm(environment: Mapping[str, str], layout: Layout) -> list[Finding]
 
 def _check_name(environment: Mapping[str, str]) -> Iterator[Finding]:
     name = environment.get("SLURM_JOB_NAME")
-    if name in _INTERACTIVE and in_step(environment):
+    if name in INTERACTIVE and in_step(environment):
         yield Finding(
             "problem",
             "job name",

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from clinical_ie.commands.submit_lint import OPTIONS
+from clinical_ie.commands.job_script import OPTIONS
 from clinical_ie.errors import SettingError, did_you_mean
 
 _VALUES = ("nodes", "gpus-per-node", "time", "partition", "account", "mem", "cpus-per-task", "scripts", "sbatch", "job-name")

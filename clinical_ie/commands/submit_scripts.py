@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clinical_ie.commands.submit_lint import INTERACTIVE, directives, problems
+from clinical_ie.commands.job_script import INTERACTIVE, parsed
+from clinical_ie.commands.submit_lint import problems
 from clinical_ie.errors import FileFormatError, SettingError
 from clinical_ie.files import read_text
 
@@ -62,7 +63,7 @@ class Scripts:
 
     def options(self, name: str) -> dict[str, str]:
         """The options that a script sets for itself."""
-        return {one.name: one.value for one in directives(read_text(self._path(name)))}
+        return {name: one.value for name, one in parsed(read_text(self._path(name))).options.items()}
 
     def site(self) -> dict[str, str]:
         """Options that the site's settings give each job, else those of the surroundings."""
@@ -149,7 +150,7 @@ def _is_ours(folder: Path) -> bool:
 
 def _with_options(lines: Sequence[str], options: Mapping[str, str | None]) -> list[str]:
     """The lines with other ``#SBATCH`` options: replaced where they stand, new ones behind the last; comments above them left out."""
-    there = {one.line: one.name for one in directives("\n".join(lines))}
+    there = {one.line: one.name for one in parsed("\n".join(lines)).directives}
     left = {name: value for name, value in options.items() if value is not None}
     given = set(options)
     gone = {name for group in _ALTERNATIVES if group & left.keys() for name in group - left.keys()}

@@ -22,7 +22,7 @@ def check_strategy(module: Any, strategy: Strategy) -> None:
         SettingError: Weights are sharded in a way that is not prepared here, or the module's cannot be.
     """
     if isinstance(strategy, FSDPStrategy | ModelParallelStrategy) and not isinstance(strategy, FullySharded):
-        raise SettingError(f"{type(strategy).__name__} would not share out these models; give -c strategy/fsdp2 (FSDP2)")
+        raise SettingError(f"{type(strategy).__name__} would not shard these models; give -c strategy/fsdp2 (FSDP2)")
     if isinstance(strategy, DeepSpeedStrategy) and not isinstance(strategy, Zero):
         raise SettingError(
             "Lightning's own DeepSpeedStrategy would not train these models rightly; give -c strategy/zero2 or strategy/zero3"

@@ -1,12 +1,12 @@
 """A state of a run on the disk, whatever its strategy left there: one file, or a folder of shards with its metadata. Only this opens it.
 
-=============  ===================================================================  =====================
-what it is     who writes it                                                        its metadata
-=============  ===================================================================  =====================
-file           one device, DDP, ZeRO, FSDP2 (`FullySharded`)                        in the file
-distributed    `torch.distributed.checkpoint`: Lightning's ModelParallelStrategy    ``meta.pt``
-deepspeed      DeepSpeed's engine, in other programs; ``latest`` names its folder   first file of states
-=============  ===================================================================  =====================
+=================  ===================================================================  =====================
+what it is         who writes it                                                        its metadata
+=================  ===================================================================  =====================
+file               one device, DDP, ZeRO, FSDP2 (`FullySharded`)                        in the file
+distributed        `torch.distributed.checkpoint`: Lightning's ModelParallelStrategy    ``meta.pt``
+foreign_deepspeed  DeepSpeed's engine, in other programs; ``latest`` names its folder   first file of states
+=================  ===================================================================  =====================
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from clinical_ie.files import writing_folder
 if TYPE_CHECKING:
     from torch import Tensor
 
-Kind = Literal["file", "distributed", "deepspeed"]
+Kind = Literal["file", "distributed", "foreign_deepspeed"]
 
 _OURS = ("schemas", "tuning", "tokenizer", "backbone_config", "weights", "run")
 """What every checkpoint of a run says of itself."""
@@ -50,7 +50,7 @@ class Checkpoint:
             return "file"
         if (self.path / ".metadata").is_file() and (self.path / "meta.pt").is_file():
             return "distributed"
-        return "deepspeed" if (self.path / "latest").is_file() else None
+        return "foreign_deepspeed" if (self.path / "latest").is_file() else None
 
     @property
     def exists(self) -> bool:

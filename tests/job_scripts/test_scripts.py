@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clinical_ie.commands.submit_lint import OPTIONS, problems
+from clinical_ie.commands.job_script import OPTIONS
+from clinical_ie.commands.submit_lint import problems
 from clinical_ie.commands.submit_scripts import packaged
 
 FOLDER = Path(__file__).parents[2] / "slurm"
@@ -55,8 +56,11 @@ def test_our_scripts_are_clean(path: Path) -> None:
         ("--job-name=clinical_ie-fit", "--job-name=bash", "Lightning takes a job named bash for a shell"),
         ("--nodes=1", "--nodes=$NODES", "sbatch puts in no variables"),
         ("#SBATCH --nodes=1", "#SBATCH -N 1", "not a long option; write --NAME=VALUE"),
-        ("#SBATCH --nodes=1", "#SBATCH --node=1", "sbatch has no option --node by its full name; did you mean --nodefile?"),
-        ("#SBATCH --time=", "#SBATCH --timme=", "sbatch has no option --timme by its full name; did you mean '--time'?"),
+        ("#SBATCH --nodes=1", "#SBATCH --node=1", "sbatch has no option --node; did you mean --nodefile?"),
+        ("#SBATCH --time=", "#SBATCH --timme=", "sbatch has no option --timme; did you mean '--time'?"),
+        ("#SBATCH --time=", "#SBATCH --signa=USR1@30\n#SBATCH --time=", "--signa is not an option's full name; write --signal"),
+        ("#SBATCH --nodes=1", " #SBATCH --nodes=1", "sbatch reads only lines that begin with #SBATCH"),
+        ("#SBATCH --nodes=1", "#SBATCH --comment='a b\n#SBATCH --nodes=1", "a quotation mark is missing; close it"),
         ("#SBATCH --nodes=1\n", "#SBATCH --nodes=1 --exclusive\n", "several options; write one a line"),
         ("#SBATCH --nodes=1", "# SBATCH --nodes=1", "sbatch reads only lines that begin with #SBATCH"),
         ("#SBATCH --nodes=1", "#sbatch --nodes=1", "sbatch reads only lines that begin with #SBATCH"),

@@ -14,7 +14,8 @@ import pytest
 
 from clinical_ie.cli import main
 from clinical_ie.commands import submit_queue, submit_study
-from clinical_ie.commands.submit_lint import directives, problems
+from clinical_ie.commands.job_script import parsed
+from clinical_ie.commands.submit_lint import problems
 from clinical_ie.commands.submit_options import Wanted
 from clinical_ie.commands.submit_scripts import Scripts, packaged
 from clinical_ie.studies.plan import Content, Run, waves
@@ -42,7 +43,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 
 def settings(text: str) -> dict[str, str]:
-    return {one.name: one.value for one in directives(text)}
+    return {name: one.value for name, one in parsed(text).options.items()}
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

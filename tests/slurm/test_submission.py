@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from clinical_ie.commands.job_script import parsed
 from tests.conftest import MakeOnce, write_demo_notes
 from tests.slurm.cluster import Cluster
 from tests.slurm.fits import wait_for
@@ -96,6 +97,27 @@ def test_a_run_on_two_nodes_by_one_command_comes_back(cluster: Cluster, tiny_ber
     assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("COMPLETED", "0:0", "1"), text[-4000:]
     assert text.count("MEMBER: 2/2") == 2, "before and after, in one log"
     assert "test" in json.loads((run / "results.json").read_text(encoding="utf-8"))["splits"]
+
+
+def test_a_script_is_read_as_sbatch_reads_it(cluster: Cluster, tmp_path: Path) -> None:
+    """Options in all ways of writing them, behind comments and commands; `job_script` against what SLURM says of the job."""
+    lines = [
+        " #SBATCH --partition=none", "# SBATCH --nodes=7", "##SBATCH --nodes=7", "", "  # indented",
+        "#SBATCH -N1 --job-name='two words' # why",
+        "#SBATCH --time 1:30 --comment=a#b --nodes=8", "#SBATCH --mail-t=NONE", "#SBATCH -p low", "#SBATCH --partition=main", "true # done",
+        "#SBATCH --nodes=9",
+    ]  # fmt: skip
+    job = cluster.submit("\n".join(lines), "--hold", log=tmp_path / "log")
+    told = cluster.run("scontrol", "show", "job", str(job))
+    cluster.run("scancel", str(job))
+    script = parsed((tmp_path / "log.sbatch").read_text(encoding="utf-8"))
+    found = {name: one.value for name, one in script.options.items()}
+    assert found == {
+        "nodes": "1", "job-name": "two words", "comment": "a", "time": "1:30", "mail-type": "NONE", "partition": "main",
+    }  # fmt: skip
+    for said in ("JobName=two words", "NumNodes=1", "Comment=a ", "TimeLimit=00:02:00", "Partition=main"):
+        assert said in told, told
+    assert [one.line for one in script.misread] == [2, 3, 13]
 
 
 def test_what_the_cluster_cannot_give_is_refused_before_it_waits(cluster: Cluster, tmp_path: Path) -> None:
