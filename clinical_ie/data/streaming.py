@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -20,6 +20,8 @@ from clinical_ie.document import Document
 from clinical_ie.tasks.coverage import Coverage, count_words
 from clinical_ie.tasks.task import Example, Source, SourceName, Task
 
+D = TypeVar("D")
+E = TypeVar("E", bound=Example)
 _BATCHES = 16
 _DOCUMENTS = 1024
 """The most of a chunk: what it holds in memory, against batches that are not full at its end."""
@@ -68,6 +70,38 @@ def examples_of(task: Task[Any], document: Document, source: Source, coverage: C
     return task.examples(document, source, coverage, training=training)
 
 
+def chunks(
+    documents: Iterable[tuple[D, Sequence[Example]]], budget: int, *, shared_prefixes: bool = False
+) -> Iterator[list[tuple[D, Sequence[Example]]]]:
+    """Documents with their examples, as many as are looked ahead over for batches of examples of like length.
+
+    Args:
+        documents: One after the other; no more of them are asked for than are in a chunk.
+        budget: Most sub-words of a batch.
+        shared_prefixes: Prefixes are shared and cost nothing.
+    """
+    chunk: list[tuple[D, Sequence[Example]]] = []
+    total = 0
+    for document, examples in documents:
+        chunk.append((document, examples))
+        total += sum(_length(example, shared_prefixes) for example in examples)
+        if total and (total >= _BATCHES * budget or len(chunk) >= _DOCUMENTS):
+            yield chunk
+            chunk, total = [], 0
+    if chunk:
+        yield chunk
+
+
+def batches(examples: Sequence[E], budget: int, *, shared_prefixes: bool = False) -> Iterator[list[E]]:
+    """Batches of examples of like length."""
+    for batch in budget_batches([_length(example, shared_prefixes) for example in examples], budget):
+        yield [examples[place] for place in batch]
+
+
+def _length(example: Example, shared_prefixes: bool) -> int:
+    return len(example.input_ids) if shared_prefixes else example.length
+
+
 class DocumentChunk:
     """Documents with all their examples, and what these can express, by corpus and task; it stays when its batch moves to a device."""
 
@@ -109,24 +143,18 @@ class DocumentStream(IterableDataset[tuple[list[Example], DocumentChunk]]):
     def __iter__(self) -> Iterator[tuple[list[Example], DocumentChunk]]:
         worker = get_worker_info()
         keys = self.mine if worker is None else self.mine[worker.id :: worker.num_workers]
-        chunk, total = DocumentChunk(), 0
-        for key in keys:
-            examples = self.examples(key, chunk.coverage.setdefault(key.source, Coverage()))
-            chunk.documents.append((key, examples))
-            total += sum(map(self._length, examples))
-            if total and (total >= _BATCHES * self._budget or len(chunk.documents) >= _DOCUMENTS):
-                yield from self._batches(chunk)
-                chunk, total = DocumentChunk(), 0
-        yield from self._batches(chunk)
+        chunk = DocumentChunk()
 
-    def _length(self, example: Example) -> int:
-        return len(example.input_ids) if self._shared_prefixes else example.length
+        def made() -> Iterator[tuple[Key, Sequence[Example]]]:
+            for key in keys:
+                yield key, self.examples(key, chunk.coverage.setdefault(key.source, Coverage()))
 
-    def _batches(self, chunk: DocumentChunk) -> Iterator[tuple[list[Example], DocumentChunk]]:
-        """The batches of a chunk, none where its documents have no examples."""
-        examples = [example for _, found in chunk.documents for example in found]
-        for number, batch in enumerate(budget_batches([self._length(example) for example in examples], self._budget)):
-            yield [examples[place] for place in batch], DocumentChunk() if number else chunk
+        for documents in chunks(made(), self._budget, shared_prefixes=self._shared_prefixes):
+            chunk.documents = documents
+            examples = [example for _, found in documents for example in found]
+            for number, batch in enumerate(batches(examples, self._budget, shared_prefixes=self._shared_prefixes)):
+                yield batch, DocumentChunk() if number else chunk
+            chunk = DocumentChunk()
 
     def dummy_batch(self) -> tuple[list[Example], DocumentChunk] | None:
         """A batch for a rank that has none left while others have, whose output nobody waits for; None where no document has examples."""
