@@ -21,8 +21,8 @@ class CsvTables(PartWriter):
     def begin(self, files: list[IO[bytes]]) -> None:
         """Start the three tables."""
         self._mentions, self._links, self._attributes = files
-        for file, row in zip(files, (MentionRow, LinkRow, AttributeRow), strict=True):
-            write_rows(file, [row._fields])
+        for file, columns in zip(files, (MentionRow._fields, LinkRow._fields, AttributeRow._fields), strict=True):
+            write_rows(file, [columns])
 
     def add(self, document: Document, meta: Mapping[str, str]) -> None:
         """Write the rows of a document."""
