@@ -9,6 +9,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,6 +36,7 @@ from clinical_ie.commands.doctor_slurm import (
 from clinical_ie.errors import ClinicalIEError, SettingError
 
 if TYPE_CHECKING:
+    from clinical_ie.commands.doctor_memory import Run
     from clinical_ie.commands.training import TrainingCLI
     from clinical_ie.modules.tuned_module import TunedModule
 
@@ -158,6 +160,7 @@ def _examine_run(
 
     quieten()
     from clinical_ie.commands import doctor_run
+    from clinical_ie.commands.doctor_memory import check_memory
 
     backbone = str(settings["model"]["init_args"]["backbone"]) if "init_args" in settings.get("model", {}) else ""
     run_dir = Path(settings["run_dir"]).absolute() if settings.get("run_dir") else None
@@ -174,12 +177,16 @@ def _examine_run(
     resume, ckpt_path = settings.get("resume") == "auto", settings.get("ckpt_path")
     report.add(found := doctor_run.check_resume(run_dir, resume=resume, ckpt_path=ckpt_path))
     more = [] if resume or ckpt_path else ["--resume=auto"]  # to look at the rest, too
+    saved = 0.0, 0.0
     with tempfile.TemporaryDirectory() as nowhere:
         arguments = [*of_fit, *more] if run_dir else [*of_fit, f"--run_dir={nowhere}/run"]
         try:
             made = doctor_run.check_settings(arguments)
             report.add([Finding("ok", "settings", "as fit would take them")])
-            report.add(_memory(made, settings, layout, gpu_memory))
+            memory = _run(made, settings, layout, gpu_memory)
+            report.add(check_memory(memory, _limit(gpu_memory)))
+            with suppress(ClinicalIEError):  # what memory could not be estimated for has been told
+                saved = memory.saved()
         except ClinicalIEError as error:
             report.add(
                 [Finding("problem", "settings", str(error))]
@@ -187,19 +194,19 @@ def _examine_run(
                 else []
             )
     if run_dir is not None:
-        report.add(check_disk(run_dir, 0))
+        report.add(check_disk(run_dir, *saved))
 
 
-def _memory(made: TrainingCLI, settings: Mapping[str, Any], layout: Layout, gpu_memory: float | None) -> list[Finding]:
-    """Whether the run fits on its devices."""
+def _run(made: TrainingCLI, settings: Mapping[str, Any], layout: Layout, gpu_memory: float | None) -> Run:
+    """What the run takes of memory and disk."""
     import torch
 
-    from clinical_ie.commands.doctor_memory import Run, check_memory
+    from clinical_ie.commands.doctor_memory import Run
 
     trainer = dict(settings.get("trainer") or {})
     seen = torch.cuda.is_available()
     devices = layout.devices or (torch.cuda.device_count() if seen else 1)
-    run = Run(
+    return Run(
         cast("TunedModule", made.model),
         made.datamodule,
         precision=_precision(trainer, made, seen or gpu_memory is not None),
@@ -207,9 +214,17 @@ def _memory(made: TrainingCLI, settings: Mapping[str, Any], layout: Layout, gpu_
         ranks=layout.nodes * devices,
         micro_steps=int(trainer.get("accumulate_grad_batches") or 1),
         on_gpu=trainer.get("accelerator") != "cpu" and (seen or gpu_memory is not None or layout.nodes * devices > 1),
+        averaged=any("MovingAverage" in str(one.get("class_path")) for one in trainer.get("callbacks") or () if isinstance(one, dict)),
     )
-    limit = gpu_memory * 1e9 if gpu_memory is not None else float(torch.cuda.get_device_properties(0).total_memory) if seen else None
-    return check_memory(run, limit)
+
+
+def _limit(gpu_memory: float | None) -> float | None:
+    """Bytes of a device: as said, else of the GPU that is seen here."""
+    import torch
+
+    if gpu_memory is not None:
+        return gpu_memory * 1e9
+    return float(torch.cuda.get_device_properties(0).total_memory) if torch.cuda.is_available() else None
 
 
 def _precision(trainer: Mapping[str, Any], made: TrainingCLI, on_gpu: bool) -> str:

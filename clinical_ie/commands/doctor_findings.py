@@ -14,6 +14,16 @@ Level = Literal["ok", "warning", "problem"]
 _COLOURS: dict[Level, str] = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
+def gigabytes(value: float) -> str:
+    """Bytes as people read them.
+
+    Example:
+        >>> gigabytes(16.06e9), gigabytes(2.5e6)
+        ('16.1 GB', '2.5 MB')
+    """
+    return f"{value / 1e9:,.1f} GB" if value >= 1e8 else f"{value / 1e6:,.1f} MB"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from clinical_ie.commands.doctor_findings import Finding
+from clinical_ie.commands.doctor_findings import Finding, gigabytes
 
 MALICIOUS = {"lightning": ("2.6.2", "2.6.3"), "pytorch-lightning": ("2.6.2", "2.6.3")}
 """Releases that steal credentials when they are imported (GHSA-w37p-236h-pfx3)."""
@@ -154,23 +154,27 @@ def check_gpus(
     return [Finding("ok", "GPUs", f"torch sees {seen} (CUDA {build}, driver {driver})")]
 
 
-def check_disk(folder: Path, checkpoint_bytes: int, free: int | None = None) -> list[Finding]:
+def check_disk(folder: Path, checkpoint_bytes: float, weight_bytes: float = 0, free: int | None = None) -> list[Finding]:
     """Whether a run's checkpoints fit on the disk.
 
     Args:
         folder: Of the run; it need not exist.
         checkpoint_bytes: Of one checkpoint; 0 where it is not known.
+        weight_bytes: Of its weights alone, which the folder for transformers and PEFT holds beside the best one.
         free: Bytes on its file system; looked up when None.
     """
     there = next((place for place in (folder, *folder.absolute().parents) if place.exists()), Path("/"))
     if not os.access(there, os.W_OK | os.X_OK):
         return [Finding("problem", "run folder", f"{there} cannot be written to", "give a --run_dir of your own")]
     left = shutil.disk_usage(there).free if free is None else free
-    needed = _CHECKPOINTS * checkpoint_bytes
-    text = f"{left / 1e9:,.1f} GB free in {there}"
+    needed = _CHECKPOINTS * checkpoint_bytes + weight_bytes
+    text = f"{gigabytes(left)} free in {there}"
+    if needed:
+        parts = f"{_CHECKPOINTS} checkpoints of {gigabytes(checkpoint_bytes)}"
+        parts += f" and a folder of weights of {gigabytes(weight_bytes)}" if weight_bytes else ""
+        text += f"; the run takes {gigabytes(needed)} ({parts})"
     if needed > left:
-        remedy = "clear it, or give a --run_dir on another file system"
-        return [Finding("problem", "disk", f"{text}, but the run's checkpoints take {needed / 1e9:,.1f} GB", remedy)]
+        return [Finding("problem", "disk", text, "clear it, or give a --run_dir on another file system")]
     if left < 2e9:
         return [Finding("warning", "disk", text, "clear it: logs, predictions and checkpoints go there")]
-    return [Finding("ok", "disk", text + (f", {needed / 1e9:,.1f} GB for checkpoints" if needed else ""))]
+    return [Finding("ok", "disk", text)]

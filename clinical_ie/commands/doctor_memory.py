@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from clinical_ie.commands.doctor_findings import Finding
-from clinical_ie.commands.memory_estimate import Estimate, Strategy, estimate, gigabytes, strategy_named
+from clinical_ie.commands.doctor_findings import Finding, gigabytes
+from clinical_ie.commands.memory_estimate import Estimate, Strategy, estimate, strategy_named
 from clinical_ie.commands.memory_simulation import Simulated, Step, simulate
 from clinical_ie.commands.memory_step import cache_bytes, step_of
 from clinical_ie.data.datamodule import ExtractionDataModule
@@ -32,6 +32,7 @@ class Run:
         ranks: Of all nodes.
         micro_steps: The trainer's ``accumulate_grad_batches``.
         on_gpu: Whether devices are GPUs.
+        averaged: Whether checkpoints hold averaged weights beside the trained ones.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Run:
         ranks: int,
         micro_steps: int = 1,
         on_gpu: bool = True,
+        averaged: bool = False,
     ) -> None:
+        self.averaged = averaged
         self.module, self.micro_steps, self.ranks, self.on_gpu = module, micro_steps, ranks, on_gpu
         named = strategy_named(strategy)
         self.strategy: Strategy = "ddp" if named == "single" and ranks > 1 else named
@@ -63,6 +66,17 @@ class Run:
         if self.simulated is None:
             self.simulated = simulate(self.module, self.step, micro_steps=self.micro_steps)
         return estimate(self.simulated, self.step, self.strategy, self.ranks, on_gpu=self.on_gpu, generation=self.generation)
+
+    def saved(self) -> tuple[float, float]:
+        """Bytes of a checkpoint, and of its weights alone; it has what is trained, and AdamW's two states of it.
+
+        Raises:
+            SettingError: The step cannot be carried out on shapes.
+        """
+        self.estimate()
+        assert self.simulated is not None
+        weights = 4 * self.simulated.trained if self.strategy.startswith("zero") else self.simulated.trained_bytes  # of ZeRO the masters
+        return 3 * weights + weights * self.averaged, weights
 
     def changed(self, change: Callable[[Run], None]) -> Run:
         """A copy with a change."""

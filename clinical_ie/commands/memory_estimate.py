@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from clinical_ie.commands.doctor_findings import gigabytes
 from clinical_ie.commands.memory_simulation import Simulated, Step
 from clinical_ie.strategies.zero import REDUCED_AT_ONCE
 
@@ -62,16 +63,6 @@ class Estimate:
             f"{name} {gigabytes(part.expected)}" for name, part in self.parts.items() if part.expected > total.expected / 1000
         )
         return f"{gigabytes(total.expected)} a device ({gigabytes(total.low)} to {gigabytes(total.high)}): {parts}"
-
-
-def gigabytes(value: float) -> str:
-    """Bytes as people read them.
-
-    Example:
-        >>> gigabytes(16.06e9), gigabytes(2.5e6)
-        ('16.1 GB', '2.5 MB')
-    """
-    return f"{value / 1e9:,.1f} GB" if value >= 1e8 else f"{value / 1e6:,.1f} MB"
 
 
 def strategy_named(name: str) -> Strategy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from pathlib import Path
 
@@ -237,6 +238,9 @@ def test_checkpoints_that_do_not_fit_on_the_disk(tmp_path: Path) -> None:
     assert found.level == "problem"  # three of 40 GB
     assert "another file system" in found.remedy
     assert not bad(check_disk(tmp_path / "run", 30_000_000_000, free=100_000_000_000))
+    (with_folder,) = check_disk(tmp_path / "run", 30_000_000_000, 20_000_000_000, free=100_000_000_000)
+    assert with_folder.level == "problem"
+    assert "the run takes 110.0 GB (3 checkpoints of 30.0 GB and a folder of weights of 20.0 GB)" in with_folder.text
 
 
 def test_will_it_resume(tmp_path: Path) -> None:
@@ -325,5 +329,11 @@ def test_the_whole_command(tiny_bert: str, tmp_path: Path, capsys: pytest.Captur
     assert "ok       settings: as fit would take them" in shown
     assert "ok       resume: begins" in shown
     assert not (tmp_path / "run").exists()
+    # weights, AdamW's two states of them, and their average, in three checkpoints: 12 and 16 bytes a weight, by hand of 4 x 25,000
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert main(["doctor", *chain, "--resume=auto"]) == 2
+    disk = next(line for line in capsys.readouterr().out.splitlines() if "disk" in line)
+    assert disk.startswith("problem  disk: 1.0 MB free")
     assert main(["doctor", *chain, "--trainer.max_epochs=0"]) == 2
     assert "problem  settings: trainer.max_epochs is 0" in capsys.readouterr().out
