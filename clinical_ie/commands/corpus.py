@@ -1,4 +1,4 @@
-"""``clinical-ie corpus check | stats | survive | convert``."""
+"""``clinical-ie corpus check | stats | survive | convert | draft``."""
 
 from __future__ import annotations
 
@@ -158,6 +158,25 @@ def convert(options: argparse.Namespace) -> int:
     return 0
 
 
+def draft(options: argparse.Namespace) -> int:
+    """The description of a BRAT folder as a YAML file, to be read and corrected."""
+    from clinical_ie.corpora.drafted_schema import drafted_schema
+
+    source, target, console, findings = Path(options.dir), Path(options.output), Console(), Findings()
+    if target.suffix not in (".yaml", ".yml"):
+        raise SettingError(f"--output {target}: expected a name that ends in .yaml, such as {source.name or 'my_notes'}.yaml")
+    if target.exists():
+        raise SettingError(f"{target} exists already, and may have been corrected; give a name that is free")
+    documents = brat.read(source, findings, offsets=options.offsets or CHARACTERS)
+    if not any(document.entities for document in documents):
+        raise SettingError(f"{source}: {len(documents)} documents without a mention; there are no types to describe")
+    write_text(target, drafted_schema(documents, source, target.stem))
+    _tell(findings, console)
+    console.print(f"wrote {escape(str(target))}: read it, and give each type a definition; then", highlight=False, soft_wrap=True)
+    console.print(f"  clinical-ie corpus check --corpus {escape(str(target))}", highlight=False, soft_wrap=True)
+    return 0
+
+
 def _reader(name: str, offsets: str | None) -> Callable[[Path, Findings], list[Document]]:
     readers: dict[str, Callable[..., list[Document]]] = {
         "brat": lambda path, findings: brat.read(path, findings, offsets=offsets or CHARACTERS),
@@ -201,7 +220,7 @@ def _parser() -> Parser:
         example="clinical-ie corpus check /data/my_notes --corpus my_notes.yaml",
         description="Check, describe and convert corpora, and measure what tasks lose of them.",
     )
-    commands = parser.add_subparsers(required=True, metavar="check|stats|survive|convert")
+    commands = parser.add_subparsers(required=True, metavar="check|stats|survive|convert|draft")
     described = "maccrobat, n2c2_2018, ..., or a YAML file that describes a BRAT folder"
 
     one = commands.add_parser("check", help="every integrity problem with file and line; exit code 2 on errors")
@@ -239,11 +258,16 @@ def _parser() -> Parser:
         action="store_true",
         help="leave out or replace what a format cannot hold, mend broken records, and count them, instead of stopping",
     )
-    for command in (one, two, three, four):
+    three.set_defaults(command=convert)
+
+    five = commands.add_parser("draft", help="write the YAML file that describes a BRAT folder, from the types in it")
+    five.add_argument("dir", metavar="DIR", help="the folder, or the one above those of the splits")
+    five.add_argument("--output", required=True, metavar="FILE", help="a YAML file that does not exist yet")
+    five.set_defaults(command=draft)
+    for command in (one, two, three, four, five):
         command.add_argument(
             "--offsets",
             metavar="RULE",
             help=f"what the offsets of BRAT files count: {', '.join(RULES)} (default: characters, or what the corpus says)",
         )
-    three.set_defaults(command=convert)
     return parser

