@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
-from clinical_ie.cli import COMMANDS, main
+from clinical_ie.cli import COMMANDS
 from clinical_ie.commands import configurations, runs
 from clinical_ie.commands.arguments import Parser
 
@@ -41,7 +41,9 @@ def write_reference(folder: Path) -> None:
 def commands_page() -> str:
     """Every command with its help, those of sub-commands below it."""
     parts = ["# Commands", "What `--help` says, at the version of this site. `clinical-ie` alone says what to do next."]
-    parts.append("\n".join(["| command | does |", "|---|---|", *(f"| [`{name}`](#{name}) | {text} |" for name, (_, text) in COMMANDS.items())]))
+    parts.append(
+        "\n".join(["| command | does |", "|---|---|", *(f"| [`{name}`](#{name}) | {text} |" for name, (_, text) in COMMANDS.items())])
+    )
     for name in COMMANDS:
         parts += [f"## {name}", _fenced(runs.help_text(name) if name in runs.USAGE else _parser(name).format_help())]
         if name not in runs.USAGE:
@@ -53,7 +55,10 @@ def settings_page() -> str:
     """All options of a run."""
     text = _said("fit", "--help")
     groups = re.split(r"\n(?=\S[^\n]*:\n)", text[text.index("\noptions:") :] if "\noptions:" in text else text)
-    parts = ["# All settings of a run", "From `clinical-ie fit --help=all`. A key of a YAML file is the option without `--`, its parts nested."]
+    parts = [
+        "# All settings of a run",
+        "From `clinical-ie fit --help=all`. A key of a YAML file is the option without `--`, its parts nested.",
+    ]
     return "\n\n".join([*parts, *(_fenced(group.strip("\n")) for group in groups if group.strip())]) + "\n"
 
 
@@ -72,7 +77,10 @@ def configurations_page() -> str:
 
 def classes_page() -> str:
     """The arguments of the classes that settings name."""
-    parts = ["# Classes that settings name", "A name after `class_path`, its arguments under `init_args`; `clinical-ie fit --model.help CLASS` shows the same."]
+    parts = [
+        "# Classes that settings name",
+        "A name after `class_path`, its arguments under `init_args`; `clinical-ie fit --model.help CLASS` shows the same.",
+    ]
     for module, key in CLASSES.items():
         parts.append(f"## {key}")
         for name, kind in sorted(vars(importlib.import_module(module)).items()):

@@ -68,7 +68,11 @@ def test_the_command_writes_what_check_reads(tmp_path: Path, monkeypatch: pytest
 def test_names_survive_yaml(name: str) -> None:
     entities = (Entity("T1", name, Span.of(0, 4)), Entity("T2", "Other", Span.of(5, 9)))
     document = Document(
-        "a", "some text", entities, (Relation("R1", name, "T1", "T2"),), attributes=(Attribute("A1", name, "R1"), Attribute("A2", "x", "T1", name))
+        "a",
+        "some text",
+        entities,
+        (Relation("R1", name, "T1", "T2"),),
+        attributes=(Attribute("A1", name, "R1"), Attribute("A2", "x", "T1", name)),
     )
     schema = schema_of(drafted_schema([document], Path("a: b"), name))
     assert schema.entity_names[0] == name

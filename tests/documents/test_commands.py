@@ -1,7 +1,7 @@
 """Every command of README and docs is parsed up to the point where its work would begin; those of a first day are run (the slow tests).
 
-Parsed means: options and their values are read by the command's own parser, configurations are merged and checked, classes are found. Nothing is
-trained, no corpus and no weights are opened.
+Parsed means: options and their values are read by the command's own parser, configurations are merged and checked, classes are found. Nothing
+is trained, no corpus and no weights are opened.
 """
 
 from __future__ import annotations
@@ -23,7 +23,21 @@ from tests.documents.blocks import REPOSITORY, Command, commands, pages
 
 EVERY = [command for page in pages() for command in commands(page)]
 OURS = [command for command in EVERY if command.words[0] == "clinical-ie"]
-OTHERS = {"python3", "pip", ".", "export", "tensorboard", "ssh", "cd", ".venv/bin/pip", ".venv/bin/clinical-ie", "cp", "sbatch", "hf", "kill"}
+OTHERS = {
+    "python3",
+    "pip",
+    ".",
+    "export",
+    "tensorboard",
+    "ssh",
+    "cd",
+    ".venv/bin/pip",
+    ".venv/bin/clinical-ie",
+    "cp",
+    "sbatch",
+    "hf",
+    "kill",
+}
 """Programs that are not ours, and are not run here."""
 RUNS = ("validate", "test", "predict")
 
@@ -62,11 +76,15 @@ def test_there_are_commands() -> None:
 
 
 @pytest.mark.parametrize("command", OURS, ids=str)
-def test_it_is_parsed(command: Command, config: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_parsed(
+    command: Command, config: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     words = command.words[1:]
     assert words[0] in COMMANDS
-    for name in {word for word in words if word.endswith(".yaml") and "/" not in word} - {"mine.yaml"}:  # what the page has let its reader write
+    for name in {word for word in words if word.endswith(".yaml") and "/" not in word} - {
+        "mine.yaml"
+    }:  # what the page has let its reader write
         write_own(tmp_path / name, name)
     if is_abridged(words):
         pytest.skip("an abridged line: the options left out stand on another one")

@@ -1,4 +1,4 @@
-"""The first commands of README.md and of the quickstart, run as they stand on a few notes of the embedded corpus; and the site, built strictly.
+"""The first commands of README.md and of the quickstart, run as they stand on a few embedded notes; and the site, built strictly.
 
 `fit` gets two epochs of small batches, and of the 120 notes 16 are kept; nothing else differs from what a reader types.
 """
@@ -25,7 +25,9 @@ def of_a_first_day() -> list[Command]:
     """The block of README that begins with `corpus draft`, and the line before it that writes notes."""
     readme = REPOSITORY / "README.md"
     block = [one for one in commands(readme) if one.words[0] == "clinical-ie" and {"draft", "my_notes.yaml", "--corpus"} & set(one.words)]
-    block += [one for one in commands(readme) if "runs/mine" in one.text and "my_notes.yaml" not in one.words and one.words[0] == "clinical-ie"]
+    block += [
+        one for one in commands(readme) if "runs/mine" in one.text and "my_notes.yaml" not in one.words and one.words[0] == "clinical-ie"
+    ]
     block += [one for one in commands(readme) if one.words[1:2] == ["score"]]
     return block
 
