@@ -1,6 +1,6 @@
 """Every command of README and docs is parsed up to the point where its work would begin; those of a first day are run (the slow tests).
 
-Parsed means: options and their values are read by the command's own parser, configurations are merged and checked, classes are found. Nothing
+Parsed means: options and their values are read by the command's own parser, configurations are merged and checked, classes found. Nothing
 is trained, no corpus and no weights are opened.
 """
 
