@@ -40,7 +40,7 @@ def drafted_schema(documents: Iterable[Document], root: Path, name: str) -> str:
     held = list(documents)
     types: Counter[str] = Counter(entity.type for document in held for entity in document.entities)
     layers = _layers(types, held)
-    arguments = {True: defaultdict(_Ends), False: defaultdict(_Ends)}
+    arguments: dict[bool, dict[str, _Ends]] = {True: defaultdict(_Ends), False: defaultdict(_Ends)}
     properties: Counter[str] = Counter()
     values: dict[str, Counter[str]] = defaultdict(Counter)
     targets: dict[str, Counter[str]] = defaultdict(Counter)
