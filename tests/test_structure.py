@@ -21,7 +21,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["score", "corpus", "demo", "study"])
+@pytest.mark.parametrize("command", ["score", "corpus", "demo", "study", "view", "errors"])
 def test_text_commands_need_no_torch_to_explain_themselves(command: str) -> None:
     code = f"import sys\nfrom clinical_ie.cli import main\ntry: main(['{command}', '--help'])\nexcept SystemExit: pass\n"
     code += "print('torch' in sys.modules)"

@@ -24,7 +24,8 @@ _LOG = logging.getLogger(__name__)
 class PredictionWriter(OutputCallback):
     """Writes ``predictions/SPLIT/CORPUS/*.{txt,ann}``, ``CORPUS.jsonl`` and the page ``CORPUS.html`` after a test or predict run.
 
-    Those of a run of several tasks lie in ``predictions/SPLIT/TASK``.
+    Gold and which of its strings training has seen lie beside them after a test (``CORPUS.gold.jsonl``, ``CORPUS.seen.json``). Those of a
+    run of several tasks lie in ``predictions/SPLIT/TASK``.
 
     Args:
         run_dir: The run's folder; nothing is written without it.
@@ -80,8 +81,9 @@ class PredictionWriter(OutputCallback):
         if trainer.is_global_zero:
             data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
             gold = data.documents[stage] if stage != "predict" else None
+            trained = data.trained_strings if gold is not None else None
             for task, target in self._begun.items():
-                self.written[task] = target.finish([part[task] for part in parts], gold, title=stage)
+                self.written[task] = target.finish([part[task] for part in parts], gold, title=stage, trained=trained)
         self._begun, self._parts = {}, {}
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

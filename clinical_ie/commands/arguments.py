@@ -60,3 +60,14 @@ class Parser(argparse.ArgumentParser):
             if isinstance(action, argparse._SubParsersAction):
                 names += [name for parser in action.choices.values() for name in parser._option_names()]
         return names
+
+
+def count(text: str) -> int:
+    """A number of things, for `argparse`.
+
+    Raises:
+        ArgumentTypeError: It is none, or below 1.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of them")
+    return int(text)

@@ -73,13 +73,13 @@ def _scores(
 
     def scored(path: str, side: str) -> Score:
         notes = reader(path, sides[side], texts, options.offsets)
-        _check_names(options.gold, [note.id for note in gold], path, [note.id for note in notes])
+        check_names(options.gold, [note.id for note in gold], path, [note.id for note in notes])
         return judge(gold, on_texts(notes, texts, path, sides[side]), _written(path) if sides[side].errors else None)
 
     return scored(options.predicted, "predicted"), scored(options.compare, "compare") if options.compare else None
 
 
-def _check_names(gold: str, ours: Sequence[str], path: str, theirs: Sequence[str]) -> None:
+def check_names(gold: str, ours: Sequence[str], path: str, theirs: Sequence[str]) -> None:
     """Refuse folders that have no document in common: one of them is the wrong one, or lies a level deeper."""
     if ours and theirs and not set(ours) & set(theirs):
         raise InputError(
@@ -94,7 +94,7 @@ def read(path: str, findings: Findings, texts: Texts, offsets: str) -> list[Docu
     Raises:
         SettingError: Offsets of JSON lines are to count something else than characters.
     """
-    if not _holds_json_lines(path):
+    if not holds_json_lines(path):
         return brat.read(path, findings, texts=texts, offsets=offsets)
     if offsets != CHARACTERS:
         raise SettingError(f"{printable(path)}: offsets {offsets} are for BRAT files; those of JSON lines count characters")
@@ -103,7 +103,7 @@ def read(path: str, findings: Findings, texts: Texts, offsets: str) -> list[Docu
 
 def read_literally(path: str, findings: Findings, texts: Texts, offsets: str) -> list[LiteralNote]:
     """The same as the files write it."""
-    if _holds_json_lines(path):
+    if holds_json_lines(path):
         documents = read(path, findings, texts, offsets)
         for _ in (event for document in documents for event in document.events):
             findings.warning(path, 0, "event-not-counted", "an event, which only gives its trigger to relations")
@@ -113,10 +113,10 @@ def read_literally(path: str, findings: Findings, texts: Texts, offsets: str) ->
 
 def _written(path: str) -> dict[str, LiteralNote] | None:
     """What BRAT files state, readable or not; None for JSON lines, of which a line is read or not."""
-    return None if _holds_json_lines(path) else {note.id: note for note in brat_literal.read(path, Findings(strict=False))}
+    return None if holds_json_lines(path) else {note.id: note for note in brat_literal.read(path, Findings(strict=False))}
 
 
-def _holds_json_lines(path: str) -> bool:
+def holds_json_lines(path: str) -> bool:
     """Whether a path is a file of JSON lines, or a folder with such files and without BRAT files."""
     if path.endswith(".jsonl"):
         return True

@@ -14,13 +14,13 @@ from pathlib import Path
 from rich.console import Console
 
 from clinical_ie.commands import configurations
-from clinical_ie.commands.arguments import Parser
+from clinical_ie.commands.arguments import Parser, count
 from clinical_ie.commands.code_version import STUDY, code_version
 from clinical_ie.commands.pipeline import run_process
 from clinical_ie.commands.run_content import RunContent
 from clinical_ie.commands.study_progress import StudyProgress
 from clinical_ie.commands.study_ranks import Ranks, stopping, tasks_of
-from clinical_ie.commands.submit_options import add_options, count
+from clinical_ie.commands.submit_options import add_options
 from clinical_ie.commands.submit_study import submit
 from clinical_ie.errors import SettingError
 from clinical_ie.reports.study_files import write_report

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from clinical_ie.commands.arguments import count
 from clinical_ie.commands.job_script import OPTIONS
 from clinical_ie.errors import SettingError, did_you_mean
 
@@ -118,14 +119,3 @@ class Wanted:
     def shape(self, nodes: int, devices: int, *, gpus: bool) -> Shape:
         """That of a run whose settings say so many."""
         return Shape(self.nodes or nodes, self.devices or devices, gpus)
-
-
-def count(text: str) -> int:
-    """A number of things, for `argparse`.
-
-    Raises:
-        ArgumentTypeError: It is none, or below 1.
-    """
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of them")
-    return int(text)

@@ -166,7 +166,7 @@ def check_name(name: str) -> None:
     Raises:
         SettingError: It is empty, too long, or holds a separator, a control character or the ending of what lies beside it.
     """
-    wrong = not name or name != name.strip() or name.startswith(".") or name.endswith((".", ".jsonl", ".html"))
+    wrong = not name or name != name.strip() or name.startswith(".") or name.endswith((".", ".jsonl", ".html", ".gold", ".seen"))
     wrong = wrong or len(name.encode("utf-8", "surrogatepass")) > _LONGEST_NAME
     if wrong or any(sign in _NOT_IN_FILE_NAMES or not (sign.isprintable() or sign == " ") for sign in name):
         raise SettingError(

@@ -1,4 +1,4 @@
-"""Predicted documents as files: a BRAT folder and a page for people, JSON lines for programs.
+"""Predicted documents as files: a BRAT folder and a page for people, JSON lines for programs; gold beside them, where it is known.
 
 Documents are written as they come, by one process or several, in a folder that is not that of the answer. An earlier answer is moved
 aside before a model begins and deleted when the new one is whole, so that what stands under the names of an answer is never that of a
@@ -14,16 +14,16 @@ import shutil
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from clinical_ie.document import Document
 from clinical_ie.errors import InputError, SettingError
 from clinical_ie.files import place_of
 from clinical_ie.formats import brat, jsonl
-from clinical_ie.reports.annotated_html import MOST_DOCUMENTS, write_page
+from clinical_ie.reports.gold_beside import GOLD_ENDINGS, GoldBeside
+from clinical_ie.reports.note_page import NotePage
 
-_ENDINGS = ("", ".jsonl", ".html")
+_ENDINGS = ("", ".jsonl", ".html", *GOLD_ENDINGS)
 EARLIER, _PARTIAL = ".earlier", ".partial"
 
 
@@ -40,6 +40,8 @@ class Written:
 
 class PredictionFolder:
     """``CORPUS/*.{txt,ann}``, ``CORPUS.jsonl`` and ``CORPUS.html`` of some corpora in a folder; what else lies there is left alone.
+
+    Where gold is known, ``CORPUS.gold.jsonl`` holds it, and ``CORPUS.seen.json`` which of its mentions training has seen the strings of.
 
     Raises:
         InputError: The name of a corpus cannot be that of a file.
@@ -85,7 +87,12 @@ class PredictionFolder:
         shutil.rmtree(self.folder / _PARTIAL, ignore_errors=True)
 
     def finish(
-        self, parts: Sequence[Mapping[str, Lines]], gold: Mapping[str, Sequence[Document]] | None = None, *, title: str
+        self,
+        parts: Sequence[Mapping[str, Lines]],
+        gold: Mapping[str, Sequence[Document]] | None = None,
+        *,
+        title: str,
+        trained: Collection[bytes] | None = None,
     ) -> list[Written]:
         """Make an answer of what all processes wrote, and delete what was set aside; nothing appears before everything is there.
 
@@ -93,6 +100,7 @@ class PredictionFolder:
             parts: What each part gave when it was closed, in the order of their ranks.
             gold: Corpus -> the same documents as they should be, where that is known.
             title: Of the pages, behind the name of the corpus.
+            trained: `digests` of the training documents, where these are known.
 
         Raises:
             InputError: The files of another process cannot be seen here, or nothing can be written.
@@ -106,15 +114,9 @@ class PredictionFolder:
                     place_of(partial, corpus).mkdir(parents=True, exist_ok=True)  # also where there are no documents
                     whole = place_of(partial, corpus, ".jsonl")
                     _join(lines, [_lines_file(partial, corpus, rank) for rank in range(len(parts))], whole)
-                    first = list(islice(jsonl.stream(whole), MOST_DOCUMENTS))
-                    write_page(
-                        place_of(partial, corpus, ".html"),
-                        f"{corpus}, {title}",
-                        first,
-                        gold[corpus][: len(first)] if gold else None,
-                        count=sum(len(one.places) for one in lines),
-                        types=set().union(*(one.types for one in lines)),
-                    )
+                    places = sorted(place for one in lines for place in one.places)
+                    truth = GoldBeside(partial, corpus, [gold[corpus][place] for place in places], trained) if gold else None
+                    self._page(place_of(partial, corpus, ".html"), f"{corpus}, {title}", whole, truth)
                     documents, mentions, links = (sum(getattr(one, name) for one in lines) for name in ("documents", "mentions", "links"))
                     found.append(Written(corpus, place_of(self.folder, corpus), documents, mentions, links))
                 self._move(partial, self.folder)
@@ -122,6 +124,14 @@ class PredictionFolder:
             self.give_up()
         shutil.rmtree(self.folder / EARLIER, ignore_errors=True)
         return found
+
+    @staticmethod
+    def _page(path: Path, title: str, predicted: Path, truth: GoldBeside | None) -> None:
+        with NotePage(path, title, compared=truth is not None) as page:
+            for place, document in enumerate(jsonl.stream(predicted)):
+                page.add(document, *(truth.at(place) if truth else ()))
+        if truth:
+            truth.write()
 
     def _move(self, source: Path, target: Path) -> None:
         for name in self._names:
@@ -225,15 +235,20 @@ def folder_of(whole: Path, task: str, tasks: Collection[object]) -> Path:
     return whole / task if len(tasks) > 1 else whole
 
 
+def prediction_files(folder: Path) -> list[Path]:
+    """The JSON lines of all corpora in a folder that predictions were written to, without those of gold."""
+    return sorted(file for file in folder.glob("*.jsonl") if not file.name.endswith(GOLD_ENDINGS))
+
+
 def set_all_aside(folder: Path) -> None:
     """Move all answers in a folder out of the way."""
-    PredictionFolder(folder, sorted(file.stem for file in folder.glob("*.jsonl"))).set_aside()
+    PredictionFolder(folder, sorted(file.stem for file in prediction_files(folder))).set_aside()
 
 
 def _problem(place: Path, corpus: str, documents: Sequence[Document]) -> str | None:
     """Why the files of a corpus must not be deleted; None where there are none, or the same texts' as they were written."""
-    notes, lines, page = (place_of(place, corpus, ending) for ending in _ENDINGS)
-    there = [path for path in (notes, lines, page) if path.exists()]
+    notes, lines, *others = (place_of(place, corpus, ending) for ending in _ENDINGS)
+    there = [path for path in (notes, lines, *others) if path.exists()]
     if not there:
         return None
     if not lines.is_file() or not (notes.is_dir() or not notes.exists()):

@@ -75,7 +75,12 @@ def lenient_matching_size(left: Sequence[Span], right: Sequence[Span]) -> int:
 
 
 def matching_size(partners: Sequence[Sequence[int]]) -> int:
-    """The size of a largest one-to-one matching, given the possible partners of everyone on the left.
+    """The size of a largest one-to-one matching, given the possible partners of everyone on the left."""
+    return len(matching(partners))
+
+
+def matching(partners: Sequence[Sequence[int]]) -> dict[int, int]:
+    """A largest one-to-one matching, left -> right, given the possible partners of everyone on the left, preferred ones first.
 
     Reference: augmenting paths (Kuhn 1955), without recursion; linear where partners are few.
     """
@@ -87,7 +92,7 @@ def matching_size(partners: Sequence[Sequence[int]]) -> int:
             owner[free], held[root] = root, free
         elif options:
             _augment(root, partners, owner, held)
-    return len(held)
+    return held
 
 
 def _augment(root: int, partners: Sequence[Sequence[int]], owner: dict[int, int], held: dict[int, int]) -> None:

@@ -30,6 +30,12 @@ def digests(documents: Iterable[Document]) -> frozenset[bytes]:
     return frozenset(_digest(normalised(document, entity)) for document in documents for entity in document.entities)
 
 
+def seen_mentions(document: Document, trained: Collection[bytes]) -> list[str]:
+    """Ids of the mentions whose strings are among `digests` of the training documents."""
+    document = document.joined()
+    return [entity.id for entity in document.entities if _digest(normalised(document, entity)) in trained]
+
+
 @dataclass(slots=True)
 class StringCounts:
     """Counts over documents that can be added up.

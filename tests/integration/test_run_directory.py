@@ -105,7 +105,10 @@ def test_brat_and_json_lines_hold_the_same_predictions(finished_run: Path) -> No
     one = sorted(brat.read(folder / "demo"), key=lambda document: document.id)
     two = sorted(jsonl.read(folder / "demo.jsonl"), key=lambda document: document.id)
     assert one == two
-    assert "<mark" in (folder / "demo.html").read_text(encoding="utf-8")
+    assert 'class="notes"' in (folder / "demo.html").read_text(encoding="utf-8")
+    gold = {document.id: document for document in jsonl.read(folder / "demo.gold.jsonl")}
+    assert sorted(gold) == [document.id for document in two]
+    assert json.loads((folder / "demo.seen.json").read_text(encoding="utf-8")).keys() == gold.keys()
 
 
 def test_tensorboard(finished_run: Path) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from clinical_ie.document import Document, Entity, Span
-from clinical_ie.errors import InputError, SettingError
+from clinical_ie.errors import FileFormatError, InputError, SettingError
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.reports import prediction_folder
+from clinical_ie.reports.gold_beside import read_seen
 from clinical_ie.reports.prediction_folder import EARLIER, PredictionFolder, Written, set_all_aside
+from clinical_ie.scoring.strings import digests
 
 WARD_A = [Document("a", "gave aspirin", (Entity("T1", "Drug", Span.of(5, 12)),)), Document("b", "")]
 WARD_B = [Document("a", "gave heparin")]
@@ -44,7 +46,31 @@ def test_a_corpus_without_documents_has_empty_files(tmp_path: Path) -> None:
     write(PredictionFolder(tmp_path, ["ward"]), {"ward": []}, {"ward": []}, title="test")
     assert (tmp_path / "ward").is_dir()
     assert jsonl.read(tmp_path / "ward.jsonl") == []
-    assert "0 of 0 documents" in (tmp_path / "ward.html").read_text(encoding="utf-8")
+    assert files(tmp_path) == {"ward.jsonl", "ward.html", "ward.gold.jsonl"}
+
+
+def test_gold_lies_beside_what_is_compared_with_it(tmp_path: Path) -> None:
+    """In the order of the predictions, with the mentions whose strings training has seen; both go when the answer goes."""
+    target = PredictionFolder(tmp_path, ["ward"])
+    target.set_aside()
+    part = target.part()
+    for place in (1, 0):  # they come in any order
+        part.add("ward", place, Document(WARD_A[place].id, WARD_A[place].text))
+    target.finish(
+        [part.close()], {"ward": WARD_A}, title="test", trained=digests([Document("x", "Aspirin", (Entity("T1", "X", Span.of(0, 7)),))])
+    )
+    assert [document.id for document in jsonl.read(tmp_path / "ward.jsonl")] == ["a", "b"]
+    assert jsonl.read(tmp_path / "ward.gold.jsonl") == WARD_A
+    assert read_seen(tmp_path / "ward.seen.json") == {"a": ["T1"], "b": []}
+    set_all_aside(tmp_path)
+    assert not {"ward.gold.jsonl", "ward.seen.json"} & {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("text", ["[]", '{"a": 1}', "no JSON"])
+def test_a_file_of_seen_mentions_that_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "ward.seen.json").write_text(text)
+    with pytest.raises(FileFormatError, match="test the run again"):
+        read_seen(tmp_path / "ward.seen.json")
 
 
 def test_corpora_in_sub_folders_and_names_that_lead_out(tmp_path: Path) -> None:
@@ -105,7 +131,7 @@ def test_what_lies_beside_is_left_alone(tmp_path: Path) -> None:
 def test_a_failure_leaves_no_answer_that_looks_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = PredictionFolder(tmp_path, ["ward"])
     write(target, {"ward": WARD_A}, title="predict")
-    monkeypatch.setattr(prediction_folder, "write_page", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(prediction_folder, "NotePage", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write(target, {"ward": [Document("a", "gave aspirin"), Document("b", "")]}, title="predict")
     assert {path.name for path in tmp_path.iterdir()} == {EARLIER}, "neither old nor new under the names of an answer"

@@ -7,7 +7,6 @@ import pytest
 from rich.console import Console
 
 from clinical_ie.document import Document, Entity, Span
-from clinical_ie.reports.annotated_html import write_page
 from clinical_ie.reports.confusion import NOTHING, confusion_counts, confusion_figure
 from clinical_ie.reports.corpus_figures import write_figure
 from clinical_ie.reports.corpus_statistics import describe
@@ -33,17 +32,6 @@ def test_confusion_by_hand() -> None:
     }  # fmt: skip
     figure = confusion_figure(confusion_counts([gold], [predicted]), title="t")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["Dose", "Drug", "Problem", "Route", NOTHING]
-
-
-def test_the_page_marks_and_escapes(tmp_path: Path) -> None:
-    gold = document(("Drug", 0, 7), ("Problem", 17, 21))
-    predicted = document(("Drug", 0, 7), ("Dose", 8, 14), ("Number", 9, 10))
-    write_page(tmp_path / "page.html", "notes", [predicted], [gold])
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "&lt;<mark" in page, "nested mentions and escaped text"
-    assert page.count('class="missed"') == 2  # the legend and the missed problem
-    assert page.count('class="wrong" style') == 2  # dose and number
-    assert "<5 mg>" not in page
 
 
 @pytest.mark.parametrize(
@@ -75,25 +63,11 @@ def test_what_a_mixed_run_was_trained_on_is_shown() -> None:
     assert console.export_text().strip() == "examples trained on: a/find 1,200 (75% of targets), b/find 400 (25% of targets)"
 
 
-def test_fragments_of_one_mention_are_one_in_pages_and_statistics(tmp_path: Path) -> None:
+def test_fragments_of_one_mention_are_one_in_statistics() -> None:
     gold = Document(
         "d", "220 mg\ntwice daily", (Entity("T1", "Dose", Span(((0, 6), (7, 18)))), Entity("T2", "Dose", Span(((0, 3), (7, 12)))))
     )
-    predicted = Document("d", gold.text, (Entity("T1", "Dose", Span.of(0, 18)),))
-    write_page(tmp_path / "page.html", "notes", [predicted], [gold])
-    assert 'class="wrong" style' not in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert describe([gold], Schema((EntityType("Dose"),))).discontinuous == 1
-
-
-def test_a_page_shows_what_would_be_control_characters_and_runs_nothing(tmp_path: Path) -> None:
-    text = "<script>alert(1)</script>\x07\x1b[31m\tok"
-    odd = Document('"><img src=x>', text, (Entity("T1", 'X"><script>', Span.of(0, 8)),))
-    write_page(tmp_path / "page.html", "</title><script>", [odd], [odd])
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "<script" not in page
-    assert "<img" not in page
-    assert "\u2407\u241b[31m\tok" in page
-    assert "\x1b" not in page
 
 
 @pytest.mark.parametrize("documents", [[], [Document("a", "nothing here")]])
@@ -104,7 +78,6 @@ def test_nothing_at_all_is_reported(documents: list[Document], rules: str, finds
     results.add("test", "c", "entity_tagging", score(documents, documents, rule_set(rules)), finds=finds, coverage=None, left_out={})
     results.write(tmp_path / "results.json")
     show_run(Results.load(tmp_path / "results.json"), Console(file=io.StringIO()))
-    write_page(tmp_path / "page.html", "c", documents, documents)
     confusion_figure(confusion_counts(documents, documents), title="c")
 
 
