@@ -19,13 +19,13 @@ from clinical_ie.corpora.corpus import BratCorpus
 from clinical_ie.document import Document
 from clinical_ie.errors import ClinicalIEError, SettingError
 from clinical_ie.files import write_text
-from clinical_ie.formats import brat, doccano, i2b2, jsonl, phee, prodigy, radgraph
+from clinical_ie.formats import brat, doccano, i2b2, jsonl, label_studio, phee, prodigy, radgraph
 from clinical_ie.formats.brat.offsets import CHARACTERS, RULES, check_rule
 from clinical_ie.formats.findings import Findings
 from clinical_ie.formats.losses import in_words
 
 _FOLDERS = ("brat", "i2b2")
-_FILES = ("jsonl", "phee", "radgraph")
+_FILES = ("jsonl", "phee", "radgraph", "label-studio")
 _READ_ONLY = ("doccano", "prodigy")
 
 
@@ -142,8 +142,8 @@ def convert(options: argparse.Namespace) -> int:
     else:
         if source is None or not options.source:
             raise SettingError("nothing to convert: give a folder or file with --from FORMAT, or --corpus NAME")
-        if options.offsets is not None and options.source != "brat":
-            raise SettingError(f"--offsets {options.offsets} is for BRAT files; {options.source} has offsets of its own")
+        if options.offsets is not None and options.source not in ("brat", "label-studio"):
+            raise SettingError(f"--offsets {options.offsets} is for BRAT files and Label Studio; {options.source} has offsets of its own")
         splits = {"": _reader(options.source, options.offsets)(source, findings)}
     count = 0
     try:
@@ -182,6 +182,7 @@ def _reader(name: str, offsets: str | None) -> Callable[[Path, Findings], list[D
         "brat": lambda path, findings: brat.read(path, findings, offsets=offsets or CHARACTERS),
         "i2b2": i2b2.read, "jsonl": jsonl.read, "phee": phee.read, "radgraph": radgraph.read,
         "doccano": doccano.read, "prodigy": prodigy.read,
+        "label-studio": lambda path, findings: label_studio.read(path, findings, offsets=offsets or CHARACTERS),
     }  # fmt: skip
     return readers[name]
 
@@ -199,6 +200,7 @@ def _write(name: str, documents: Iterable[Document], target: Path, split: str, f
             "jsonl": lambda docs, path, _: jsonl.write(docs, path),
             "phee": phee.write,
             "radgraph": radgraph.write,
+            "label-studio": label_studio.write,
         }
         writers[name](documents, file, findings)
 
@@ -268,6 +270,6 @@ def _parser() -> Parser:
         command.add_argument(
             "--offsets",
             metavar="RULE",
-            help=f"what the offsets of BRAT files count: {', '.join(RULES)} (default: characters, or what the corpus says)",
+            help=f"what the offsets of BRAT files or Label Studio count: {', '.join(RULES)} (default: characters, or what the corpus says)",
         )
     return parser

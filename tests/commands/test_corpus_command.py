@@ -84,7 +84,7 @@ def test_a_figure_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.Capt
     assert ".png or .html" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("to", ["jsonl", "i2b2", "radgraph"])
+@pytest.mark.parametrize("to", ["jsonl", "i2b2", "radgraph", "label-studio"])
 def test_convert_there_and_back(tmp_path: Path, to: str) -> None:
     lenient = ["--lenient"] if to != "jsonl" else []
     assert corpus("convert", NOTES, "--from", "brat", "--to", to, "--output", tmp_path / "there", *lenient) == 0

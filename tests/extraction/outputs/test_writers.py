@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import pytest
 from clinical_ie.document import Attribute, Document, Entity, Event, Relation, Span
 from clinical_ie.errors import RunError
 from clinical_ie.extraction.outputs import OUTPUTS, Origin, discard, publish
-from clinical_ie.formats import brat, jsonl
+from clinical_ie.formats import brat, jsonl, label_studio
+from clinical_ie.schema import EntityType, RelationType, Schema
 
 ORIGIN = Origin("test", datetime(2026, 11, 26, tzinfo=UTC))
 TEXT = 'Takes 😀 aspirin,\r\n"daily".  Stable.'
@@ -113,6 +116,23 @@ def test_csv_tables(tmp_path: Path) -> None:
     writer.commit()
     found = {name: (tmp_path / name / "part-00001.csv").read_bytes().decode() for name in TABLES}
     assert found == {name: "".join(f"{row}\r\n" for row in rows) for name, rows in TABLES.items()}
+
+
+def test_label_studio_tasks(tmp_path: Path) -> None:
+    counts: Counter[str] = Counter()
+    schema = Schema((EntityType("Drug"), EntityType("Frequency")), (RelationType("Of"),), (), ())
+    writer = OUTPUTS["label-studio"](tmp_path, Origin("runs/x", ORIGIN.time, schema), counts)
+    writer.write(DOCUMENT)
+    writer.write(numbered(2))
+    writer.commit()
+    first, second = label_studio.read(tmp_path)
+    negated, certainty = DOCUMENT.attributes
+    assert (first, second) == (replace(DOCUMENT, attributes=(replace(negated, target="E1"), certainty)), numbered(2))
+    assert first.entities[0].confidence == 0.75
+    assert counts == {"Label Studio: references to triggers, which become references to their events": 1}
+    assert "Frequency" in (tmp_path / "labeling.xml").read_text()
+    prediction = json.loads((tmp_path / "part-00001.json").read_text(encoding="utf-8"))[0]["predictions"][0]
+    assert (prediction["model_version"], prediction["score"]) == ("runs/x", 0.75)
 
 
 TABLES = {
