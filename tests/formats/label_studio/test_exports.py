@@ -65,7 +65,8 @@ def test_corrected_events_fragments_and_attributes(tmp_path: Path) -> None:
             tmp_path,
             task(
                 region("x", 2, 7, "Drug"), region("y", 9, 16, "Drug"), region("z", 18, 23, "Dose", "Amount"), region("w", 24, 29, "Dose"),
-                at("x", "event", "Medication"), at("x", "attr_Negated", "✓"), at("z", "attr_Unit", "mg", "textarea"), at("w", "Mine", "yes"),
+                at("x", "event", "Medication"), at("x", "attr_Negated", "✓"),
+                at("z", "attr_Unit", "mg", "textarea"), at("w", "Mine", "yes"),
                 {**OF, "from_id": "x", "to_id": "y", "labels": ["(continued)"]},
                 {**OF, "from_id": "x", "to_id": "z", "labels": ["Medication: Dose"]},
                 {**OF, "from_id": "x", "to_id": "w", "labels": ["Medication: Dose"]},
