@@ -9,14 +9,10 @@ from typing import Any
 
 from clinical_ie.commands.arguments import Parser
 from clinical_ie.commands.exported_prompts import PROMPTS, write_prompts
-from clinical_ie.commands.parse_errors import explain
-from clinical_ie.commands.run_directory import RunDirectory
-from clinical_ie.corpora.yaml_file import YamlFile
-from clinical_ie.errors import FileFormatError, SettingError
+from clinical_ie.errors import SettingError
+from clinical_ie.extraction.trained_run import TrainedRun
 from clinical_ie.files import writing_folder
 from clinical_ie.models.folders import locate
-from clinical_ie.strategies.checkpoint import Checkpoint
-from clinical_ie.strategies.checkpoint_names import BEST
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -35,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     if output.exists():
         raise SettingError(f"{output} exists; --output names a new folder")
     run_dir = Path(options.run)
-    model, tasks = load_run(run_dir), load_tasks(run_dir)
+    model, tasks = load_run(run_dir), TrainedRun(run_dir).tasks
     check_exportable(model)
     with writing_folder(output) as partial:
         write_whole(model, partial, options.dtype) if options.merge else write_adapter(model, partial)
@@ -54,63 +50,12 @@ def load_run(run_dir: Path) -> Any:
     from clinical_ie.commands.quiet import quieten
 
     quieten()
-    import lightning.pytorch as pl
-    from jsonargparse import ArgumentError, ArgumentParser
-
     from clinical_ie.modules import InstructionGenerator
 
-    config, best = RunDirectory(run_dir).config, Checkpoint(RunDirectory(run_dir).checkpoints / BEST)
-    if not config.is_file() or not best.exists:
-        raise SettingError(f"{run_dir}: no finished run (expected config.yaml and checkpoints/{BEST})")
-    (given,) = _entries(run_dir, "model")
-    checkpoint = best.whole()
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--model", type=pl.LightningModule)
-    whole = {"class_path": given["class_path"], "init_args": {**given["init_args"], "schemas": checkpoint["schemas"]}}
-    try:
-        model = parser.instantiate_classes(parser.parse_object({"model": whole})).model
-    except ArgumentError as error:
-        raise SettingError(f"{config}: {explain(str(error), (), {})}") from None
+    model = TrainedRun(run_dir).model()
     if not isinstance(model, InstructionGenerator):
         raise SettingError(f"{run_dir} is a run of {type(model).__name__}; only generators are exported")
-    model.configure_model()
-    model.on_load_checkpoint(checkpoint)
-    model.load_state_dict(checkpoint["state_dict"], strict=model.strict_loading)
-    return model.eval()
-
-
-def load_tasks(run_dir: Path) -> list[Any]:
-    """The tasks of a generator's run: how it asks."""
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    from clinical_ie.tasks.instruction import Instruction
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--tasks", type=list[Instruction])
-    try:
-        found: list[Any] = parser.instantiate_classes(parser.parse_object({"tasks": _entries(run_dir, "data", "tasks")})).tasks
-        return found
-    except ArgumentError as error:
-        raise SettingError(f"{run_dir / 'config.yaml'}: {explain(str(error), (), {})}") from None
-
-
-def _entries(run_dir: Path, *keys: str) -> list[dict[str, Any]]:
-    """The classes and arguments of a part of a run that is one object or a list of them.
-
-    Raises:
-        FileFormatError: ``config.yaml`` does not hold it.
-    """
-    config = run_dir / "config.yaml"
-    found = YamlFile(config, expected="the settings of a run").data
-    for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    entries = found if isinstance(found, list) else [found]
-    parts = {"class_path": str, "init_args": dict}
-    if not entries or not all(isinstance(one, dict) and all(isinstance(one.get(k), t) for k, t in parts.items()) for one in entries):
-        raise FileFormatError(
-            config, 0, f"no {'.'.join(keys)} in it", expected="class_path and init_args, as `clinical-ie fit` writes them"
-        )
-    return entries
+    return model
 
 
 def base_of(model: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
+from clinical_ie.models.base_dtype import computes_in_bfloat16
 from clinical_ie.models.encoder_probe import EncoderProbe
 from clinical_ie.models.folders import known_config
 from clinical_ie.modules.encoder_module import EncoderModule
@@ -36,10 +37,3 @@ def default_precision(accelerator: str, model: Any) -> str:
         return "bf16-mixed"
     rank_zero_only(_LOG.info)(f"trainer.precision is 32-true, for {backbone} cannot be trained in bf16-mixed")
     return "32-true"
-
-
-def computes_in_bfloat16(accelerator: str) -> bool:
-    """Whether bfloat16 is an arithmetic of the device that Lightning would take, and not an emulation."""
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

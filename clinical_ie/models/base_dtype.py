@@ -36,6 +36,13 @@ _CHUNK = 1 << 24
 """Weights that are compared at once."""
 
 
+def computes_in_bfloat16(accelerator: str) -> bool:
+    """Whether bfloat16 is an arithmetic of the device that Lightning would take, and not an emulation."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def check_base_dtype(setting: BaseDtype, *, frozen: bool) -> None:
     """Refuse a trained base in half precision.
 

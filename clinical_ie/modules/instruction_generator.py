@@ -88,6 +88,8 @@ class InstructionGenerator(TunedModule):
         self.num_draft_tokens = num_draft_tokens
         self.on_generation_step: Callable[[int, int], None] | None = None
         """Called with the numbers of completions of a pass that are finished and of those that are not."""
+        self.keeps_queue = False
+        """Whether the queue outlives the end of a pass, with the weights that it has merged: where nothing is trained any more."""
         self._queue: GenerationQueue | None = None
         self._constrained: set[str] = set()
         """Of the examples in the queue, those whose completions are constrained."""
@@ -236,7 +238,7 @@ class InstructionGenerator(TunedModule):
             return {}
         queue, self._queue = self._queue, None  # what fails or ends is gone, with its weights and keys
         finished = queue.run(to_the_end=to_the_end)
-        if not to_the_end:
+        if self.keeps_queue or not to_the_end:
             self._queue = queue
         return {name: self._completion(name, sequence) for name, sequence in finished.items()}
 

@@ -15,7 +15,8 @@ from peft import AutoPeftModelForCausalLM, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clinical_ie.cli import main
-from clinical_ie.commands.export import base_of, load_run, load_tasks
+from clinical_ie.commands.export import base_of, load_run
+from clinical_ie.extraction.trained_run import TrainedRun
 from clinical_ie.formats import jsonl
 from clinical_ie.prompts.answers import LabelNames
 from clinical_ie.prompts.responses import FORMATS
@@ -92,7 +93,7 @@ def test_an_export_tells_the_prompt_that_the_model_was_trained_with(run: Path, s
     assert main(["export", str(run), "--output", str(tmp_path / "adapter")]) == 0
     (prompts,) = json.loads((tmp_path / "adapter" / "prompts.json").read_text(encoding="utf-8"))["tasks"].values()
     assert prompts["segment"] == 128
-    ours, (task,) = load_run(run), load_tasks(run)
+    ours, (task,) = load_run(run), TrainedRun(run).tasks
     document = jsonl.read(Path(small_corpus) / "test.jsonl")[0]
     example = task.examples(document, Source("demo", ours.schemas["demo"], ours.subwords))[0]
     entry = prompts["corpora"]["demo"]

@@ -1,0 +1,130 @@
+"""A trained run as it lies on the disk, without the command line that made it: its model with the best weights, and its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from clinical_ie.corpora.yaml_file import YamlFile
+from clinical_ie.errors import FileFormatError, SettingError, did_you_mean
+from clinical_ie.strategies.checkpoint import Checkpoint
+from clinical_ie.strategies.checkpoint_names import BEST
+
+CONFIG = "config.yaml"
+STAGES, BOTH = ("entities", "relations"), "both"
+"""Keys of the ``config.yaml`` of a pipeline: two runs, or one that does both."""
+
+
+class TrainedRun:
+    """What a run's folder holds: ``config.yaml`` and ``checkpoints/best.ckpt``. The corpora that it names need not be there.
+
+    Args:
+        folder: The run's.
+
+    Raises:
+        SettingError: There is no finished run.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.config = self.folder / CONFIG
+        self.checkpoint = Checkpoint(self.folder / "checkpoints" / BEST)
+        if not self.config.is_file() or not self.checkpoint.exists:
+            raise SettingError(f"{self.folder}: no finished run (expected {CONFIG} and checkpoints/{BEST})")
+
+    @property
+    def schemas(self) -> dict[str, Any]:
+        """Corpus -> schema as plain data, of all that the model has learned."""
+        return dict(self.checkpoint.meta["schemas"])
+
+    @cached_property
+    def tasks(self) -> list[Any]:
+        """The tasks: how the model was asked.
+
+        Raises:
+            SettingError: A task's settings are of another version.
+        """
+        from jsonargparse import ArgumentParser
+
+        from clinical_ie.tasks.task import Task
+
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument("--tasks", type=list[Task])  # type: ignore[type-arg]
+        return cast("list[Any]", self._made(parser, "tasks", self._entries("data", "tasks")))
+
+    def model(self, **changed: Any) -> Any:
+        """The model with its best weights, in evaluation mode and on the CPU.
+
+        Args:
+            changed: Arguments of the model in place of those of the run, such as where its backbone lies now.
+
+        Raises:
+            SettingError: The backbone is missing or another one, or the settings are of another version.
+        """
+        import lightning.pytorch as pl
+        from jsonargparse import ArgumentParser
+
+        (given,) = self._entries("model")
+        checkpoint = self.checkpoint.whole()
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument("--model", type=pl.LightningModule)
+        settings = {**given["init_args"], **changed, "schemas": checkpoint["schemas"]}
+        model = self._made(parser, "model", {"class_path": given["class_path"], "init_args": settings})
+        model.configure_model()
+        model.on_load_checkpoint(checkpoint)
+        model.load_state_dict(checkpoint["state_dict"], strict=model.strict_loading)
+        return model.eval()
+
+    def setting(self, *keys: str) -> Any:
+        """What ``config.yaml`` holds under a key; None where there is none."""
+        found = self._settings
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
+
+    @cached_property
+    def _settings(self) -> Any:
+        return YamlFile(self.config, expected="the settings of a run").data
+
+    def _made(self, parser: Any, name: str, value: Any) -> Any:
+        from jsonargparse import ArgumentError
+
+        try:
+            return getattr(parser.instantiate_classes(parser.parse_object({name: value})), name)
+        except ArgumentError as error:
+            reason = " ".join(str(error).split())
+            raise SettingError(f"{self.config}: {reason[:300]}; was it written by another version of clinical-ie?") from None
+
+    def _entries(self, *keys: str) -> list[dict[str, Any]]:
+        """The classes and arguments of a part of a run that is one object or a list of them.
+
+        Raises:
+            FileFormatError: ``config.yaml`` does not hold it.
+        """
+        found = self.setting(*keys)
+        entries = found if isinstance(found, list) else [found]
+        parts = {"class_path": str, "init_args": dict}
+        if not entries or not all(isinstance(one, dict) and all(isinstance(one.get(k), t) for k, t in parts.items()) for one in entries):
+            raise FileFormatError(
+                self.config, 0, f"no {'.'.join(keys)} in it", expected="class_path and init_args, as `clinical-ie fit` writes them"
+            )
+        return entries
+
+
+def stage_runs(folder: Path | str) -> list[TrainedRun]:
+    """The run of a folder, or the two of a pipeline's.
+
+    Raises:
+        SettingError: Neither.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        near = did_you_mean(folder.name, [path.name for path in folder.parent.glob("*/")]) if folder.parent.is_dir() else ""
+        raise SettingError(f"{folder}: no such folder; expected a run that `clinical-ie fit` or `clinical-ie pipeline` has finished{near}")
+    config = folder / CONFIG
+    data = YamlFile(config, expected="the settings of a run").data if config.is_file() else None
+    if isinstance(data, dict) and set(data) in ({*STAGES}, {BOTH}) and all(isinstance(value, str) for value in data.values()):
+        return [TrainedRun(folder / data[name]) for name in (STAGES if BOTH not in data else (BOTH,))]
+    return [TrainedRun(folder)]
