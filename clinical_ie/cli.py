@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("runs", "score a run's best checkpoint on the development split"),
     "test": ("runs", "score a run's best checkpoint on the test split"),
     "predict": ("runs", "annotate texts with a run's best checkpoint"),
+    "extract": ("extract", "annotate raw notes of any number with a trained model, in several processes"),
     "pipeline": ("pipeline", "train an entity and a relation model as one run, or annotate texts with both"),
     "study": ("study", "plan, run, submit and report many runs from one file: a grid of models, corpora, shots and seeds"),
     "corpus": ("corpus", "check, describe and convert corpora; survival of gold"),
@@ -34,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 _GOING_ON = {
     "fit": "; the same command with --resume=auto goes on from there",
+    "extract": "; the same command goes on from there",
     "pipeline": "; the same command goes on from there",
     "study": "; the same command goes on from there",
 }

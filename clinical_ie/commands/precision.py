@@ -6,7 +6,6 @@ import logging
 from importlib import import_module
 from typing import Any
 
-import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from clinical_ie.models.base_dtype import computes_in_bfloat16

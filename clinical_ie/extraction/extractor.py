@@ -29,11 +29,10 @@ class Extractor:
     Args:
         stages: A model that finds mentions, and perhaps one that links them.
         name: What it is called in messages: its folder.
-        identity: What tells whether two are the same: of each model the run's fingerprint, its step and its task.
     """
 
-    def __init__(self, stages: Sequence[Stage], name: str, identity: Sequence[str]) -> None:
-        self.stages, self.name, self.identity = tuple(stages), name, tuple(identity)
+    def __init__(self, stages: Sequence[Stage], name: str) -> None:
+        self.stages, self.name = tuple(stages), name
 
     def __call__(self, text: str, id: str = "note") -> Document:
         """The document of one text.

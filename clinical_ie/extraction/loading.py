@@ -61,16 +61,9 @@ def load(
         >>> document = extractor("Started aspirin daily.")  # doctest: +SKIP
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    runs = stage_runs(run)
-    if relations is not None:
-        if len(runs) > 1:
-            raise SettingError(f"{run} is a pipeline that links mentions already; give its entity run, or leave out {relations}")
-        runs += stage_runs(relations)
-    chosen = _chosen(runs)
-    schemas = _schemas(chosen, corpus)
     loaded: dict[Path, TunedModule] = {}
-    stages, identity = [], []
-    for (trained, task), (name, schema) in zip(chosen, schemas, strict=True):
+    stages = []
+    for trained, task, name, schema in _asked(run, relations, corpus):
         if trained.folder not in loaded:
             loaded[trained.folder] = _prepared(trained, backbone, place, precision)
         model = loaded[trained.folder]
@@ -78,8 +71,28 @@ def load(
         bf16 = _in_bfloat16(model, place, precision)
         budget = batch_budget or _BATCH_BUDGET.get(place.type, 8192)
         stages.append(Stage(model, task, Source(name, schema, encoder), bf16, budget))
-        identity.append(_identity(trained, task, name))
-    return Extractor(stages, str(run), identity)
+    return Extractor(stages, str(run))
+
+
+def identity(run: str | Path, relations: str | Path | None = None, *, corpus: str | None = None) -> list[str]:
+    """What tells a model from another without loading it: of each stage its run, the step of its weights, its task and the corpus."""
+    found = []
+    for trained, task, name, _ in _asked(run, relations, corpus):
+        checkpoint, settings = trained.checkpoint, repr(trained.setting("data", "tasks"))
+        digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
+        found.append(f"{checkpoint.fingerprint}, step {checkpoint.step}, {checkpoint.size} bytes, {task.name} {digest}, {name}")
+    return found
+
+
+def _asked(run: str | Path, relations: str | Path | None, corpus: str | None) -> list[tuple[TrainedRun, Task[Any], str, Schema]]:
+    """Of each stage its run, its task, and the corpus whose types it finds, with its schema."""
+    runs = stage_runs(run)
+    if relations is not None:
+        if len(runs) > 1:
+            raise SettingError(f"{run} is a pipeline that links mentions already; give its entity run, or leave out {relations}")
+        runs += stage_runs(relations)
+    chosen = _chosen(runs)
+    return [(*one, *named) for one, named in zip(chosen, _schemas(chosen, corpus), strict=True)]
 
 
 def _chosen(runs: list[TrainedRun]) -> list[tuple[TrainedRun, Task[Any]]]:
@@ -166,10 +179,3 @@ def _in_bfloat16(model: TunedModule, device: torch.device, precision: Precision)
     if not isinstance(model, EncoderModule):
         return True
     return EncoderProbe(model.backbone_name, known_config(model.backbone_name)).computes_in("bf16-mixed")
-
-
-def _identity(trained: TrainedRun, task: Task[Any], corpus: str) -> str:
-    """What tells a model from another: its run, the step of its weights, its task with all settings, and the corpus."""
-    checkpoint = trained.checkpoint
-    settings = hashlib.sha256(repr(trained.setting("data", "tasks")).encode()).hexdigest()[:12]
-    return f"{checkpoint.fingerprint}, step {checkpoint.step}, {checkpoint.size} bytes, {task.name} {settings}, {corpus}"

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from clinical_ie.document import Document
 from clinical_ie.errors import InputError, RunError
 from clinical_ie.extraction.extractor import Extractor
 from clinical_ie.extraction.inputs import BadNote, Note
-from clinical_ie.extraction.outputs import WRITERS
+from clinical_ie.extraction.outputs import OUTPUTS, Origin
 from clinical_ie.extraction.parts import Part
-
-Review = Callable[[Document], tuple[Document, Document | None]]
-"""What is sure enough of a document, and what somebody should look at; None where there is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,49 +27,58 @@ class PartResult:
         mentions: Found in them.
         links: Likewise, relations and arguments of events.
         failed: Id and reason of each note that could not be annotated.
-        outcomes: What became of the models' outputs.
-        counts: What was found out about the input, such as encodings.
+        outcomes: What became of the models' outputs, and what an output cannot hold, counted.
     """
 
     number: int
     digest: str
-    documents: int
-    mentions: int
-    links: int
+    documents: int = 0
+    mentions: int = 0
+    links: int = 0
     failed: tuple[tuple[str, str], ...] = ()
     outcomes: dict[str, int] = field(default_factory=dict)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; `from_dict` reads it back."""
+        return {**asdict(self), "failed": [list(pair) for pair in self.failed]}
 
-def write_part(extractor: Extractor, part: Part, formats: Sequence[str], staging: Path) -> PartResult:
-    """Annotate a part and write it below a folder of its own.
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> PartResult:
+        """What `to_dict` wrote down."""
+        return cls(**{**data, "failed": tuple((str(name), str(reason)) for name, reason in data["failed"])})
+
+
+def write_part(extractor: Extractor, part: Part, formats: Sequence[str], staging: Path, origin: Origin) -> PartResult:
+    """Annotate a part and write it below a folder of its own, a folder for each format.
 
     Args:
         extractor: The model.
         part: The notes.
-        formats: What to write, of `WRITERS`.
+        formats: What to write, of `OUTPUTS`.
         staging: The folder, which exists.
+        origin: What outputs say of where annotations come from.
 
     Raises:
-        RunError: The model fails on whatever it is given.
+        RunError: The model fails on whatever it is given, or the disk is full.
     """
     before = extractor.outcomes
-    found, failed = _annotated(extractor, [note for note in part.notes if isinstance(note, Note)])
-    reasons = {note.id: note.reason for note in part.notes if isinstance(note, BadNote)} | failed
-    writers = [WRITERS[name](staging, part.number) for name in formats]
+    notes = {note.id: note for note in part.notes if isinstance(note, Note)}
+    reasons = [(note.id, note.reason) for note in part.notes if isinstance(note, BadNote)]
+    documents, failed = _annotated(extractor, list(notes.values()))
+    lost: Counter[str] = Counter()
     mentions = links = 0
-    meta = {note.id: note.meta for note in part.notes if isinstance(note, Note)}
-    try:
-        for document in found:
-            for writer in writers:
-                writer.write(document, meta[document.id])
-            mentions += len(document.entities)
-            links += sum(1 for _ in document.links())
-    finally:
+    writers = [OUTPUTS[name](staging / name, origin, lost) for name in formats]
+    for writer in writers:
+        writer.begin_part(part.number)
+    for document in documents:
         for writer in writers:
-            writer.close()
-    return PartResult(
-        part.number, part.digest, len(found), mentions, links, tuple(reasons.items()), dict(extractor.outcomes - before)
-    )
+            writer.write(document, notes[document.id].meta)
+        mentions += len(document.entities)
+        links += sum(1 for _ in document.links())
+    for writer in writers:
+        writer.commit()
+    outcomes = dict(extractor.outcomes - before + lost)
+    return PartResult(part.number, part.digest, len(documents), mentions, links, (*reasons, *failed.items()), outcomes)
 
 
 def _annotated(extractor: Extractor, notes: Sequence[Note]) -> tuple[list[Document], dict[str, str]]:
@@ -79,17 +86,16 @@ def _annotated(extractor: Extractor, notes: Sequence[Note]) -> tuple[list[Docume
     try:
         return list(extractor.stream(notes)), {}
     except Exception as error:
-        if len(notes) == 1:
-            return [], {notes[0].id: _reason(error)}
         together = error
     found: list[Document] = []
     failed: dict[str, str] = {}
     for note in notes:
-        documents, reasons = _annotated(extractor, [note])
-        found += documents
-        failed |= reasons
-    if not found:
-        raise RunError(f"the model fails on each of {len(notes)} notes ({_reason(together)})") from together
+        try:
+            found += extractor.stream([note])
+        except Exception as error:
+            failed[note.id] = _reason(error)
+    if not found and len(notes) > 1:
+        raise RunError(f"the model fails on each of {len(notes)} notes: {_reason(together)}") from together
     return found, failed
 
 

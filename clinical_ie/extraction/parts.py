@@ -21,8 +21,8 @@ class PartSize:
         characters: Characters of their texts; some four are a sub-word.
     """
 
-    notes: int = 512
-    characters: int = 400_000
+    notes: int = 256
+    characters: int = 100_000
 
 
 @dataclass(frozen=True, slots=True)

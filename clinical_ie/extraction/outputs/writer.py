@@ -73,6 +73,10 @@ class Writer(ABC):
             RunError: The disk is full.
         """
 
+    def begin_part(self, number: int) -> None:
+        """Let the next document begin the part of this number; without it, parts count on from those that are there."""
+        return
+
     @abstractmethod
     def prepare(self) -> list[str]:
         """Finish the part that the documents since the last call make: its files are whole and on the disk, with hidden names.
@@ -102,6 +106,7 @@ class PartWriter(Writer):
     def __init__(self, folder: Path, origin: Origin | None = None, counts: Counter[str] | None = None) -> None:
         super().__init__(folder, origin, counts)
         self.number = 0
+        self._next: int | None = None
         self._files: list[IO[bytes]] = []
 
     def write(self, document: Document, meta: Mapping[str, str] = NOTHING_KNOWN) -> None:
@@ -109,6 +114,10 @@ class PartWriter(Writer):
         if not self._files:
             self._open()
         self.add(document, meta)
+
+    def begin_part(self, number: int) -> None:
+        """Give the next part its number."""
+        self._next = number
 
     def prepare(self) -> list[str]:
         """Finish the part; see `Writer.prepare`."""
@@ -144,7 +153,9 @@ class PartWriter(Writer):
         return [f"{place}{self.number:05}{self.ending}" for place in self.places]
 
     def _open(self) -> None:
-        if not self.number:
+        if self._next is not None:
+            self.number, self._next = self._next - 1, None
+        elif not self.number:
             there = (self.folder / self.places[0]).parent.glob(f"{_FIRST}*{self.ending}")
             self.number = max((_number(path, self.ending) for path in there), default=0)
         self.number += 1

@@ -1,0 +1,162 @@
+"""``clinical-ie extract``: raw notes to files with what a trained model finds in them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clinical_ie.commands.arguments import Parser
+from clinical_ie.commands.quiet import quieten
+from clinical_ie.errors import SettingError
+from clinical_ie.extraction.inputs import BadNote, Note, read
+from clinical_ie.extraction.inputs.acceptance import MOST_CHARACTERS
+from clinical_ie.extraction.outputs import OUTPUTS
+from clinical_ie.extraction.trained_run import stage_runs
+from clinical_ie.strategies.stop_signals import stopping_at_once
+
+if TYPE_CHECKING:
+    from clinical_ie.extraction.job import Summary
+    from clinical_ie.extraction.part_work import PartResult
+    from clinical_ie.extraction.parts import Part
+
+_EPILOG = """\
+Notes are read, annotated and written as they come, in parts; memory does not depend on how many there are. The same command goes on where
+an interrupted or killed one was. Notes that cannot be annotated are listed in DIR/failed.jsonl with the reason, and stop nothing.
+
+Exit codes: 0 all notes are annotated, 1 some are not (DIR/failed.jsonl) or the run failed, 2 bad usage, 75 stopped by a signal."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Annotate notes, or go on with it."""
+    options = _parser().parse_args(arguments[1:])
+    formats = tuple(dict.fromkeys(options.format or ["jsonl"]))
+    folder = Path(options.output)
+    for one in (options.model, options.relations):
+        if one is not None:
+            stage_runs(one)  # says what is missing before anything heavy is imported
+    _check_apart(options.input, folder)
+    reading = {"encoding": options.encoding, "most_characters": options.most_characters}
+
+    def notes() -> Any:
+        return read(_source(options.input), **reading)
+
+    with stopping_at_once():
+        given = notes()
+        quieten()
+        from clinical_ie.extraction.job import extract
+        from clinical_ie.extraction.loading import identity
+
+        model = {name: getattr(options, name) for name in ("relations", "corpus", "backbone", "precision", "batch_budget")}
+        asked = {
+            "model": identity(options.model, options.relations, corpus=options.corpus),
+            "input": _named(options.input),
+            "format": list(formats),
+            "setting": {**reading, "precision": options.precision, "batch_budget": options.batch_budget},
+        }
+        works = partial(_works, {"run": options.model, **model}, options.device, options.workers, formats)
+        summary = extract(given, folder, asked, works, count=None if options.input == "-" else lambda: _count(notes()))
+    _show(summary, folder, formats)
+    return 1 if summary.failed else 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="clinical-ie extract",
+        example="clinical-ie extract --model=runs/n2c2 new_notes --output=found --format jsonl brat",
+        description="Annotate raw notes with a trained model.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("input", help="a folder of .txt files, or one .txt file")
+    parser.add_argument("--model", required=True, metavar="RUN", help="the folder of a run, or of a pipeline of two")
+    parser.add_argument("--relations", metavar="RUN", help="the folder of a run that links the mentions which --model finds")
+    parser.add_argument("--output", required=True, metavar="DIR", help="a new folder, or one that the same command has begun")
+    parser.add_argument("--format", nargs="+", action="extend", choices=list(OUTPUTS), metavar="NAME",
+                        help=f"what to write, one or more of {', '.join(OUTPUTS)} (default: jsonl)")  # fmt: skip
+    parser.add_argument("--corpus", metavar="NAME", help="of a run of several corpora, the one whose types are wanted")
+    parser.add_argument("--backbone", metavar="NAME", help="where the pretrained model lies now, if not where it lay in training")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each GPU, or by the CPU's cores)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or one GPU such as cuda:1 (default: all GPUs, or the CPU)")
+    parser.add_argument("--precision", choices=("auto", "bf16", "32"), default="auto", help="default: bf16 where device and model can")
+    parser.add_argument("--batch_budget", type=int, metavar="N", help="most sub-words of a batch (default: 2048 on a CPU, 32768 on a GPU)")
+    parser.add_argument("--encoding", metavar="NAME", help="of the notes (default: UTF-8, or what the bytes tell)")
+    parser.add_argument(
+        "--most_characters", type=int, default=MOST_CHARACTERS, metavar="N", help="longer notes fail (default: %(default)s)"
+    )
+    return parser
+
+
+def _source(given: str) -> Path | str:
+    return given if given == "-" else Path(given)
+
+
+def _named(given: str) -> str:
+    return given if given == "-" else os.path.realpath(given)
+
+
+def _check_apart(given: str, folder: Path) -> None:
+    """Make sure that what is written is not read.
+
+    Raises:
+        SettingError: The output lies in the folder of the notes.
+    """
+    if given != "-" and Path(given).is_dir() and folder.resolve().is_relative_to(Path(given).resolve()):
+        raise SettingError(f"{folder} lies in {given}, among the notes that are read; give another folder with --output")
+
+
+def _count(notes: Any) -> int:
+    return sum(isinstance(note, Note | BadNote) for note in notes)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The work of a process: see `clinical_ie.extraction.job.ModelWork`, which takes long to import."""
+
+    model: dict[str, Any]
+    formats: tuple[str, ...]
+    began: datetime
+    threads: int | None = None
+
+    def begin(self) -> Callable[[Part, Path], PartResult]:
+        """Load the model, without remarks of other libraries."""
+        quieten()
+        from clinical_ie.extraction.job import ModelWork
+
+        return ModelWork(self.model, self.formats, self.began, self.threads).begin()
+
+
+def _works(model: dict[str, Any], device: str, workers: int | None, formats: tuple[str, ...], began: datetime) -> list[_Work]:
+    """What each process does: on its own GPU, or with its share of the cores.
+
+    Raises:
+        SettingError: Fewer than one process.
+    """
+    import torch
+
+    if workers is not None and workers < 1:
+        raise SettingError(f"--workers is {workers}; expected 1 or more")
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        gpus = torch.cuda.device_count()
+        return [_Work({**model, "device": f"cuda:{rank % gpus}"}, formats, began) for rank in range(workers or gpus)]
+    if device not in ("auto", "cpu"):
+        return [_Work({**model, "device": device}, formats, began) for _ in range(workers or 1)]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    number = workers or max(1, min(cores, 2 + cores // 8))
+    return [_Work({**model, "device": "cpu"}, formats, began, max(1, cores // number)) for _ in range(number)]
+
+
+def _show(summary: Summary, folder: Path, formats: Sequence[str]) -> None:
+    links = f", {summary.links:,} links" if summary.links else ""
+    before = "" if summary.new == summary.documents + summary.failed else f" ({summary.new:,} of them now)"
+    print(f"{summary.documents + summary.failed:,} notes{before}: {summary.mentions:,} mentions{links}")
+    for name, number in sorted(summary.outcomes.items()):
+        print(f"  {name}: {number:,}")
+    for name in formats:
+        print(f"{name + ':':<8} {folder / name}/")
+    if summary.failed:
+        print(f"{summary.failed:,} notes could not be annotated; {folder}/failed.jsonl says why", file=sys.stderr)
