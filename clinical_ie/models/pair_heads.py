@@ -10,7 +10,7 @@ Shape legend: ``B`` rows, ``L`` sub-words and markers, ``H`` hidden, ``M`` menti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -136,20 +136,32 @@ def _focused(loss: Tensor, gamma: float) -> Tensor:
     return loss if gamma == 0 else (-torch.expm1(-loss)).clamp_min(1e-8) ** gamma * loss
 
 
-def pair_labels(scores: Tensor, legal: Tensor, decision: str) -> list[list[tuple[int, float]]]:
-    """Ranks of the predicted labels, with their scores.
+class PairLabel(NamedTuple):
+    """A predicted label of a pair: its rank, its logit (against being unrelated), its probability."""
 
-    Under ``binary`` it is the first label that the types allow.
+    rank: int
+    score: float
+    probability: float
+
+
+def pair_labels(scores: Tensor, legal: Tensor, decision: str) -> list[list[PairLabel]]:
+    """The predicted labels of each pair.
+
+    Their probability is the softmax over the labels that the types allow and being unrelated, or, where a label is decided alone, its
+    sigmoid. Under ``binary`` it is the first label that the types allow.
     """
+    scores = scores.float()
     if decision == "multi_class":
-        best = scores.argmax(1)
-        value = scores.gather(1, best.unsqueeze(1)).squeeze(1) - scores[:, 0]
-        return [[(label - 1, score)] if label else [] for label, score in zip(best.tolist(), value.tolist(), strict=True)]
+        best = scores.argmax(1, keepdim=True)
+        found = torch.cat([best, scores.gather(1, best) - scores[:, :1], scores.softmax(1).gather(1, best)], 1).tolist()
+        return [[PairLabel(int(label) - 1, score, sure)] if label else [] for label, score, sure in found]
     if decision == "binary":
         first = legal[:, 1:].float().argmax(1)
-        return [[(label, -score)] if score < 0 else [] for label, score in zip(first.tolist(), scores[:, 0].tolist(), strict=True)]
-    found: list[list[tuple[int, float]]] = [[] for _ in range(scores.shape[0])]
-    kept = (scores[:, 1:] > 0).nonzero().tolist()
-    for pair, label in kept:
-        found[pair].append((label, float(scores[pair, label + 1])))
-    return found
+        rows = zip(first.tolist(), (-scores[:, 0]).tolist(), (-scores[:, 0]).sigmoid().tolist(), strict=True)
+        return [[PairLabel(label, score, sure)] if score > 0 else [] for label, score, sure in rows]
+    labels: list[list[PairLabel]] = [[] for _ in range(scores.shape[0])]
+    positive = scores[:, 1:] > 0
+    values = scores[:, 1:][positive]
+    for (pair, label), score, sure in zip(positive.nonzero().tolist(), values.tolist(), values.sigmoid().tolist(), strict=True):
+        labels[pair].append(PairLabel(label, score, sure))
+    return labels

@@ -30,6 +30,41 @@ class TaggingHead(nn.Module):
         nn.init.zeros_(self.linear.bias)
         allowed = [[legal(before, after) for after in self.labels] for before in self.labels]
         self.crf = LinearChainCRF(allowed, learned=decoder == "crf")
+        behind_outside = allowed[0]
+        self.inside = [next((tag for tag, goes_on in enumerate(after) if goes_on and not behind_outside[tag]), 0) for after in allowed]
+        """For each tag, the one that goes on with its mention; outside for outside."""
+        self.begin = {inside: tag for tag, inside in enumerate(self.inside) if inside not in (0, tag)}
+        """For each tag that goes on with a mention, the one that begins it."""
+
+    def mentions(self, tags: Sequence[int]) -> list[tuple[int, int, int]]:
+        """First unit, one past the last, and the tag that goes on with it, of each mention in a valid row of tags, in order."""
+        found: list[tuple[int, int, int]] = []
+        first, inside = 0, 0
+        for place, tag in enumerate(tags):
+            if tag == 0 or place == 0 or tag != inside:  # what goes on with nothing is valid at the beginning of a row alone
+                if inside:
+                    found.append((first, place, inside))
+                first, inside = place, self.inside[tag]
+        return [*found, (first, len(tags), inside)] if inside else found
+
+    def confidences(self, emissions: Tensor, mask: Tensor, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        """For each row of tags the probability of each of its mentions: that exactly this span has this type.
+
+        At the beginning of a row a mention may have begun before it, which is the same span there.
+
+        Shape:
+            - emissions: ``(B, W, T)``; mask: ``(B, W)``
+        """
+        mentions = [self.mentions(tags) for tags in rows]
+        spans = [
+            (row, first, last, begin, inside)
+            for row, found in enumerate(mentions)
+            for first, last, inside in found
+            for begin in ((self.begin[inside], inside) if first == 0 else (self.begin[inside],))
+        ]
+        values = self.crf.span_probabilities(emissions, mask, torch.tensor(spans, dtype=torch.long, device=emissions.device).view(-1, 5))
+        each = iter(values.tolist())
+        return [[min(1.0, sum(next(each) for _ in range(2 if first == 0 else 1))) for first, _, _ in found] for found in mentions]
 
 
 class TaggingHeads(nn.Module):
@@ -86,17 +121,19 @@ class TaggingHeads(nn.Module):
                 total = total + loss / len(self.layers[corpus])
         return total
 
-    def decode(self, units: Tensor, mask: Tensor, corpora: Sequence[str]) -> list[dict[str, list[str]]]:
-        """Layer -> tags, for every row."""
+    def decode(self, units: Tensor, mask: Tensor, corpora: Sequence[str]) -> list[dict[str, tuple[list[str], list[float]]]]:
+        """Layer -> tags and the confidences of the mentions that they mean, for every row."""
         lengths = mask.sum(1).tolist()
-        found: list[dict[str, list[str]]] = [{} for _ in corpora]
+        found: list[dict[str, tuple[list[str], list[float]]]] = [{} for _ in corpora]
         for corpus, rows in _by_corpus(self.layers, corpora, units.device).items():
             width = _width(mask, rows)
             for layer in self.layers[corpus]:
                 head = self.head(corpus, layer)
-                best = head.crf.decode(head.linear(units[rows, :width]), mask[rows, :width]).tolist()
-                for row, tags in zip(rows.tolist(), best, strict=True):
-                    found[row][layer] = [head.labels[tag] for tag in tags[: lengths[row]]]
+                emissions, on = head.linear(units[rows, :width]), mask[rows, :width]
+                best = head.crf.decode(emissions, on).tolist()
+                tags_of = [tags[: lengths[row]] for row, tags in zip(rows.tolist(), best, strict=True)]
+                for row, tags, sure in zip(rows.tolist(), tags_of, head.confidences(emissions, on, tags_of), strict=True):
+                    found[row][layer] = [head.labels[tag] for tag in tags], sure
         return found
 
 

@@ -124,14 +124,21 @@ class EncoderReader(EncoderModule):
         return found
 
     def _outputs(self, batch: Batch, logits: tuple[Tensor, Tensor, Tensor, Tensor]) -> dict[str, Any]:
-        """Example id -> spans by query."""
+        """Example id -> spans by query.
+
+        The probability of a span is that its first word is a start, its last one an end, and the two a match, as if each were decided
+        alone: the reader takes a span where all three are more likely than not.
+        """
         words, starts, ends, match_query = logits
         mask = _query_word_mask(batch)
         candidates = self.heads.candidates((starts > 0) & mask, (ends > 0) & mask)
         scores = self.heads.matches(match_query, words, candidates)
-        found: dict[str, list[tuple[int, int, int, float]]] = {name: [] for name in batch["example_ids"]}
-        for (row, query, first, last), score in zip(candidates[scores > 0].tolist(), scores[scores > 0].tolist(), strict=True):
-            found[batch["example_ids"][row]].append((query, first, last + 1, score))
+        candidates, scores = candidates[scores > 0], scores[scores > 0]
+        rows, queries, firsts, lasts = candidates.unbind(1)
+        sure = scores.sigmoid() * starts[rows, queries, firsts].sigmoid() * ends[rows, queries, lasts].sigmoid()
+        found: dict[str, list[tuple[int, int, int, float, float]]] = {name: [] for name in batch["example_ids"]}
+        for (row, query, first, last), score, confidence in zip(candidates.tolist(), scores.tolist(), sure.tolist(), strict=True):
+            found[batch["example_ids"][row]].append((query, first, last + 1, score, confidence))
         return cast("dict[str, Any]", found)
 
 

@@ -18,7 +18,7 @@ from clinical_ie.data.collation import Batch
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.errors import SettingError
 from clinical_ie.models.head_names import module_name
-from clinical_ie.models.pair_heads import PairHead, Pooling, pair_labels, pair_loss
+from clinical_ie.models.pair_heads import PairHead, PairLabel, Pooling, pair_labels, pair_loss
 from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.modules.weight_matching import CorpusWeights, Head
 from clinical_ie.schema import Schema
@@ -139,7 +139,7 @@ class EncoderRelationClassifier(EncoderModule):
 
     def _outputs(self, batch: Batch, scored: Sequence[Scored]) -> dict[str, Any]:
         """Example id -> labels by pair."""
-        found: dict[str, dict[int, list[tuple[int, float]]]] = {name: {} for name in batch["example_ids"]}
+        found: dict[str, dict[int, list[PairLabel]]] = {name: {} for name in batch["example_ids"]}
         for _, places, scores, legal in scored:
             for place, labels in zip(places.tolist(), pair_labels(scores, legal, self.decision), strict=True):
                 if labels:

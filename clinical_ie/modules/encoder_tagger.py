@@ -17,7 +17,7 @@ from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.modules.weight_matching import CorpusWeights, Head
 from clinical_ie.schema import Schema
 from clinical_ie.tasks import bio
-from clinical_ie.tasks.entity_tagging import EntityTagging
+from clinical_ie.tasks.entity_tagging import EntityTagging, TagOutput
 
 
 class EncoderTagger(EncoderModule):
@@ -71,6 +71,9 @@ class EncoderTagger(EncoderModule):
         return self.heads.loss(units, batch["unit_mask"], batch["corpora"], batch["tags"])
 
     def _outputs(self, batch: Batch, units: Tensor) -> dict[str, Any]:
-        """Example id -> tags by layer."""
+        """Example id -> tags by layer, and the confidences of their mentions."""
         rows = self.heads.decode(units, batch["unit_mask"], batch["corpora"])
-        return dict(zip(batch["example_ids"], rows, strict=True))
+        outputs = [
+            TagOutput({layer: tags for layer, (tags, _) in row.items()}, {layer: sure for layer, (_, sure) in row.items()}) for row in rows
+        ]
+        return dict(zip(batch["example_ids"], outputs, strict=True))

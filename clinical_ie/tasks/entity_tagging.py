@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from clinical_ie.document import Document, Entity, Fragment, Span
@@ -16,8 +16,16 @@ from clinical_ie.tasks.coverage import Coverage, Target, count_mentions, most_di
 from clinical_ie.tasks.task import Example, Source, SubwordEncoder, Task
 from clinical_ie.tasks.units import inexact, unit_range, units_of, words_of
 
-TagRows = Mapping[str, Sequence[str]]
-"""Layer -> one tag for each unit of the example."""
+
+@dataclass(frozen=True, slots=True)
+class TagOutput:
+    """Tags of a window: layer -> one tag for each unit; and the confidence of each mention that they mean, as `bio.decode` finds them.
+
+    A confidence is the probability that exactly this span is tagged with this type. A layer without any is of gold tags.
+    """
+
+    tags: Mapping[str, Sequence[str]]
+    confidences: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,32 +102,37 @@ class EntityTagging(Task[TaggingExample]):
             )
         return found
 
-    def gold_output(self, example: TaggingExample, encoder: SubwordEncoder) -> TagRows:
+    def gold_output(self, example: TaggingExample, encoder: SubwordEncoder) -> TagOutput:
         """The gold rows of tags."""
-        return example.tags
+        return TagOutput(example.tags)
 
     def annotations(
         self,
         document: Document,
         examples: Sequence[TaggingExample],
-        outputs: Mapping[str, TagRows],
+        outputs: Mapping[str, TagOutput],
         schema: Schema,
         outcomes: Counter[str] | None = None,
     ) -> Document:
-        """A document with the mentions that each window owns."""
-        spans: set[tuple[str, int, int]] = set()
+        """A document with the mentions that each window owns, with the confidence of that window."""
+        spans: dict[tuple[str, int, int], float | None] = {}
         ends: dict[str, int] = {}
         for example in examples:
             first_owned, last_owned = example.owned
-            for layer, row in outputs[example.id].items():
-                for name, first, last in bio.decode(row):
+            output = outputs[example.id]
+            for layer, row in output.tags.items():
+                mentions = bio.decode(row)
+                confidences = output.confidences.get(layer, [None] * len(mentions))
+                for (name, first, last), confidence in zip(mentions, confidences, strict=True):
                     start, end = example.units[first][0], example.units[last - 1][1]
                     # Behind a seam the window before may have reported a mention that reaches this far; a layer stays flat.
                     if first_owned <= first < last_owned and start >= ends.get(layer, 0):
-                        spans.add((name, start, end))
+                        spans[name, start, end] = confidence
                         ends[layer] = end
         ordered = sorted(spans, key=lambda mention: (mention[1], -mention[2], mention[0]))
-        entities = [Entity(f"T{rank}", name, Span.of(start, end)) for rank, (name, start, end) in enumerate(ordered, 1)]
+        entities = [
+            Entity(f"T{rank}", name, Span.of(start, end), spans[name, start, end]) for rank, (name, start, end) in enumerate(ordered, 1)
+        ]
         return Document(document.id, document.text, tuple(entities))
 
     def _rows(

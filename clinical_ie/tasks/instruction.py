@@ -355,7 +355,7 @@ class Instruction(Task[InstructionExample]):
                 outcomes["links that the schema does not allow"] += 1
             else:
                 found[head, tail, labels.labels[rank]] = None
-        return linked(document, [(head, tail, label, 0.0) for head, tail, label in found], schema)
+        return linked(document, [(head, tail, label, 0.0, None) for head, tail, label in found], schema)
 
 
 class EntityInstruction(Instruction):

@@ -97,15 +97,15 @@ def _legal_pairs(schema: Schema) -> dict[tuple[str, str], tuple[int, ...]]:
     return {}
 
 
-def linked(document: Document, links: Iterable[tuple[str, str, LinkLabel, float]], schema: Schema) -> Document:
+def linked(document: Document, links: Iterable[tuple[str, str, LinkLabel, float, float | None]], schema: Schema) -> Document:
     """The entities of a document with links between them: relations, events with arguments, values of arguments.
 
     Every entity whose type triggers events becomes one event. Where links disagree on the value of their common
-    tail, that of the highest score stands.
+    tail, that of the highest score stands. An event has the confidence of its trigger, and the value of an argument that of its link.
 
     Args:
         document: Its entities are kept, nothing else.
-        links: Ids of head and tail, label, score.
+        links: Ids of head and tail, label, score, and the confidence that it is right where its ends are.
         schema: Says what is an argument and what triggers events.
     """
     types = {entity.id: entity.type for entity in document.entities}
@@ -115,19 +115,25 @@ def linked(document: Document, links: Iterable[tuple[str, str, LinkLabel, float]
     relation_ids, attribute_ids = _free("R", taken), _free("A", taken)
     roles = {relation.name: relation for relation in schema.relations if relation.argument}
     relations: list[Relation] = []
-    arguments: dict[str, list[tuple[str, str]]] = {head: [] for head in triggers}
-    values: dict[tuple[str, str], tuple[float, str]] = {}
-    for head, tail, label, score in links:
+    arguments: dict[str, dict[tuple[str, str], float | None]] = {head: {} for head in triggers}
+    values: dict[tuple[str, str], tuple[float, str, float | None]] = {}
+    for head, tail, label, score, confidence in links:
         place = triggers.get(tail, tail)
         if head in triggers and label.relation in roles:
-            if (label.relation, place) not in arguments[head]:
-                arguments[head].append((label.relation, place))
+            known = arguments[head].get((label.relation, place))
+            arguments[head][label.relation, place] = confidence if known is None or confidence is None else max(known, confidence)
         else:
-            relations.append(Relation(next(relation_ids), label.relation, triggers.get(head, head), place))
+            relations.append(Relation(next(relation_ids), label.relation, triggers.get(head, head), place, confidence=confidence))
         if label.attribute is not None and label.value is not None:
-            values[tail, label.attribute] = max(values.get((tail, label.attribute), (float("-inf"), "")), (score, label.value))
-    events = [Event(triggers[head], types[head], head, _numbered(found)) for head, found in arguments.items()]
-    attributes = [Attribute(next(attribute_ids), attribute, tail, value) for (tail, attribute), (_, value) in sorted(values.items())]
+            best = values.get((tail, label.attribute))
+            if best is None or (score, label.value) > best[:2]:
+                values[tail, label.attribute] = score, label.value, confidence
+    sure = {entity.id: entity.confidence for entity in document.entities}
+    events = [
+        Event(triggers[head], types[head], head, _numbered(found), sure[head], _said(found.values())) for head, found in arguments.items()
+    ]
+    ordered = sorted((tail, attribute, value, confidence) for (tail, attribute), (_, value, confidence) in values.items())
+    attributes = [Attribute(next(attribute_ids), attribute, tail, value, confidence) for tail, attribute, value, confidence in ordered]
     return Document(document.id, document.text, document.entities, tuple(relations), tuple(events), tuple(attributes))
 
 
@@ -136,7 +142,13 @@ def _free(prefix: str, taken: set[str]) -> Iterator[str]:
     return (name for name in map(f"{prefix}{{}}".format, count(1)) if name not in taken)
 
 
-def _numbered(arguments: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+def _said(confidences: Iterable[float | None]) -> tuple[float | None, ...]:
+    """Confidences of arguments; empty where none is known."""
+    found = tuple(confidences)
+    return found if any(value is not None for value in found) else ()
+
+
+def _numbered(arguments: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """Repeated roles with BRAT's numbers: ``Amount``, ``Amount2``."""
     seen: Counter[str] = Counter()
     found = []

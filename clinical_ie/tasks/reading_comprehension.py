@@ -103,16 +103,15 @@ class EntityReading(Reading):
         schema: Schema,
         outcomes: Counter[str] | None = None,
     ) -> Document:
-        """A document with the mentions that each window owns."""
-        spans: set[tuple[str, int, int]] = set()
+        """A document with the mentions that each window owns, with the confidence of that window."""
+        spans: dict[tuple[str, int, int], float | None] = {}
         for example in examples:
-            for query, first, last, _ in outputs[example.id]:
+            for query, first, last, _, confidence in outputs[example.id]:
                 if example.owned[0] <= first < example.owned[1]:
-                    spans.add((example.keys[query][0], example.units[first][0], example.units[last - 1][1]))
+                    spans[example.keys[query][0], example.units[first][0], example.units[last - 1][1]] = confidence
         ordered = sorted(spans, key=lambda mention: (mention[1], -mention[2], mention[0]))
-        return Document(
-            document.id, document.text, tuple(Entity(f"T{n}", kind, Span.of(a, b)) for n, (kind, a, b) in enumerate(ordered, 1))
-        )
+        entities = [Entity(f"T{n}", kind, Span.of(a, b), spans[kind, a, b]) for n, (kind, a, b) in enumerate(ordered, 1)]
+        return Document(document.id, document.text, tuple(entities))
 
 
 def _in_a_window(span: tuple[int, int], context_windows: ContextWindows) -> bool:
@@ -253,26 +252,27 @@ class RelationReading(Reading):
         document = document.joined()
         by_id = {entity.id: entity for entity in document.entities}
         answers: list[tuple[Entity, int, Span]] = []
-        scores: list[float] = []
+        scores: list[tuple[float, float | None]] = []
         for example in examples:
-            for query, first, last, score in outputs[example.id]:
+            for query, first, last, score, confidence in outputs[example.id]:
                 name, rank = example.keys[query]
                 answers.append((by_id[name], int(rank), Span.of(example.units[first][0], example.units[last - 1][1])))
-                scores.append(score)
-        found: dict[tuple[str, str, LinkLabel], float] = {}
-        for (head, number, _), score, tail in zip(answers, scores, grounded(document, labels, answers), strict=True):
+                scores.append((score, confidence))
+        found: dict[tuple[str, str, LinkLabel], tuple[float, float | None]] = {}
+        for (head, number, _), said, tail in zip(answers, scores, grounded(document, labels, answers), strict=True):
             if outcomes is not None:
                 outcomes["answers" if tail is not None else UNGROUNDED] += 1
             if tail is not None:
                 key = head.id, tail.id, labels.labels[number]
-                found[key] = max(score, found.get(key, score))
+                if key not in found or said[0] > found[key][0]:
+                    found[key] = said
         order = {entity.id: place for place, entity in enumerate(document.entities)}
-        best: dict[tuple[str, str, str], tuple[float, LinkLabel]] = {}
-        for (one, other, label), score in found.items():  # one value for each argument
+        best: dict[tuple[str, str, str], tuple[tuple[float, float | None], LinkLabel]] = {}
+        for (one, other, label), said in found.items():  # one value for each argument
             known = best.get((one, other, label.relation))
-            if known is None or score > known[0]:
-                best[one, other, label.relation] = score, label
-        links = [(one, other, label, score) for (one, other, _), (score, label) in best.items()]
+            if known is None or said[0] > known[0][0]:
+                best[one, other, label.relation] = said, label
+        links = [(one, other, label, *said) for (one, other, _), (said, label) in best.items()]
         return linked(given, sorted(links, key=lambda link: (order[link[0]], order[link[1]], link[2].name)), schema)
 
 

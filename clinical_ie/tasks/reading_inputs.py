@@ -17,8 +17,8 @@ from clinical_ie.tasks.units import unit_range, units_of
 Encoding = Literal["packed", "single"]
 QUERY_MARKER = -1
 """Stands in `input_ids` before a query, or for it; the heads read its hidden state."""
-SpanOutput = Sequence[tuple[int, int, int, float]]
-"""Query, first unit, one past the last unit, score."""
+SpanOutput = Sequence[tuple[int, int, int, float, float | None]]
+"""Query, first unit, one past the last unit, score, probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Reading(Task[ReadingExample]):
 
     def gold_output(self, example: ReadingExample, encoder: SubwordEncoder) -> SpanOutput:
         """The gold answers of each query, all of the same score."""
-        return [(query, first, last, 1.0) for query, spans in enumerate(example.spans) for first, last in spans]
+        return [(query, first, last, 1.0, None) for query, spans in enumerate(example.spans) for first, last in spans]
 
     def query_text(self, name: str, definition: str) -> str:
         """The words of a query."""

@@ -36,8 +36,8 @@ Decision = Literal["multi_class", "multi_label", "binary"]
 MARKERS = ("head start", "head end", "tail start", "tail end")
 """Markers of one entity type. Under ``shared`` a mention may be head and tail, and only the first two are used."""
 
-PairOutput = Mapping[int, Sequence[tuple[int, float]]]
-"""Place of a pair in its example -> ranks and scores of the labels found; pairs without any are left out."""
+PairOutput = Mapping[int, Sequence[tuple[int, float, float | None]]]
+"""Place of a pair in its example -> ranks, scores and probabilities of the labels found; pairs without any are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class RelationClassification(Task[PairExample]):
 
     def gold_output(self, example: PairExample, encoder: SubwordEncoder) -> PairOutput:
         """The gold labels of each pair, all of the same score."""
-        return {place: [(rank, 1.0) for rank in ranks] for place, ranks in enumerate(example.labels) if ranks}
+        return {place: [(rank, 1.0, None) for rank in ranks] for place, ranks in enumerate(example.labels) if ranks}
 
     def annotations(
         self,
@@ -156,7 +156,7 @@ class RelationClassification(Task[PairExample]):
         for example in examples:
             for place, named in outputs[example.id].items():
                 head, tail = (example.mentions[index] for index in example.pairs[place])
-                found += [(head, tail, labels.labels[rank], score) for rank, score in named]
+                found += [(head, tail, labels.labels[rank], score, confidence) for rank, score, confidence in named]
         order = {entity.id: rank for rank, entity in enumerate(document.entities)}
         return linked(document, sorted(found, key=lambda link: (order[link[0]], order[link[1]], link[2].name)), schema)
 

@@ -18,6 +18,7 @@ from clinical_ie.errors import SettingError
 from clinical_ie.schema import EntityType, Schema
 from clinical_ie.tasks import EntityTagging
 from clinical_ie.tasks.coverage import Coverage
+from clinical_ie.tasks.entity_tagging import TagOutput
 from clinical_ie.tasks.task import Source, SourceName
 from tests.tasks.test_links import Pieces
 
@@ -37,7 +38,7 @@ def data() -> Any:
 
 def tagged(examples: Any) -> dict[str, Any]:
     """The first word of each window is a thing."""
-    return {e.id: {"Thing": ["B-Thing", *["O"] * (len(e.positions) - 1)], "default": ["O"] * len(e.positions)} for e in examples}
+    return {e.id: TagOutput({"Thing": ["B-Thing", *["O"] * (len(e.positions) - 1)], "default": ["O"] * len(e.positions)}) for e in examples}
 
 
 def expected() -> dict[Key, Document]:

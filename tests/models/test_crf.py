@@ -102,3 +102,44 @@ def test_autocast_changes_nothing(learned: bool) -> None:
     for plain, other in zip(*found, strict=True):
         assert plain.dtype == other.dtype
         assert torch.equal(plain, other)
+
+
+@pytest.mark.parametrize("learned", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_probability_of_a_run_of_tags_equals_enumeration(seed: int, learned: bool) -> None:
+    crf, emissions, _, mask = make(seed, learned=learned)
+    emissions = emissions * (1, 3, 10, 30)[seed]
+    spans, expected = [], []
+    for row, length in enumerate(mask.sum(1).tolist()):
+        paths = list(itertools.product(range(len(TAGS)), repeat=length))
+        weights = torch.tensor([row_score(crf, emissions[row], path) for path in paths], dtype=torch.float64).softmax(0)
+        for (first, last), kind in itertools.product(itertools.combinations(range(length + 1), 2), range(2)):
+            for begin in (1 + 2 * kind, 2 + 2 * kind):
+                inside = 2 + 2 * kind
+                run = (begin, *[inside] * (last - first - 1))
+                spans.append([row, first, last, begin, inside])
+                having = [path[first:last] == run and path[last : last + 1] != (inside,) for path in paths]
+                expected.append(float(weights[torch.tensor(having)].sum()))
+    found = crf.span_probabilities(emissions, mask, torch.tensor(spans))
+    assert found.tolist() == pytest.approx(expected, rel=1e-5, abs=1e-12)
+    assert max(expected) > 0.2
+
+
+def test_the_probability_of_a_run_does_not_depend_on_other_rows_and_holds_over_long_ones() -> None:
+    crf, *_ = make(0)
+    torch.manual_seed(1)
+    emissions = 8 * torch.randn(2, 600, len(TAGS))
+    mask = torch.ones(2, 600).bool()
+    mask[1, 100:] = False
+    row = torch.tensor([[1, 97, 100, 1, 2], [1, 0, 2, 4, 4], [1, 50, 51, 3, 4]])
+    both = crf.span_probabilities(emissions, mask, row)
+    alone = crf.span_probabilities(emissions[1:, :100], mask[1:, :100], row - torch.tensor([1, 0, 0, 0, 0]))
+    assert both.tolist() == pytest.approx(alone.tolist(), rel=1e-9)
+    tags = crf.decode(emissions, mask)[0].tolist()
+    begins = [place for place, tag in enumerate(tags) if tag in (1, 3)]
+    ends = [next((k for k in range(p + 1, 600) if tags[k] != tags[p] + 1), 600) for p in begins]
+    spans = torch.tensor([[0, p, e, tags[p], tags[p] + 1] for p, e in zip(begins, ends, strict=True)])
+    found = crf.span_probabilities(emissions, mask, spans)
+    assert len(spans) > 100
+    assert found.mean() > 0.5, "what is decoded is what is likely"
+    assert crf.span_probabilities(emissions, mask, spans[:0]).tolist() == []

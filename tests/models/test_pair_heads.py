@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -117,7 +118,7 @@ def test_what_the_types_rule_out_never_wins(decision: str) -> None:
         for (one, other), labels in zip(given["pairs"].tolist(), pair_labels(scores, legal, decision), strict=True):
             allowed = LEGAL[int(given["types"][one])][int(given["types"][other])]
             if decision != "binary" or allowed:  # under binary, the task asks only about pairs that may have a label
-                assert {label for label, _ in labels} <= set(allowed)
+                assert {label.rank for label in labels} <= set(allowed)
             none += not allowed
             assert bool(labels) or not allowed
         assert none, "the case holds pairs without any legal label"
@@ -126,12 +127,24 @@ def test_what_the_types_rule_out_never_wins(decision: str) -> None:
 def test_labels_by_hand() -> None:
     scores = torch.tensor([[1.0, 3.0, 2.0], [1.0, 0.5, -1.0], [-2.0, 0.5, 0.25], [0.5, -1e4, 0.75]])
     legal = torch.tensor([[True, True, True], [True, True, True], [True, True, True], [True, False, True]])
-    assert pair_labels(scores, legal, "multi_class") == [[(0, 2.0)], [], [(0, 2.5)], [(1, 0.25)]]
-    assert pair_labels(scores, legal, "multi_label") == [[(0, 3.0), (1, 2.0)], [(0, 0.5)], [(0, 0.5), (1, 0.25)], [(1, 0.75)]]
-    assert pair_labels(scores, legal, "binary") == [[], [], [(0, 2.0)], []]
+
+    def ranked(decision: str) -> list[list[tuple[int, float]]]:
+        return [[label[:2] for label in labels] for labels in pair_labels(scores, legal, decision)]
+
+    assert ranked("multi_class") == [[(0, 2.0)], [], [(0, 2.5)], [(1, 0.25)]]
+    assert ranked("multi_label") == [[(0, 3.0), (1, 2.0)], [(0, 0.5)], [(0, 0.5), (1, 0.25)], [(1, 0.75)]]
+    assert ranked("binary") == [[], [], [(0, 2.0)], []]
     assert pair_labels(scores[:0], legal[:0], "multi_label") == []
     turned = torch.tensor([[-0.5, -1e4, 0.0]])
-    assert pair_labels(turned, torch.tensor([[True, False, True]]), "binary") == [[(1, 0.5)]], "the first that is allowed"
+    assert pair_labels(turned, torch.tensor([[True, False, True]]), "binary") == [[(1, 0.5, pytest.approx(1 / (1 + math.exp(-0.5))))]]
+
+
+def test_the_probability_of_a_label_by_hand() -> None:
+    scores, legal = torch.tensor([[1.0, 3.0, -1e4]]), torch.tensor([[True, True, False]])
+    ((one,),) = pair_labels(scores, legal, "multi_class")
+    assert one.probability == pytest.approx(math.exp(3) / (math.exp(3) + math.exp(1)))
+    ((alone,),) = pair_labels(scores, legal, "multi_label")
+    assert alone.probability == pytest.approx(1 / (1 + math.exp(-3)))
 
 
 GOLD = torch.tensor([[False, False], [True, False], [False, True], [True, True], [False, False]])

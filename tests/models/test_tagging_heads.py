@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
-from clinical_ie.models.tagging_heads import TaggingHeads, tag_key
+from clinical_ie.models.tagging_heads import TagDecoder, TaggingHead, TaggingHeads, tag_key
 from clinical_ie.tasks import bio
 
 LABELS = {"one": {"a": bio.labels(("X",))}, "two": {"a": bio.labels(("X", "Y")), "b": bio.labels(("Z",))}}
@@ -43,7 +45,37 @@ def test_every_head_is_called_whatever_the_batch_holds(corpora: tuple[str, ...])
     found = heads.decode(units, mask, corpora)
     assert len(called) == 3, "each head's scores, as the best path is no module's forward pass"
     assert [set(tags) for tags in found] == [set(LABELS[corpus]) for corpus in corpora]
-    assert [len(tags["a"]) for tags in found] == [5, 2]
+    assert [len(tags["a"][0]) for tags in found] == [5, 2]
+
+
+@pytest.mark.parametrize("decoder", ["crf", "softmax"])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_confidence_of_a_mention_is_the_share_of_all_rows_of_tags_that_mean_it(decoder: TagDecoder, seed: int) -> None:
+    """Against enumeration: of all valid rows of tags, those in which `bio.decode` finds the mention."""
+    torch.manual_seed(seed)
+    head = TaggingHead(4, LABELS["two"]["a"], bio.legal, decoder)
+    torch.nn.init.normal_(head.linear.weight)
+    for parameter in (head.crf.transitions, head.crf.starts, head.crf.ends):
+        if decoder == "crf":
+            torch.nn.init.normal_(parameter)
+    emissions = 2 * head.linear(torch.randn(2, 4, 4)).detach()
+    mask = torch.tensor([[True] * 4, [True] * 3 + [False]])
+    emissions[0, 0, 0] = -9  # a mention at the beginning, where it may have begun before
+    best = [tags[:length] for tags, length in zip(head.crf.decode(emissions, mask).tolist(), (4, 3), strict=True)]
+    found = head.confidences(emissions, mask, best)
+    rows = [[head.labels[tag] for tag in tags] for tags in best]
+    assert [len(one) for one in found] == [len(bio.decode(row)) for row in rows]
+    assert rows[0][0] != "O"
+    for number, row in enumerate(rows):
+        weights: dict[tuple[int, ...], float] = {}
+        for path in itertools.product(range(len(head.labels)), repeat=len(row)):
+            if all(bio.legal(head.labels[one], head.labels[other]) for one, other in itertools.pairwise(path)):
+                score = head.crf.starts[path[0]] + head.crf.ends[path[-1]] + sum(emissions[number, k, tag] for k, tag in enumerate(path))
+                score = score + sum((head.crf.transitions[one, other] for one, other in itertools.pairwise(path)), torch.zeros(()))
+                weights[path] = float(score.detach().double().exp())
+        for mention, confidence in zip(bio.decode(row), found[number], strict=True):
+            having = sum(value for path, value in weights.items() if mention in bio.decode([head.labels[tag] for tag in path]))
+            assert confidence == pytest.approx(having / sum(weights.values()), rel=1e-4)
 
 
 def test_gradients_come_in_the_same_order_whatever_the_batch_holds() -> None:

@@ -65,6 +65,7 @@ def test_must_learn_mentions_that_overlap(encoding: Any, epochs: int, budget: in
     rows = result.types("entities", "strict")
     assert set(rows) == {"Size", "Fruit", "Phrase", "Order"}
     assert all(counts.f1 >= 0.7 for counts in rows.values()), "those on the same characters too"
+    assert all(0.125 < entity.confidence <= 1 for document in predicted for entity in document.entities)
 
 
 @pytest.mark.parametrize(("encoding", "epochs", "budget"), [("packed", 40, 256), ("single", 24, 512)])
@@ -72,6 +73,7 @@ def test_must_learn_links(encoding: Any, epochs: int, budget: int, tiny_bert: st
     data = data_of(tiny_bert, RelationReading(encoding, window=80, overlap=8), BratFolder(fruit, SCHEMA), budget=budget)
     gold, predicted = predictions(trained(EncoderReader, data, tiny_bert, tmp_path, epochs, **OPTIONS), data)
     assert micro_f1(gold, predicted, "relations") >= 0.9
+    assert all(0.125 < relation.confidence <= 1 for document in predicted for relation in document.relations)
 
 
 @pytest.mark.parametrize(

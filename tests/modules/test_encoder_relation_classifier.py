@@ -52,6 +52,7 @@ def doses(tmp_path_factory: pytest.TempPathFactory) -> str:
 def f1(model: EncoderRelationClassifier, data: ExtractionDataModule, name: str = "brat_folder") -> float:
     gold, predicted = predictions(model, data, name)
     assert [document.entities for document in predicted] == [document.entities for document in gold]
+    assert all(0 < relation.confidence <= 1 for document in predicted for relation in document.relations)
     return micro_f1(gold, predicted, "relations")
 
 
@@ -128,7 +129,7 @@ def test_only_legal_labels_come_out(tiny_bert: str, doses: str) -> None:
         for example in data.make_examples("test"):
             for place, labels in outputs.get(example.id, {}).items():
                 types = tuple(example.types[index] for index in example.pairs[place])  # type: ignore[attr-defined]
-                seen.add((types, tuple(rank for rank, _ in labels)))
+                seen.add((types, tuple(rank for rank, *_ in labels)))
     assert seen == {((0, 1), (0, 1)), ((1, 1), (2,))}
 
 

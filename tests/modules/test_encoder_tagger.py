@@ -47,7 +47,11 @@ def tagging_of(tiny_bert: str, *corpora: object, mixing: Mixing | None = None) -
 def test_must_learn_overlapping_layers(decoder: str, tiny_bert: str, fruit: str, tmp_path: Path) -> None:
     data = tagging_of(tiny_bert, BratFolder(fruit, SCHEMA))
     model = trained(EncoderTagger, data, tiny_bert, tmp_path, 6, decoder=decoder, **OPTIONS)
-    assert micro_f1(*predictions(model, data), "entities") >= 0.95
+    gold, predicted = predictions(model, data)
+    assert micro_f1(gold, predicted, "entities") >= 0.95
+    sure = [entity.confidence for document in predicted for entity in document.entities]
+    assert 0 < min(sure) <= 1
+    assert sum(sure) / len(sure) > 0.8, "it has learned the notes"
 
 
 @WARNINGS_OF_TRAINING
@@ -61,7 +65,7 @@ def test_two_corpora_in_one_batch_have_their_own_heads(tiny_bert: str, fruit: st
     assert micro_f1(*predictions(model, data, "other"), "entities") >= 0.9
     outputs = model.predict_step(mixed[0], 0)
     for name, corpus in zip(mixed[0]["example_ids"], mixed[0]["corpora"], strict=True):
-        assert set(outputs[name]) == ({"entities"} if corpus == "other" else {"a", "b"})
+        assert set(outputs[name].tags) == set(outputs[name].confidences) == ({"entities"} if corpus == "other" else {"a", "b"})
 
 
 @WARNINGS_OF_TRAINING

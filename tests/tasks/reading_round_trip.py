@@ -38,9 +38,9 @@ def options(draw: st.DrawFn, **fixed: Any) -> dict[str, Any]:
     return drawn | fixed
 
 
-def gold_outputs(examples: list[ReadingExample]) -> dict[str, list[tuple[int, int, int, float]]]:
+def gold_outputs(examples: list[ReadingExample]) -> dict[str, list[tuple[int, int, int, float, None]]]:
     return {
-        example.id: [(query, first, last, 1.0) for query, spans in enumerate(example.spans) for first, last in spans]
+        example.id: [(query, first, last, 1.0, None) for query, spans in enumerate(example.spans) for first, last in spans]
         for example in examples
     }
 

@@ -30,9 +30,10 @@ def tasks(draw: st.DrawFn, **fixed: Any) -> RelationClassification:
     return RelationClassification(**options | fixed)
 
 
-def gold_outputs(examples: list[PairExample]) -> dict[str, dict[int, list[tuple[int, float]]]]:
+def gold_outputs(examples: list[PairExample]) -> dict[str, dict[int, list[tuple[int, float, None]]]]:
     return {
-        example.id: {place: [(rank, 1.0) for rank in ranks] for place, ranks in enumerate(example.labels) if ranks} for example in examples
+        example.id: {place: [(rank, 1.0, None) for rank in ranks] for place, ranks in enumerate(example.labels) if ranks}
+        for example in examples
     }
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clinical_ie.document import Document, Entity, Fragment, Span
 from clinical_ie.schema import EntityType, Schema
 from clinical_ie.tasks.coverage import Coverage
-from clinical_ie.tasks.entity_tagging import EntityTagging
+from clinical_ie.tasks.entity_tagging import EntityTagging, TagOutput
 from clinical_ie.tasks.task import Source
 
 SCHEMA = Schema((EntityType("A", layer="one"), EntityType("B", layer="one"), EntityType("C", layer="two")))
@@ -35,7 +35,7 @@ SOURCE = Source("corpus", SCHEMA, Pieces())
 def there_and_back(task: EntityTagging, document: Document) -> tuple[set[tuple[str, int, int]], Coverage, list[int]]:
     coverage = Coverage()
     examples = task.examples(document, SOURCE, coverage)
-    predicted = task.annotations(document, examples, {example.id: example.tags for example in examples}, SCHEMA)
+    predicted = task.annotations(document, examples, {example.id: TagOutput(example.tags) for example in examples}, SCHEMA)
     return {(e.type, e.start, e.end) for e in predicted.entities}, coverage, [example.length for example in examples]
 
 
@@ -165,5 +165,6 @@ def test_a_layer_stays_flat_at_a_seam() -> None:
     second = examples[1]
     first_owned = second.owned[0]
     everything[second.id]["one"][first_owned] = "B-A"
-    spans = [(e.start, e.end) for e in task.annotations(document, examples, everything, SCHEMA).entities]
+    outputs = {name: TagOutput(rows) for name, rows in everything.items()}
+    spans = [(e.start, e.end) for e in task.annotations(document, examples, outputs, SCHEMA).entities]
     assert all(one[1] <= other[0] for one, other in pairwise(spans))

@@ -248,42 +248,50 @@ NOTE = Document("n", TEXT, (SMOKES, TWO, PACKS, DAILY, DRINKS), (Relation("R1", 
 
 
 def test_every_trigger_is_an_event_and_repeated_roles_are_numbered() -> None:
-    made = linked(NOTE, [("T1", "T2", LinkLabel("Of"), 1.0), ("T1", "T3", LinkLabel("Of"), 2.0), ("T1", "T5", LinkLabel("Of"), 3.0)], OPEN)
+    made = linked(
+        NOTE,
+        [("T1", "T2", LinkLabel("Of"), 1.0, None), ("T1", "T3", LinkLabel("Of"), 2.0, 0.5), ("T1", "T5", LinkLabel("Of"), 3.0, 0.75)],
+        OPEN,
+    )
     assert made.entities == NOTE.entities
     assert made.relations == made.attributes == ()
     assert {event.trigger: event.type for event in made.events} == {"T1": "Trigger", "T5": "Trigger"}
     drinks = next(event for event in made.events if event.trigger == "T5")
     smokes = next(event for event in made.events if event.trigger == "T1")
     assert smokes.arguments == (("Of", "T2"), ("Of2", "T3"), ("Of3", drinks.id))
-    assert drinks.arguments == ()
+    assert drinks.arguments == drinks.argument_confidences == ()
+    assert smokes.argument_confidences == (None, 0.5, 0.75)
 
 
 def test_relations_point_to_the_events_of_triggers() -> None:
-    made = linked(NOTE, [("T1", "T5", LinkLabel("Near"), 1.0), ("T2", "T4", LinkLabel("Near"), 1.0)], OPEN)
+    made = linked(NOTE, [("T1", "T5", LinkLabel("Near"), 1.0, 0.25), ("T2", "T4", LinkLabel("Near"), 1.0, 0.25)], OPEN)
     events = {event.trigger: event.id for event in made.events}
     assert [(r.type, r.head, r.tail) for r in made.relations] == [("Near", events["T1"], events["T5"]), ("Near", "T2", "T4")]
+    assert [r.confidence for r in made.relations] == [0.25, 0.25]
 
 
 @pytest.mark.parametrize("turn", [1, -1])
 def test_the_value_of_the_highest_score_stands(turn: int) -> None:
-    found = [("T1", "T4", LinkLabel("Status", "Value", "on"), 0.2), ("T5", "T4", LinkLabel("Of", "Value", "off"), 0.9)][::turn]
+    found = [("T1", "T4", LinkLabel("Status", "Value", "on"), 0.2, 0.1), ("T5", "T4", LinkLabel("Of", "Value", "off"), 0.9, 0.8)][::turn]
     made = linked(NOTE, found, OPEN)
     assert [(a.type, a.target, a.value) for a in made.attributes] == [("Value", "T4", "off")]
+    assert [a.confidence for a in made.attributes] == [0.8]
     assert {event.trigger: event.arguments for event in made.events} == {"T1": (("Status", "T4"),), "T5": (("Of", "T4"),)}
 
 
 def test_one_argument_with_two_values_is_one_argument() -> None:
-    found = [("T1", "T4", LinkLabel("Status", "Value", value), score) for value, score in (("on", 0.7), ("off", 0.3))]
+    found = [("T1", "T4", LinkLabel("Status", "Value", value), score, score / 2) for value, score in (("on", 0.7), ("off", 0.3))]
     made = linked(NOTE, found, OPEN)
     assert made.events[0].arguments == (("Status", "T4"),)
-    assert [a.value for a in made.attributes] == ["on"]
+    assert made.events[0].argument_confidences == (0.35,)
+    assert [(a.value, a.confidence) for a in made.attributes] == [("on", 0.35)]
 
 
 @pytest.mark.parametrize("taken", ["E1", "R1", "A1"])
 def test_mentions_may_have_any_id(taken: str) -> None:
     """JSON lines bring ids of their own; an event, relation or attribute must not take one of them."""
     mentions = (Entity("x", "Trigger", Span.of(0, 6)), Entity(taken, "Status", Span.of(7, 10)), Entity("y", "Thing", Span.of(11, 16)))
-    found = [("x", taken, LinkLabel("Status", "Value", "on"), 1.0), ("y", taken, LinkLabel("Near"), 1.0)]
+    found = [("x", taken, LinkLabel("Status", "Value", "on"), 1.0, None), ("y", taken, LinkLabel("Near"), 1.0, 0.25)]
     made = linked(Document("n", TEXT, mentions), found, OPEN)
     assert links_of(made, OPEN) == Counter({("Status", "x", taken, "on"): 1, ("Near", "y", taken, None): 1})
 
@@ -294,7 +302,8 @@ def test_any_links_survive_brat(tmp_path_factory: pytest.TempPathFactory, docume
     labels = LinkLabels(OPEN).labels
     names = [entity.id for entity in document.entities]
     links = [
-        (dice.choice(names), dice.choice(names), dice.choice(labels), dice.random()) for _ in range(dice.randint(0, 12) if names else 0)
+        (dice.choice(names), dice.choice(names), dice.choice(labels), dice.random(), dice.random())
+        for _ in range(dice.randint(0, 12) if names else 0)
     ]
     made = linked(document, links, OPEN)
     triggers = [entity.id for entity in document.entities if entity.type == "Trigger"]
@@ -308,11 +317,11 @@ def test_any_links_survive_brat(tmp_path_factory: pytest.TempPathFactory, docume
             assert role == (bare_role(role) if seen[bare_role(role)] == 1 else f"{bare_role(role)}{seen[bare_role(role)]}")
         assert len({(bare_role(role), target) for role, target in event.arguments}) == len(event.arguments)
     best: dict[str, tuple[float, str]] = {}
-    for _, tail, label, score in links:
+    for _, tail, label, score, _ in links:
         if label.value is not None:
             best[tail] = max(best.get(tail, (-1.0, "")), (score, label.value))
     assert {a.target: a.value for a in made.attributes} == {tail: value for tail, (_, value) in best.items()}
-    expected = {(label.relation, head, tail) for head, tail, label, _ in links}
+    expected = {(label.relation, head, tail) for head, tail, label, *_ in links}
     assert {key[:3] for key in links_of(made, OPEN)} == expected
     assert all(r.head not in events and r.tail not in events for r in made.relations)
     folder: Path = tmp_path_factory.mktemp("brat")

@@ -130,7 +130,7 @@ def test_answers_outside_the_core_are_left_to_the_window_that_owns_them() -> Non
     document = Document("d", "word " * 100)
     task = EntityReading(window=30, overlap=6)
     examples = task.examples(document, source_of(NARROW))
-    everywhere = {example.id: [(2, place, place + 1, 1.0) for place in range(len(example.units))] for example in examples}
+    everywhere = {example.id: [(2, place, place + 1, 1.0, None) for place in range(len(example.units))] for example in examples}
     predicted = task.annotations(document, examples, everywhere, NARROW)
     assert [(e.type, e.start, e.end) for e in predicted.entities] == [("Thing", 5 * n, 5 * n + 4) for n in range(100)]
 
@@ -154,7 +154,7 @@ def test_answers_mean_the_mention_that_shares_most(answer: tuple[int, int, int],
     if answer[0] == 0:
         query, document = example.keys.index(("whole", example.keys[query][1])), Document("d", document.text, entities[:3])
     outcomes: Counter[str] = Counter()
-    predicted = RelationReading().annotations(document, examples, {example.id: [(query, first, last, 1.0)]}, NARROW, outcomes)
+    predicted = RelationReading().annotations(document, examples, {example.id: [(query, first, last, 1.0, None)]}, NARROW, outcomes)
     assert [(r.type, r.tail) for r in predicted.relations] == ([("In", tail)] if tail else [])
     assert outcomes == {"answers" if tail else UNGROUNDED: 1}
 
@@ -165,10 +165,12 @@ def test_an_argument_has_the_value_of_the_best_answer() -> None:
     (example,) = RelationReading().examples(document, source_of(NARROW))
     names = LinkLabels(NARROW).names
     query = {names[int(rank)]: place for place, (_, rank) in enumerate(example.keys)}
-    answers = [(query["Status"], 1, 2, 0.1), (query["Status=off"], 1, 2, 0.9), (query["Status=on"], 1, 2, 0.5)]
+    answers = [(query["Status"], 1, 2, 0.1, 0.3), (query["Status=off"], 1, 2, 0.9, 0.75), (query["Status=on"], 1, 2, 0.5, 0.4)]
     predicted = RelationReading().annotations(document, [example], {example.id: answers}, NARROW)
     assert predicted.events == (Event(predicted.events[0].id, "Trigger", "T1", (("Status", "T2"),)),)
     assert [a.value for a in predicted.attributes] == ["off"]
+    assert predicted.events[0].argument_confidences == (0.75,)
+    assert [a.confidence for a in predicted.attributes] == [0.75]
 
 
 # the open corpora
