@@ -29,9 +29,9 @@ def read_folder(folder: Path, acceptance: Acceptance) -> Iterator[Note | BadNote
     """
     findings = Findings(strict=False)
     for name, _, path in stream_files(folder, (".txt",), findings):
-        yield from _told(findings, folder, acceptance)
+        yield from told(findings, folder, acceptance)
         yield read_file(path, name, acceptance)
-    yield from _told(findings, folder, acceptance)
+    yield from told(findings, folder, acceptance)
 
 
 def read_file(path: Path | str, name: str, acceptance: Acceptance) -> Note | BadNote:
@@ -53,7 +53,7 @@ def file_id(path: Path) -> str:
     return name if unfit(name) is None else "note"
 
 
-def _told(findings: Findings, folder: Path, acceptance: Acceptance) -> Iterator[BadNote]:
+def told(findings: Findings, folder: Path, acceptance: Acceptance) -> Iterator[BadNote]:
     """What was found since the last time: errors as bad notes, the rest counted."""
     for finding in findings:
         if finding.error:

@@ -96,8 +96,9 @@ def test_one_file(tmp_path: Path) -> None:
     assert list(read(tmp_path / "n1.txt")) == [Note("n1", "Fever")]
 
 
-def test_a_folder_without_notes_has_none(tmp_path: Path) -> None:
-    assert list(read(tmp_path)) == []
+def test_a_folder_without_notes(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="no notes in this folder; expected a folder of .txt files"):
+        read(tmp_path)
 
 
 def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
