@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clinical_ie.files import write_text
+from clinical_ie.reports.note_page.writer import style
 from clinical_ie.reports.study_figures import bars, curves, svg
 from clinical_ie.reports.study_forms import csv_rows, latex, markdown, page_table
 from clinical_ie.reports.study_rows import Axes, StudyCell, study_rows
@@ -24,12 +25,9 @@ from clinical_ie.reports.study_tables import (
 )
 
 _STYLE = """
-:root{color-scheme:light dark}
-body{font:15px/1.5 system-ui,sans-serif;max-width:75em;margin:2em auto;padding:0 1em;background:Canvas;color:CanvasText}
-table{border-collapse:collapse;font-size:.85em;font-variant-numeric:tabular-nums}
-th,td{padding:.25em .7em;text-align:left;border-bottom:1px solid color-mix(in srgb,currentColor 18%,transparent);vertical-align:top}
-th{border-bottom-width:2px}.n{text-align:right}.wide{overflow-x:auto}.note{font-size:.85em;opacity:.8}
-figure{margin:1em 0}figcaption{font-size:.85em;opacity:.8}svg{max-width:100%;height:auto;font-family:inherit}h3{margin-top:2em}
+body{max-width:75em;margin:2em auto;padding:0 1em}h3{margin-top:2em}
+figure{margin:1em 0;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:1em}
+figcaption{font-size:.87em;color:var(--soft)}svg{max-width:100%;height:auto;font-family:inherit}
 """
 _NO_NETWORK = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">"""
 
@@ -76,7 +74,7 @@ def write_report(
     write_text(folder / f"{name}.csv", csv_rows(rows))
     drawn = "".join(f"<figure>{picture}<figcaption>{html.escape(what)}</figcaption></figure>" for what, picture in figures.items())
     head = f'<meta charset="utf-8">{_NO_NETWORK}<meta name="viewport" content="width=device-width,initial-scale=1">'
-    head += f"<title>{html.escape(name)}</title><style>{_STYLE}</style>"
+    head += f"<title>{html.escape(name)}</title><style>{style('base.css')}{_STYLE}</style>"
     body = f"<h1>{html.escape(name)}</h1><p>{html.escape(about)}</p><p>{summary}</p>{drawn}{''.join(map(page_table, tables))}"
     write_text(folder / f"{name}.html", f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n')
     return folder / f"{name}.html"

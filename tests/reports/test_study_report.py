@@ -159,7 +159,7 @@ def test_the_page_stands_alone(cells: list[StudyCell], tmp_path: Path) -> None:
     assert links == []
     assert "default-src 'none'" in text
     assert 'name="viewport"' in text
-    assert "color-scheme:light dark" in text
+    assert "color-scheme: light dark" in text
     assert "currentColor" in text
     assert "#000000" not in text, "black on a dark page cannot be read"
     assert "too &lt;large&gt;" in text

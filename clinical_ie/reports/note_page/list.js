@@ -37,7 +37,7 @@ class DocumentList {
     const drawn = [];
     for (let at = first; at < last; at++) {
       const [name, , mentions, links, summary, linkSummary] = INDEX.documents[this.rows[at]];
-      const facts = make("span", { className: "facts" }, `${mentions} mentions${links ? ` · ${links} links` : ""}`);
+      const facts = make("span", { className: "facts" });
       const errors = {};
       for (const rows of [summary, linkSummary]) {
         for (let k = 0; k < rows.length; k += 4) {
@@ -46,6 +46,7 @@ class DocumentList {
         }
       }
       for (const [sign, count] of Object.entries(errors)) facts.append(make("b", {}, `${sign}${count}`));
+      facts.append(`${mentions} mentions${links ? ` · ${links} links` : ""}`);
       const row = make("div", { className: "row", id: `row${at}`, role: "option", title: name }, make("span", { className: "name" }, name), facts);
       row.style.top = `${at * ROW}px`;
       row.dataset.at = at;

@@ -31,7 +31,7 @@ function draw() {
     const title = state.mode === "sides" && INDEX.gold ? make("h3", {}, ["Gold", "Predicted"][at]) : "";
     return { ...drawn, sides, holder: make("div", { className: "sheet" }, title, drawn.body) };
   });
-  byId("sheets").className = `sheets${state.sheets.length > 1 ? " two" : ""}${state.labels ? "" : " plain"}`;
+  byId("sheets").className = `sheets${state.sheets.length > 1 ? " two" : ""}${state.labels ? "" : " plain"}${state.arcs ? " arced" : ""}`;
   byId("sheets").replaceChildren(...state.sheets.map((one) => one.holder));
   markFound(state.sheets, note.text, filters.pattern);
   drawPanel(kept);
@@ -150,6 +150,10 @@ function toggle(name) {
   draw();
 }
 
+function openFilters() {
+  byId("filtering").setAttribute("aria-pressed", byId("filters").classList.toggle("opened"));
+}
+
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   try { localStorage.setItem("theme", theme); } catch { /* pages from files may not keep anything */ }
@@ -163,7 +167,7 @@ const KEYS = {
   "/": () => { byId("search").focus(); byId("search").select(); },
   "?": () => byId("keys").showModal(),
   g: () => INDEX.gold && setMode(MODES[(MODES.indexOf(state.mode) + 1) % MODES.length]),
-  a: () => toggle("arcs"), l: () => toggle("labels"), t: () => setTheme(isDark() ? "light" : "dark"),
+  f: openFilters, a: () => toggle("arcs"), l: () => toggle("labels"), t: () => setTheme(isDark() ? "light" : "dark"),
   e: () => INDEX.tables.length && byId("tables").showModal(),
   Escape: () => light([]),
 };
@@ -209,6 +213,7 @@ function listen() {
   });
   byId("modes").addEventListener("click", (event) => event.target.dataset.mode && setMode(event.target.dataset.mode));
   for (const name of ["arcs", "labels"]) byId(name).addEventListener("click", () => toggle(name));
+  byId("filtering").addEventListener("click", openFilters);
   byId("theme").addEventListener("click", KEYS.t);
   byId("help").addEventListener("click", KEYS["?"]);
   byId("report").addEventListener("click", KEYS.e);
