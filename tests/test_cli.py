@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -109,11 +108,3 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(runs, "run", interrupted)
     assert main(["fit", "-c", "task/entity_tagging"]) == 75
     assert "--resume=auto" in capsys.readouterr().err
-
-
-def test_the_readme_names_configurations_that_exist() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").replace("\\\n", "")
-    lines = re.findall(r"^clinical-ie fit (.*?)(?:\s+#.*)?$", readme, re.MULTILINE)
-    assert len(lines) >= 2
-    for line in lines:
-        Chain(line.split()).require_axes()

@@ -1,4 +1,4 @@
-"""``clinical-ie export``: a trained generator as a folder that plain transformers, PEFT or vLLM loads."""
+"""``clinical-ie export``: a trained generator as a folder that plain transformers, PEFT or vLLM loads; or the cards of any run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clinical_ie.commands.arguments import Parser
+from clinical_ie.commands.export_cards import export_cards
 from clinical_ie.commands.exported_prompts import PROMPTS, write_prompts
 from clinical_ie.errors import SettingError
 from clinical_ie.extraction.trained_run import TrainedRun
@@ -20,17 +21,22 @@ def run(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="clinical-ie export",
         example="clinical-ie export runs/llama --output=models/llama_n2c2",
-        description="Write the best state of a generator's run as a Hugging Face folder: its adapter, or the whole model.",
+        description="Write the best state of a generator as a Hugging Face folder: the adapter or the whole model. Of any run: its cards.",
     )
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("--output", required=True, help="a folder that does not exist yet")
     parser.add_argument("--merge", action="store_true", help="the whole model, the adapter merged into its weights")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of a whole model's weights")
+    parser.add_argument("--card", action="store_true", help="of any run: model card, data statement and TRIPOD-LLM table, and no weights")
     options = parser.parse_args(arguments[1:])
     output = Path(options.output)
     if output.exists():
         raise SettingError(f"{output} exists; --output names a new folder")
     run_dir = Path(options.run)
+    if options.card:
+        if options.merge:
+            raise SettingError("--card writes no weights and --merge does; give one of the two, each with an --output of its own")
+        return export_cards(run_dir, output)
     model, tasks = load_run(run_dir), TrainedRun(run_dir).tasks
     check_exportable(model)
     with writing_folder(output) as partial:
