@@ -3,10 +3,11 @@
     python benchmarks/gpu.py --folder /scratch/llama8b          # 16 GB of random weights are made there once
     python benchmarks/gpu.py --toy                              # the same script at toy size, on a CPU too
 
-Rows of the first table: LoRA and QLoRA on every linear layer with packed rows of 4,096 tokens, one row a step, activation checkpointing
-and the frozen base in bfloat16 or 4 bits; all weights under ZeRO-3 with offload to the host, where DeepSpeed and several GPUs are. The
-second has tokens generated per second, 32 completions side by side, with and without a grammar. Weights are random and notes are the
-invented ones of the demo, so speed and memory mean something here and answers do not.
+Rows of the first table: LoRA and QLoRA on every linear layer with packed rows of 4,096 tokens, one row a step, the frozen base in
+bfloat16 or 4 bits, with activation checkpointing and with activations kept, as written and compiled; all weights under ZeRO-3 with offload
+to the host, where DeepSpeed and several GPUs are. The second has tokens generated per second, 32 completions side by side, with and
+without a grammar. Weights are random and notes are the invented ones of the demo, so speed and memory mean something here and answers do
+not.
 
 MFU is the share of the device's bfloat16 peak that goes into operations which the step needs: 4 for each weight of a layer and token where
 the base is frozen (none for gradients of its weights), 6 where it is trained, those of the output layer for tokens that are predicted, and
@@ -30,6 +31,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import lightning.pytorch as pl
@@ -47,7 +49,9 @@ SHAPES: dict[bool, dict[str, Any]] = {
 }  # fmt: skip
 PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "A40": 150, "A10": 125, "L4": 121, "4090": 165, "A6000": 155}
 """Dense bfloat16 TFLOP/s that makers state, by a part of the device's name; the first that fits."""
-WARM_UP = 3
+WARM_UP = 5
+WAYS = ["LoRA, checkpointing", "LoRA", "LoRA, checkpointing, compiled", "LoRA, compiled", "QLoRA, checkpointing"]
+GENERATES = WAYS[0]
 
 
 def make_model(folder: Path, shape: dict[str, Any]) -> None:
@@ -73,14 +77,18 @@ def make_model(folder: Path, shape: dict[str, Any]) -> None:
 
 
 class Meter(pl.Callback):
-    """Seconds, tokens and operations of the steps behind the first ones; generation at the end, while the model is on its device."""
+    """Seconds, tokens and operations of each step behind the first ones, and the peak of memory; generation at the end."""
 
     def __init__(self, generates: int) -> None:
         self.generates = generates
-        self.seconds = self.operations = 0.0
-        self.tokens = self.steps = 0
+        self.steps: list[tuple[float, int, float]] = []
+        self.peak = 0
         self.speeds: dict[str, float] = {}
         self._begun = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: D102 (Lightning's hook)
+        if torch.cuda.is_available():  # transformers takes 4 bytes a weight for a moment where there is room, to warm the allocator up
+            torch.cuda.reset_peak_memory_stats()
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:  # noqa: D102
         _wait()
@@ -91,11 +99,12 @@ class Meter(pl.Callback):
     ) -> None:
         _wait()
         if trainer.global_step > WARM_UP:
-            self.seconds += time.perf_counter() - self._begun
-            self.steps, self.tokens = self.steps + 1, self.tokens + batch["subwords"]
-            self.operations += operations(pl_module.backbone, batch)
+            seconds = time.perf_counter() - self._begun
+            self.steps.append((seconds, int(batch["subwords"]), operations(pl_module.backbone, batch)))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: D102
+        cuda = torch.cuda.is_available()
+        self.peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if self.generates:
             device = pl_module.device.type
             with torch.autocast(device, torch.bfloat16, enabled=str(trainer.precision) == "bf16-mixed"), torch.no_grad():
@@ -153,12 +162,13 @@ def tuned(folder: str, way: str, options: argparse.Namespace) -> dict[str, Any]:
 
     quieten()
     data = ExtractionDataModule([Demo()], [EntityInstruction("lines")], folder, batch_budget=options.tokens, packing=True)
-    peft = None if way == "full" else LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules="all-linear")
+    peft = None if "full" in way else LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules="all-linear")
     data.setup("fit")
     model = InstructionGenerator(
-        folder, data.schemas, peft=peft, quantized="nf4" if way == "QLoRA" else None, gradient_checkpointing=True, compiled=options.compiled
-    )
-    meter = Meter(options.generate if way == "LoRA" else 0)
+        folder, data.schemas, peft=peft, quantized="nf4" if "QLoRA" in way else None, gradient_checkpointing="checkpointing" in way,
+        compiled="compiled" in way,
+    )  # fmt: skip
+    meter = Meter(options.generate if way == GENERATES else 0)
     precision: Any = "bf16-mixed" if computes_in_bfloat16("auto") else "32-true"
     trainer = pl.Trainer(
         max_steps=WARM_UP + options.steps, max_epochs=-1, devices=1, precision=precision, callbacks=[meter], gradient_clip_val=1.0,
@@ -166,11 +176,10 @@ def tuned(folder: str, way: str, options: argparse.Namespace) -> dict[str, Any]:
         use_distributed_sampler=False,
     )  # fmt: skip
     trainer.fit(model, data)
-    cuda = torch.cuda.is_available()
-    peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
-        "tokens": meter.tokens / meter.seconds, "seconds": meter.seconds / meter.steps, "flops": meter.operations / meter.seconds,
-        "peak": peak, "speeds": meter.speeds, "blocks": bool(model.backbone._block_sparse),
+        "tokens": median(tokens / seconds for seconds, tokens, _ in meter.steps), "seconds": median(step[0] for step in meter.steps),
+        "flops": median(flops / seconds for seconds, _, flops in meter.steps), "all_seconds": [round(step[0], 3) for step in meter.steps],
+        "peak": meter.peak, "speeds": meter.speeds, "blocks": bool(model.backbone._block_sparse),
     }  # fmt: skip
 
 
@@ -202,7 +211,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, help="of a packed row (4096; 256 with --toy)")
     parser.add_argument("--steps", type=int, help="that are measured, behind the first ones (20; 2 with --toy)")
     parser.add_argument("--generate", type=int, help="most tokens of a completion (256; 8 with --toy)")
-    parser.add_argument("--compiled", action="store_true", help="torch.compile for the layers")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="rows of the first table")
+    parser.add_argument("--errors", type=Path, help="folder for what rows that fail say, and for all seconds of the others")
     parser.add_argument("--peak", type=float, help="the device's bfloat16 peak in TFLOP/s, if it is not known here")
     parser.add_argument("--toy", action="store_true")
     parser.add_argument("--only", help=argparse.SUPPRESS)
@@ -226,11 +236,8 @@ def table(folder: Path, temporary: Path, options: argparse.Namespace) -> None:
     """Print both tables."""
     name, peak = machine()
     peak = options.peak * 1e12 if options.peak else peak
-    ways = [
-        "LoRA",
-        *(["QLoRA"] if importlib.util.find_spec("bitsandbytes") and not options.toy else []),
-        *(["full"] if options.toy else []),
-    ]
+    ways = [way for way in options.ways if "QLoRA" not in way or (importlib.util.find_spec("bitsandbytes") and not options.toy)]
+    ways += ["full, checkpointing"] if options.toy else []
     shape = "toy size" if options.toy else "the shape of Llama 3.1 8B"
     print(
         f"{name}; torch {torch.__version__}; {datetime.date.today()}; random weights of {shape}, packed rows of {options.tokens} tokens\n"
@@ -240,12 +247,16 @@ def table(folder: Path, temporary: Path, options: argparse.Namespace) -> None:
     for way in ways:
         arguments = [sys.executable, __file__, "--only", way, "--folder", str(folder)]
         arguments += [f"--{key}={getattr(options, key)}" for key in ("tokens", "steps", "generate")]
-        arguments += [flag for flag, given in (("--compiled", options.compiled), ("--toy", options.toy)) if given]
+        arguments += ["--toy"] if options.toy else []
         done = subprocess.run(arguments, capture_output=True, text=True)
         if done.returncode:
+            if options.errors:
+                Path(options.errors, f"{way}.txt").write_text(done.stderr, encoding="utf-8")
             print(f"| {way} | failed: {(done.stderr.strip().splitlines() or ['?'])[-1][:150]} | | | | |", flush=True)
             continue
         row = json.loads(done.stdout.strip().splitlines()[-1])
+        if options.errors:
+            Path(options.errors, f"{way}.json").write_text(json.dumps(row), encoding="utf-8")
         speeds |= row["speeds"]
         print(line(way, row, peak, "block-sparse" if row["blocks"] else "dense"), flush=True)
     if importlib.util.find_spec("deepspeed") and torch.cuda.device_count() > 1:
