@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,13 +42,14 @@ def run(arguments: Sequence[str]) -> int:
         if one is not None:
             stage_runs(one)  # says what is missing before anything heavy is imported
     _check_apart(options.input, folder)
-    reading = {"encoding": options.encoding, "most_characters": options.most_characters}
+    reading = {name: getattr(options, name) for name in ("text_column", "id_column", "encoding", "most_characters")}
 
-    def notes() -> Any:
-        return read(_source(options.input), **reading)
+    def notes(counts: Counter[str] | None = None) -> Any:
+        return read(_source(options.input), **reading, counts=counts)
 
     with stopping_at_once():
-        given = notes()
+        remarks: Counter[str] = Counter()
+        given = notes(remarks)
         quieten()
         from clinical_ie.extraction.job import extract
         from clinical_ie.extraction.loading import identity
@@ -57,11 +59,11 @@ def run(arguments: Sequence[str]) -> int:
             "model": identity(options.model, options.relations, corpus=options.corpus),
             "input": _named(options.input),
             "format": list(formats),
-            "setting": {**reading, "precision": options.precision, "batch_budget": options.batch_budget},
+            "setting": {**reading, "precision": options.precision, "batch_budget": options.batch_budget, "snippets": options.snippets},
         }
-        works = partial(_works, {"run": options.model, **model}, options.device, options.workers, formats)
+        works = partial(_works, {"run": options.model, **model}, options.device, options.workers, formats, options.snippets)
         summary = extract(given, folder, asked, works, count=None if options.input == "-" else lambda: _count(notes()))
-    _show(summary, folder, formats)
+    _show(summary, remarks, folder, formats)
     return 1 if summary.failed else 0
 
 
@@ -72,7 +74,10 @@ def _parser() -> Parser:
         description="Annotate raw notes with a trained model.",
         epilog=_EPILOG,
     )
-    parser.add_argument("input", help="a folder of .txt files, or one .txt file")
+    parser.add_argument(
+        "input",
+        help="a folder of .txt files, or one; CSV, TSV, JSON lines or Parquet; FHIR DocumentReference as NDJSON; - for standard input",
+    )
     parser.add_argument("--model", required=True, metavar="RUN", help="the folder of a run, or of a pipeline of two")
     parser.add_argument("--relations", metavar="RUN", help="the folder of a run that links the mentions which --model finds")
     parser.add_argument("--output", required=True, metavar="DIR", help="a new folder, or one that the same command has begun")
@@ -84,6 +89,9 @@ def _parser() -> Parser:
     parser.add_argument("--device", default="auto", help="cpu, cuda, or one GPU such as cuda:1 (default: all GPUs, or the CPU)")
     parser.add_argument("--precision", choices=("auto", "bf16", "32"), default="auto", help="default: bf16 where device and model can")
     parser.add_argument("--batch_budget", type=int, metavar="N", help="most sub-words of a batch (default: 2048 on a CPU, 32768 on a GPU)")
+    parser.add_argument("--text_column", metavar="NAME", help="of a table (default: text, note_text, transcription, ...)")
+    parser.add_argument("--id_column", metavar="NAME", help="of a table (default: id, note_id, row_id, ...)")
+    parser.add_argument("--snippets", action="store_true", help="write the text around each mention into OMOP rows")
     parser.add_argument("--encoding", metavar="NAME", help="of the notes (default: UTF-8, or what the bytes tell)")
     parser.add_argument(
         "--most_characters", type=int, default=MOST_CHARACTERS, metavar="N", help="longer notes fail (default: %(default)s)"
@@ -121,16 +129,19 @@ class _Work:
     formats: tuple[str, ...]
     began: datetime
     threads: int | None = None
+    snippets: bool = False
 
     def begin(self) -> Callable[[Part, Path], PartResult]:
         """Load the model, without remarks of other libraries."""
         quieten()
         from clinical_ie.extraction.job import ModelWork
 
-        return ModelWork(self.model, self.formats, self.began, self.threads).begin()
+        return ModelWork(self.model, self.formats, self.began, self.threads, self.snippets).begin()
 
 
-def _works(model: dict[str, Any], device: str, workers: int | None, formats: tuple[str, ...], began: datetime) -> list[_Work]:
+def _works(
+    model: dict[str, Any], device: str, workers: int | None, formats: tuple[str, ...], snippets: bool, began: datetime
+) -> list[_Work]:
     """What each process does: on its own GPU, or with its share of the cores.
 
     Raises:
@@ -140,21 +151,22 @@ def _works(model: dict[str, Any], device: str, workers: int | None, formats: tup
 
     if workers is not None and workers < 1:
         raise SettingError(f"--workers is {workers}; expected 1 or more")
+    make = partial(_Work, formats=formats, began=began, snippets=snippets)
     if device in ("auto", "cuda") and torch.cuda.is_available():
         gpus = torch.cuda.device_count()
-        return [_Work({**model, "device": f"cuda:{rank % gpus}"}, formats, began) for rank in range(workers or gpus)]
+        return [make({**model, "device": f"cuda:{rank % gpus}"}) for rank in range(workers or gpus)]
     if device not in ("auto", "cpu"):
-        return [_Work({**model, "device": device}, formats, began) for _ in range(workers or 1)]
+        return [make({**model, "device": device}) for _ in range(workers or 1)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     number = workers or max(1, min(cores, 2 + cores // 8))
-    return [_Work({**model, "device": "cpu"}, formats, began, max(1, cores // number)) for _ in range(number)]
+    return [make({**model, "device": "cpu"}, threads=max(1, cores // number)) for _ in range(number)]
 
 
-def _show(summary: Summary, folder: Path, formats: Sequence[str]) -> None:
+def _show(summary: Summary, remarks: Counter[str], folder: Path, formats: Sequence[str]) -> None:
     links = f", {summary.links:,} links" if summary.links else ""
     before = "" if summary.new == summary.documents + summary.failed else f" ({summary.new:,} of them now)"
     print(f"{summary.documents + summary.failed:,} notes{before}: {summary.mentions:,} mentions{links}")
-    for name, number in sorted(summary.outcomes.items()):
+    for name, number in (*sorted(remarks.items()), *sorted(summary.outcomes.items())):
         print(f"  {name}: {number:,}")
     for name in formats:
         print(f"{name + ':':<8} {folder / name}/")

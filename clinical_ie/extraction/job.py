@@ -29,12 +29,14 @@ class ModelWork:
         formats: What to write, of `OUTPUTS`.
         began: When the extraction began, for outputs that say so.
         threads: Threads on the CPU; None for as many as torch takes.
+        snippets: Whether OMOP rows hold the text around a mention.
     """
 
     model: dict[str, Any]
     formats: tuple[str, ...]
     began: datetime
     threads: int | None = None
+    snippets: bool = False
 
     def begin(self) -> Callable[[Part, Path], PartResult]:
         """Load the model."""
@@ -48,7 +50,7 @@ class ModelWork:
 
     def on(self, extractor: Extractor) -> Callable[[Part, Path], PartResult]:
         """What a loaded model does with a part."""
-        origin = Origin(f"clinical_ie, {Path(extractor.name).name}", self.began, extractor.schema)
+        origin = Origin(f"clinical_ie, {Path(extractor.name).name}", self.began, extractor.schema, self.snippets)
         return lambda part, folder: write_part(extractor, part, self.formats, folder, origin)
 
 
