@@ -56,12 +56,14 @@ fi
 
 # Behind srun, whose status stays that of the job. A run that was stopped (75; 138 and 143: by a signal that came before it could listen) has
 # mostly gone back into the queue by itself; in a container there is no scontrol, and the script does it. A job that is being cancelled is
-# COMPLETING by now, and stays cancelled; so is one whose time is over, which goes back.
+# COMPLETING by now, and stays cancelled; so is one whose time is over, which goes back. So does one that has failed while a node of it does not
+# answer: SLURM itself would put it back, but finds a node DOWN only after SlurmdTimeout, mostly 300 s, and the other ranks end before.
 finish() {
   # One task of an array has the id of the whole array, which would be requeued with it: 12_3 is that task.
-  local status=$? shown job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+  local status=$? lost=' State=[^ ]*(NOT_RESPONDING|DOWN|\*)' shown job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
   job=${job:-$SLURM_JOB_ID}
-  if [[ $status =~ ^(75|138|143)$ ]] && shown=$(scontrol show job "$job" --oneliner) &&
+  if [[ $status =~ ^(75|138|143)$ || ($status != [02] && $(scontrol show node "$SLURM_JOB_NODELIST" --oneliner) =~ $lost) ]] &&
+    shown=$(scontrol show job "$job" --oneliner) &&
     [[ $shown =~ (" JobState=RUNNING "|" Reason=TimeLimit ") && $shown == *" Requeue=1 "* ]]; then
     scontrol requeue "$job"
   fi

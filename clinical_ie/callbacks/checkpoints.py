@@ -9,9 +9,12 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from safetensors import SafetensorError
 
 from clinical_ie.callbacks.metrics import monitored
+from clinical_ie.callbacks.model_folder import folder_name, remove_folders, write_folder
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.errors import InputError, RunError
 from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.strategies.checkpoint_names import BEST, LAST
 
@@ -28,6 +31,7 @@ class Checkpoints(ModelCheckpoint):
     The last state is written before each validation and after it, at the end of an epoch without one, and in the meantime every so many
     minutes. What was written before a validation says that the validation is still to come: a run goes on with it.
     Where a corpus has no development part, the best is the last.
+    Beside the best of a generator lies the same as a folder for PEFT (``adapter/``) or transformers (``model/``).
 
     Args:
         run_dir: The run's folder.
@@ -36,10 +40,16 @@ class Checkpoints(ModelCheckpoint):
         mode: Whether more or less of it is better.
         every_minutes: The most training, in minutes, that a killed process loses; None for up to an epoch. `SafeInterruption`, with
             which ranks agree on it, does this saving.
+        model_folder: Whether to write that folder. It takes a third of a checkpoint, which has the optimizer's states, too.
     """
 
     def __init__(
-        self, run_dir: str | None = None, monitor: str | None = None, mode: str = "max", every_minutes: float | None = 30.0
+        self,
+        run_dir: str | None = None,
+        monitor: str | None = None,
+        mode: str = "max",
+        every_minutes: float | None = 30.0,
+        model_folder: bool = True,
     ) -> None:
         super().__init__(
             dirpath=str(Path(run_dir) / "checkpoints") if run_dir else None,
@@ -51,7 +61,7 @@ class Checkpoints(ModelCheckpoint):
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
-        self.every_minutes = every_minutes
+        self.every_minutes, self.model_folder = every_minutes, model_folder
         self._chosen = False
         self._written = time.monotonic()
         self._kept = -1
@@ -111,6 +121,33 @@ class Checkpoints(ModelCheckpoint):
         trainer.strategy.barrier()
         self._written, self._kept = time.monotonic(), trainer.global_step
 
+    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        """Of the best state a folder is written, too; one that is there belongs to the best checkpoint at any time."""
+        is_best = Path(filepath) == self._path(BEST)
+        if is_best and trainer.is_global_zero:
+            remove_folders(Path(filepath).parent)
+        super()._save_checkpoint(trainer, filepath)
+        if is_best:
+            self._write_folder(trainer)
+
+    def _write_folder(self, trainer: pl.Trainer) -> None:
+        """The best state as a Hugging Face folder; every rank must call it.
+
+        Raises:
+            RunError: It cannot be written; on all ranks.
+        """
+        module: Any = trainer.lightning_module
+        if not self.model_folder or folder_name(module) is None:
+            return
+        failure: Exception | None = None
+        if trainer.is_global_zero:
+            try:
+                write_folder(module, Checkpoint(self._path(BEST)))
+            except (InputError, RunError, OSError, SafetensorError) as error:
+                failure = error
+        if trainer.strategy.broadcast(failure is not None):
+            raise RunError(f"{self._path(BEST).parent}: the folder of the best model cannot be written") from failure
+
     def keep(self, trainer: pl.Trainer) -> None:
         """Write the last state as it is now; every rank must call it."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -149,6 +186,9 @@ class Checkpoints(ModelCheckpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make up for a validation that was interrupted; begin where the checkpoint says, for which Lightning's loops need help."""
         super().on_train_start(trainer, pl_module)
+        name = folder_name(pl_module)
+        if trainer.strategy.broadcast(name is not None and self._path(BEST).exists() and not self._path(name).exists()):
+            self._write_folder(trainer)  # of a run that was moved here, or ended between the two
         self._written = time.monotonic()
         loop = trainer.fit_loop
         if self._end is not None:

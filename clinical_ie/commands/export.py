@@ -13,7 +13,7 @@ from clinical_ie.commands.exported_prompts import PROMPTS, write_prompts
 from clinical_ie.errors import SettingError
 from clinical_ie.extraction.trained_run import TrainedRun
 from clinical_ie.files import writing_folder
-from clinical_ie.models.folders import locate
+from clinical_ie.models.folders import base_of
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     check_exportable(model)
     with writing_folder(output) as partial:
         write_whole(model, partial, options.dtype) if options.merge else write_adapter(model, partial)
-        write_prompts(partial, tasks, model.schemas, model.subwords, base=None if options.merge else base_of(model))
+        write_prompts(partial, tasks, model.schemas, model.subwords, base=None if options.merge else base_of(model.backbone_name))
     print(f"{'Model' if options.merge else 'Adapter'}: {output}")
     print(f"Prompt:  {output}/{PROMPTS}, what to send for each note; {output}/README.md tells how")
     return 0
@@ -62,12 +62,6 @@ def load_run(run_dir: Path) -> Any:
     if not isinstance(model, InstructionGenerator):
         raise SettingError(f"{run_dir} is a run of {type(model).__name__}; only generators are exported")
     return model
-
-
-def base_of(model: Any) -> str:
-    """What plain transformers and PEFT take for the base of an adapter: its hub name, or the absolute path of a folder."""
-    found = locate(model.backbone_name)
-    return str(Path(found).absolute()) if Path(found).is_dir() else found
 
 
 def check_exportable(model: Any) -> None:
@@ -97,7 +91,7 @@ def write_adapter(model: Any, folder: Path) -> None:
     if not model.backbone.freeze:
         raise SettingError("this run trained its base too, which an adapter does not hold; export it with --merge")
     for config in adapted.peft_config.values():
-        config.base_model_name_or_path = base_of(model)
+        config.base_model_name_or_path = base_of(model.backbone_name)
     adapted.save_pretrained(str(folder), safe_serialization=True)
 
 

@@ -15,12 +15,8 @@ from clinical_ie.callbacks.predictions import PredictionWriter
 from clinical_ie.callbacks.run_record import RunRecord
 from clinical_ie.callbacks.split_facts import SplitFacts
 from clinical_ie.callbacks.throughput import Throughput
-from clinical_ie.commands.export import load_run, write_adapter
 from clinical_ie.commands.run_cost import run_cost
 from clinical_ie.commands.run_directory import RunDirectory
-from clinical_ie.decoding.rank_synchronization import is_sharded
-from clinical_ie.files import writing_folder
-from clinical_ie.modules import InstructionGenerator
 from clinical_ie.reports.prediction_folder import folder_of, set_all_aside
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
@@ -75,7 +71,6 @@ class ResultsCLI(LightningCLI):
                 self.model, datamodule=self.datamodule, ckpt_path=str(self.directory.best()), weights_only=True, verbose=False
             )
             self._note_scored("test", self.directory.best())
-        self._write_adapter()
         self._show()
         if self.trainer.is_global_zero:
             print(f"Run:             {self.directory.path}/  (config.yaml, checkpoints/, tensorboard/)")
@@ -117,21 +112,6 @@ class ResultsCLI(LightningCLI):
                 documents = "1 document" if found.documents == 1 else f"{found.documents:,} documents"
                 print(f"{found.corpus}: {documents}, {found.mentions:,} mentions{links} in {found.folder}/")
                 print(f"  beside it: {found.folder.name}.jsonl (JSON lines), {found.folder.name}.html (a page to look at)", flush=True)
-
-    def _write_adapter(self) -> None:
-        """The best adapter of a generator as PEFT reads it, beside its checkpoint; none where the base was trained too."""
-        model = self.model
-        if self.trainer.is_global_zero and isinstance(model, InstructionGenerator) and model.peft is not None and model.backbone.freeze:
-            best = Checkpoint(self.directory.best())
-            if not best.is_consolidated:  # and so are the weights of this model, which no adapter can be written from
-                print(f"Adapter:         `clinical-ie export {self.directory.path}` writes it from the shards of {best.path.name}")
-                return
-            if is_sharded(model):  # no rank has it whole
-                model = load_run(self.directory.path)
-            else:
-                model.load_state_dict(best.weights(), strict=False)  # a checkpoint holds what was trained
-            with writing_folder(self.directory.checkpoints / "adapter") as folder:
-                write_adapter(model, folder)
 
     def _show(self) -> None:
         if self.trainer.is_global_zero and self._dry:

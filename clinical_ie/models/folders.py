@@ -193,3 +193,9 @@ def cannot_load(name: str, kind: str, error: BaseException) -> SettingError:
         what = "a file of weights is cut off, damaged, or holds more than tensors"
         return SettingError(f"{name}: cannot be loaded as {kind}: {what} ({type(error).__name__}); fetch or copy it again")
     return SettingError(f"{name}: cannot be loaded as {kind} ({first_sentence(error)})")
+
+
+def base_of(name: str) -> str:
+    """What plain transformers and PEFT take for the base of an adapter: its hub name, or the absolute path of a folder."""
+    found = locate(name)
+    return str(Path(found).absolute()) if Path(found).is_dir() else found

@@ -7,17 +7,18 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from peft import AutoPeftModelForCausalLM, PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clinical_ie.cli import main
-from clinical_ie.commands.export import base_of, load_run
+from clinical_ie.commands.export import load_run
 from clinical_ie.extraction.trained_run import TrainedRun
 from clinical_ie.formats import jsonl
+from clinical_ie.models.folders import base_of
 from clinical_ie.prompts.answers import LabelNames
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.tasks.task import Source
@@ -110,10 +111,10 @@ def test_an_export_tells_the_prompt_that_the_model_was_trained_with(run: Path, s
 
 
 def test_the_base_of_an_adapter_is_one_that_plain_peft_finds() -> None:
-    found = base_of(SimpleNamespace(backbone_name="package:clinical_ie/prompts"))
+    found = base_of("package:clinical_ie/prompts")
     assert Path(found).is_absolute()
     assert Path(found).is_dir()
-    assert base_of(SimpleNamespace(backbone_name="HuggingFaceTB/SmolLM2-135M")) == "HuggingFaceTB/SmolLM2-135M"
+    assert base_of("HuggingFaceTB/SmolLM2-135M") == "HuggingFaceTB/SmolLM2-135M"
 
 
 def test_an_adapter_is_not_all_of_a_run_that_trained_its_base(given: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,6 +161,21 @@ def test_new_texts_are_annotated(run: Path, tmp_path: Path) -> None:
     assert (run / "predictions" / "predict" / "demo" / "one.ann").exists()
 
 
+def same_as_export(run: Path, output: Path, *, merge: bool) -> None:
+    """What lies beside the best checkpoint is what `export` makes of the loaded model."""
+    assert main(["export", str(run), "--output", str(output), *(["--merge"] if merge else [])]) == 0
+    ours, file = run / "checkpoints" / ("model" if merge else "adapter"), "model.safetensors" if merge else "adapter_model.safetensors"
+    one, other = load_file(ours / file), load_file(output / file)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], atol=0, rtol=0)
+    config = "config.json" if merge else "adapter_config.json"
+    settings = [json.loads((folder / config).read_text(encoding="utf-8")) for folder in (ours, output)]
+    assert (
+        len({json.dumps({name: sorted(v) if isinstance(v, list) else v for name, v in s.items()}, sort_keys=True) for s in settings}) == 1
+    )
+
+
 @pytest.mark.parametrize("peft", ["full", "ia3", "dora", "prompt_tuning", "p_tuning", "prefix_tuning"])
 def test_every_way_of_tuning_trains_and_comes_back(peft: str, given: Arguments, tmp_path: Path) -> None:
     folder = tmp_path / peft
@@ -167,5 +183,6 @@ def test_every_way_of_tuning_trains_and_comes_back(peft: str, given: Arguments, 
     one = load_run(folder)
     adapter = folder / "checkpoints" / "adapter"
     assert adapter.exists() == (peft != "full")
+    same_as_export(folder, tmp_path / "exported", merge=peft == "full")
     if one.backbone.num_virtual_tokens:
         assert main(["export", str(folder), "--output", str(tmp_path / "out"), "--merge"]) == 2

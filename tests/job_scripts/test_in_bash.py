@@ -23,6 +23,7 @@ exit "$STATUS"
 SCONTROL = """#!/bin/bash
 case "$1 $2" in
   "show hostnames") if [ "$3" = "gpu[07-08]" ]; then printf 'gpu07\\ngpu08\\n'; else exit 1; fi ;;
+  "show node") echo "NodeName=gpu07 State=MIXED "; echo "NodeName=gpu08 State=${NODE:-ALLOCATED} " ;;
   "show job") echo "JobId=$3 $STATE Dependency=(null) Requeue=${REQUEUE:-1} Restarts=0 BatchFlag=1" ;;
   *) echo "$@" >>"$NOTES/scontrol" ;;
 esac
@@ -93,6 +94,25 @@ def test_a_job_ends_as_its_processes_do_and_goes_back_when_they_were_stopped(
     status: str, state: str, requeue: str, goes_back: bool, job: Job
 ) -> None:
     assert job.run("train", STATUS=status, STATE=state, REQUEUE=requeue).returncode == int(status)
+    assert job.noted("scontrol") == ["requeue 30017"] * goes_back
+
+
+@pytest.mark.parametrize(
+    ("status", "node", "goes_back"),
+    [
+        ("1", "MIXED+NOT_RESPONDING", True),  # as SLURM 22.05 has it
+        ("137", "DOWN*", True),
+        ("1", "ALLOCATED*", True),  # as older versions have it
+        ("1", "ALLOCATED", False),
+        ("2", "DOWN*", False),  # a wrong setting
+        ("0", "DOWN*", False),
+    ],
+)
+def test_a_job_that_lost_a_node_goes_back(status: str, node: str, goes_back: bool, job: Job) -> None:
+    """The other ranks end long before SLURM takes a node for lost."""
+    assert job.run("train", STATUS=status, NODE=node).returncode == int(status)
+    assert job.noted("scontrol") == ["requeue 30017"] * goes_back
+    assert job.run("train", STATUS=status, NODE=node, REQUEUE="0").returncode == int(status)
     assert job.noted("scontrol") == ["requeue 30017"] * goes_back
 
 

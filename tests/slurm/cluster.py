@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -106,6 +106,27 @@ class Cluster:
         given = ["--parsable", f"--output={log}", "--open-mode=append", f"--chdir={REPOSITORY}", *options]
         return int(self.run("sbatch", *given, str(file), environment=environment))
 
+    def kill_node(self, node: str) -> None:
+        """End everything that runs on a node, at once, as if it lost its power."""
+        self.run("ip", "link", "set", node, "down")  # or its connections would be closed, which a dead machine cannot do
+        slurmd = next(one for one in _processes(self.folder) if one[1][:1] == ["slurmd"] and node in one[1])
+        for process, words in _processes(self.folder):
+            try:
+                if os.readlink(f"/proc/{process}/ns/net") == os.readlink(f"/proc/{slurmd[0]}/ns/net") and words[0] not in ("bash", "sleep"):
+                    os.kill(process, signal.SIGKILL)
+            except OSError:
+                continue
+
+    def start_node(self, node: str) -> None:
+        """Switch a node on again."""
+        self.run("ip", "link", "set", node, "up")
+        (self.folder / "boot" / node).touch()
+
+    def node(self, node: str) -> str:
+        """The state of a node, such as ``IDLE``, ``MIXED``, ``DOWN*``."""
+        shown = self.run("scontrol", "show", "node", node, "--oneliner")
+        return next(part.split("=", 1)[1] for part in shown.split() if part.startswith("State="))
+
     def job(self, job: int | str) -> dict[str, str]:
         """What SLURM knows of a job: ``JobState``, ``ExitCode``, ``Restarts``, ``Reason`` ..."""
         shown = self.run("scontrol", "show", "job", str(job), "--oneliner").splitlines()[-1]
@@ -121,6 +142,17 @@ class Cluster:
             if time.monotonic() > end:
                 raise TimeoutError(f"job {job} is {found['JobState']} ({found['Reason']}), not {sorted(wanted)}, after {seconds:.0f} s")
             time.sleep(0.2)
+
+
+def _processes(folder: Path) -> Iterator[tuple[int, list[str]]]:
+    """Processes of a cluster, and their command lines."""
+    wanted = f"SLURM_CONF={folder}/etc/slurm.conf".encode()
+    for found in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in (found / "environ").read_bytes().split(b"\0"):
+                yield int(found.name), (found / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+        except OSError:
+            continue
 
 
 def _environment() -> dict[str, str]:

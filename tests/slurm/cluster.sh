@@ -8,7 +8,7 @@ set -euo pipefail
 folder=$1 nodes=$2 cpus=$3 megabytes=$4
 subnet=10.77.0
 cd "$folder"
-mkdir -p etc run log state spool
+mkdir -p boot etc run log state spool
 mount --make-rprivate /
 hostname control
 {
@@ -43,6 +43,7 @@ AccountingStorageType=accounting_storage/none
 PropagateResourceLimits=NONE
 SlurmdParameters=config_overrides
 ReturnToService=2
+SlurmdTimeout=30
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=$((megabytes / cpus))
@@ -77,7 +78,11 @@ for ((n = 1; n <= nodes; n++)); do
     ip link set lo up
     ip addr add "$2/24" dev eth0
     hostname "$1"
-    exec slurmd -D -N "$1"' _ "node$n" "$subnet.$((10 + n))" &
+    while :; do
+      slurmd -D -N "$1" || true
+      until [ -e "boot/$1" ]; do sleep 0.2; done # killed, with all that ran on it, until somebody switches it on again
+      rm "boot/$1"
+    done' _ "node$n" "$subnet.$((10 + n))" &
   while [ "$(readlink "/proc/$!/ns/net")" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
   ip link add "node$n" type veth peer name eth0 netns $!
   ip link set "node$n" master bridge up
