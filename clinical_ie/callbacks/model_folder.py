@@ -19,6 +19,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from clinical_ie.files import writing_folder
 from clinical_ie.models.folders import base_of
@@ -126,10 +127,13 @@ def _with_weights(module: nn.Module, state: dict[str, Tensor], prefix: str) -> n
 
 def _write_whole(model: PreTrainedModel, state: dict[str, Tensor], folder: Path) -> None:
     """Weights in shards, by the names of the model's own files, and settings that allow a cache in generation."""
-    own = model.config
+    own, shows_bars = model.config, is_progress_bar_enabled()
+    disable_progress_bar()  # type: ignore[no-untyped-call] # in the log of a job it would be a line for each shard, at each new best
     model.config = copy.deepcopy(own)
     model.config.use_cache = model.config.get_text_config().use_cache = True
     try:
         model.save_pretrained(str(folder), state_dict=state, max_shard_size=_SHARD)
     finally:
         model.config = own
+        if shows_bars:
+            enable_progress_bar()  # type: ignore[no-untyped-call]
