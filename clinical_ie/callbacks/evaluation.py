@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from clinical_ie.callbacks.confidences import Confidences, Errors
 from clinical_ie.callbacks.metrics import AVERAGED, SCORED, TypeScore, monitored
 from clinical_ie.callbacks.outputs import OutputCallback, Stage, gathered
 from clinical_ie.data.datamodule import ExtractionDataModule
@@ -60,6 +61,7 @@ class Evaluation(OutputCallback):
         self._strings: dict[SourceName, StringCounts] = {}
         self._confused: dict[SourceName, Counter[tuple[str, str]]] = {}
         self._survival: dict[SourceName, Survival] = {}
+        self._confidences = Confidences()
 
     def rules(self, source: SourceName) -> RuleSet:
         """The rule set of a test result."""
@@ -89,6 +91,7 @@ class Evaluation(OutputCallback):
         self._strings = {source: StringCounts() for source in self._compared}
         self._confused = {source: Counter() for source in self._compared}
         self._survival = {source: Survival(Coverage(of=data.tasks[source.task].counted)) for source in self._compared}
+        self._confidences.begin(self._compared)
         if stage == "dev":
             for source in self._compared:
                 metric = self.metrics.setdefault(source, TypeScore(data.tasks[source.task].finds, data.schema_of(source.corpus)))
@@ -103,6 +106,7 @@ class Evaluation(OutputCallback):
             return
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         gold = data.documents[stage][key.corpus][key.place]
+        self._confidences.take(key.source, gold, predicted, given_mentions=data.tasks[key.task].needs_mentions)
         if stage == "dev":
             self.metrics[key.source].update(rule_set("strict-one-to-one").count(gold, predicted))
             if data.tasks[key.task].finds == "entities" and isinstance(trainer.logger, TensorBoardLogger):
@@ -117,10 +121,13 @@ class Evaluation(OutputCallback):
 
     def end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: Stage, outcomes: Mapping[SourceName, Counter[str]]) -> None:
         """Log and write the scores over all ranks."""
+        if stage == "predict":
+            return
         if stage == "dev":
             self._log(trainer, pl_module)
+        errors = self._confidences.end(trainer, pl_module, stage)
         if self._is_written(trainer, stage):
-            self._write(trainer, stage, outcomes)
+            self._write(trainer, stage, outcomes, errors)
         self._compared, self._strings, self._confused, self._survival = {}, {}, {}, {}
 
     def _is_written(self, trainer: pl.Trainer, stage: Stage) -> bool:
@@ -162,7 +169,7 @@ class Evaluation(OutputCallback):
             figure = confusion_figure(confused, title=f"{source}, epoch {trainer.current_epoch}")
             logger.experiment.add_figure(f"dev/{source}/confusion", figure, trainer.global_step)
 
-    def _write(self, trainer: pl.Trainer, stage: Stage, outcomes: Mapping[SourceName, Counter[str]]) -> None:
+    def _write(self, trainer: pl.Trainer, stage: Stage, outcomes: Mapping[SourceName, Counter[str]], errors: Errors) -> None:
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         everything = gathered(trainer, (self._compared, self._strings, self._survival))
         if not trainer.is_global_zero:
@@ -190,6 +197,7 @@ class Evaluation(OutputCallback):
                 outcomes=outcomes[source],
                 groups={document.id: corpus.group(document.id) for document in data.documents[stage][source.corpus]},
                 strings=strings,
+                calibration=errors[source],
                 trained=data.trained_strings is not None,
                 samples=self.interval_samples,
             )

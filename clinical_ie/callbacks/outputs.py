@@ -16,6 +16,7 @@ from clinical_ie.data.streaming import DocumentChunk, DocumentStream, Key
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.modules.tuned_module import TunedModule
+from clinical_ie.scoring.calibration import Temperatures, calibrated
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.task import Example, SourceName
 
@@ -37,10 +38,11 @@ class OutputCollector:
     Args:
         data: Documents and tasks.
         stage: Which of them.
+        calibration: ``CORPUS/TASK`` -> temperatures of its confidences.
     """
 
-    def __init__(self, data: ExtractionDataModule, stage: Stage) -> None:
-        self._data, self._stage = data, stage
+    def __init__(self, data: ExtractionDataModule, stage: Stage, calibration: Mapping[str, Temperatures] | None = None) -> None:
+        self._data, self._stage, self._calibration = data, stage, calibration or {}
         self._waiting: dict[Key, _Waiting] = {}
         self._owners: dict[str, Key] = {}
         self._seen = {source: bytearray(len(documents)) for source, documents in data.inputs[stage].items()}
@@ -94,7 +96,8 @@ class OutputCollector:
     def _decode(self, key: Key, examples: Sequence[Example], outputs: Mapping[str, Any]) -> None:
         document, schema = self._data.inputs[self._stage][key.source][key.place], self._data.schema_of(key.corpus)
         task = self._data.tasks[key.task]
-        self.decoded.append((key, task.annotations(document, examples, outputs, schema, self.outcomes[key.source]), examples))
+        predicted = task.annotations(document, examples, outputs, schema, self.outcomes[key.source])
+        self.decoded.append((key, calibrated(predicted, self._calibration.get(str(key.source))), examples))
 
 
 class OutputCallback(pl.Callback):
@@ -125,7 +128,9 @@ class OutputCallback(pl.Callback):
         stage = _stage(trainer)
         self._collector = None
         if self._leads(trainer) and not (trainer.sanity_checking or trainer.fast_dev_run):  # type: ignore[attr-defined]
-            self._collector = OutputCollector(_data(trainer), stage)
+            # while it learns, each validation calibrates anew
+            known = {} if trainer.state.fn == "fit" else cast("TunedModule", pl_module).calibration
+            self._collector = OutputCollector(_data(trainer), stage, known)
             for consumer in _consumers(trainer):
                 consumer.begin(trainer, stage)
 

@@ -16,8 +16,9 @@ from clinical_ie.data.streaming import batches, chunks, examples_of
 from clinical_ie.document import Document
 from clinical_ie.modules.instruction_generator import InstructionGenerator
 from clinical_ie.modules.tuned_module import TunedModule
+from clinical_ie.scoring.calibration import calibrated
 from clinical_ie.tasks.coverage import Coverage
-from clinical_ie.tasks.task import Example, Source, Task
+from clinical_ie.tasks.task import Example, Source, SourceName, Task
 
 
 @dataclass
@@ -52,7 +53,8 @@ class Stage:
             outputs = self.outputs([example for _, examples in chunk for example in examples])
             for document, examples in chunk:
                 own = {example.id: outputs[example.id] for example in examples}
-                yield self.task.annotations(document, examples, own, self.source.schema, self.outcomes)
+                predicted = self.task.annotations(document, examples, own, self.source.schema, self.outcomes)
+                yield calibrated(predicted, self.model.calibration.get(str(SourceName(self.source.corpus, self.task.name))))
 
     @torch.inference_mode()
     def outputs(self, examples: Sequence[Example]) -> dict[str, Any]:

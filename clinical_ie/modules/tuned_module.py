@@ -110,6 +110,8 @@ class TunedModule(pl.LightningModule):
         self._steps_done = 0
         self._dev_loss: Tensor | float = 0.0
         self._dev_targets = 0
+        self.calibration: dict[str, dict[str, dict[str, Any]]] = {}
+        """``CORPUS/TASK`` -> the temperatures of its confidences (`clinical_ie.scoring.calibration`), learned on development notes."""
         self.initial: Checkpoint | None = None
         self.taken: Taken | None = None
         self.backbone: Encoder | Decoder
@@ -217,6 +219,7 @@ class TunedModule(pl.LightningModule):
         checkpoint["tokenizer"] = self._tokenizer
         checkpoint["backbone_config"] = config_identity(self.backbone.base)
         checkpoint["weights"] = shapes
+        checkpoint["calibration"] = self.calibration
         once = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         checkpoint["model_bytes"] = sum(math.prod(shapes[name]) * value.element_size() for name, value in once.items() if name in shapes)
         if self.backbone.identity is not None:
@@ -233,6 +236,7 @@ class TunedModule(pl.LightningModule):
                 or with another way of tuning; or its optimizer cannot be read here.
         """
         own, theirs = self._check_meta(checkpoint)
+        self.calibration = dict(checkpoint.get("calibration", {}))
         fitting = self._trainer is not None and self.trainer.state.fn == "fit"
         check_same(own, theirs) if fitting else check_known(own, theirs)
         self._check_shapes(own, theirs, checkpoint)

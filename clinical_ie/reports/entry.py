@@ -71,7 +71,8 @@ class Entry:
     `scores` holds mentions and links, `events` and `overall` the rows of event rules. `intervals`, `smallest_visible_difference` and
     `per_document` have keys such as ``entities/strict``; `groups` is the cluster (patient, else the document itself) of each document.
     `strings`, `seen` and `unseen` are those of `StringCounts`; `coverage`, `left_out_by_flat_view` and `outcomes` say what was lost on
-    the way, `survival` what a perfect model could reach. What a file does not say is empty, or None.
+    the way, `survival` what a perfect model could reach, `calibration` how far
+    confidences are off, for each kind of annotation. What a file does not say is empty, or None.
     """
 
     rules: str
@@ -96,6 +97,7 @@ class Entry:
     coverage: dict[str, Any] | None = None
     left_out_by_flat_view: dict[str, int] = field(default_factory=dict)
     survival: dict[str, Any] | None = None
+    calibration: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def kinds(self) -> list[Kind]:
@@ -150,6 +152,7 @@ class Entry:
             optional("coverage", anything),
             table("left_out_by_flat_view", integer),
             optional("survival", anything),
+            table("calibration", anything),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -174,6 +177,7 @@ class Entry:
             "smallest_visible_difference": self.smallest_visible_difference,
             "strings": {kind: one.to_dict() for kind, one in self.strings.items()},
             **({"survival": self.survival} if self.survival is not None else {}),
+            **({"calibration": self.calibration} if self.calibration else {}),
             "groups": self.groups,
             "per_document": {name: {document: list(row) for document, row in of.items()} for name, of in self.per_document.items()},
         }

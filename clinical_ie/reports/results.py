@@ -68,6 +68,7 @@ class Results:
         outcomes: Mapping[str, int] | None = None,
         groups: Mapping[str, str] | None = None,
         strings: StringCounts | None = None,
+        calibration: Mapping[str, dict[str, Any]] | None = None,
         trained: bool = True,
         samples: int = 1000,
     ) -> None:
@@ -85,6 +86,7 @@ class Results:
             outcomes: What became of the model's output.
             groups: Document -> cluster, of the intervals; each document is one of its own without.
             strings: Counts of strings.
+            calibration: Kind of annotation -> what `clinical_ie.scoring.calibration.described` gives.
             trained: Whether it is known which of them training has seen.
             samples: Of the bootstrap.
         """
@@ -94,6 +96,7 @@ class Results:
 
         entry = Entry(score.rules, len(score.documents), finds, len(score.missing), coverage=coverage, survival=survival)
         entry.left_out_by_flat_view, entry.outcomes = dict(sorted(left_out.items())), dict(sorted((outcomes or {}).items()))
+        entry.calibration = dict(calibration or {})
         if score.macro_over == "rows":
             entry.events, entry.overall = score.events(), score.events_overall()
         else:

@@ -107,9 +107,15 @@ def test_what_another_rank_lacks_every_rank_refuses(theirs: str | None, monkeypa
     source.stream, source.record_coverage = (lambda _: stream), (lambda *_: None)
     kept, other = Kept(), Kept()
     trainer: Any = SimpleNamespace(
-        callbacks=[kept, other], datamodule=source, testing=True, sanity_checking=False, fast_dev_run=False, world_size=2
+        callbacks=[kept, other],
+        datamodule=source,
+        testing=True,
+        sanity_checking=False,
+        fast_dev_run=False,
+        world_size=2,
+        state=SimpleNamespace(fn="test"),
     )
-    module: Any = SimpleNamespace(remaining_outputs=lambda: {})
+    module: Any = SimpleNamespace(remaining_outputs=lambda: {}, calibration={})
     monkeypatch.setattr("clinical_ie.callbacks.outputs.gathered", lambda _, mine: [mine, (theirs, *mine[1:])])
     for callback in (kept, other):
         callback.on_test_start(trainer, module)
