@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Any
 from clinical_ie.commands.arguments import Parser
 from clinical_ie.commands.quiet import quieten
 from clinical_ie.errors import SettingError
+from clinical_ie.extraction.false_discovery import CERTAINTY, as_thresholds
 from clinical_ie.extraction.inputs import BadNote, Note, read
 from clinical_ie.extraction.inputs.acceptance import MOST_CHARACTERS
 from clinical_ie.extraction.outputs import OUTPUTS
+from clinical_ie.extraction.threshold_choice import calibration_notes, chosen_by_bound, refuse_learned, types_of
+from clinical_ie.extraction.thresholds import Thresholds
 from clinical_ie.extraction.trained_run import stage_runs
+from clinical_ie.schema import Schema
 from clinical_ie.strategies.stop_signals import stopping_at_once
 
 if TYPE_CHECKING:
@@ -61,9 +65,12 @@ def run(arguments: Sequence[str]) -> int:
             "format": list(formats),
             "setting": {**reading, "precision": options.precision, "batch_budget": options.batch_budget, "snippets": options.snippets},
         }
-        works = partial(_works, {"run": options.model, **model}, options.device, options.workers, formats, options.snippets)
+        thresholds = _thresholds(options, {"run": options.model, **model})
+        if thresholds is not None:
+            asked["threshold"] = [thresholds.default, dict(sorted(thresholds.by_type.items()))]
+        works = partial(_works, {"run": options.model, **model}, options.device, options.workers, formats, options.snippets, thresholds)
         summary = extract(given, folder, asked, works, count=None if options.input == "-" else lambda: _count(notes()))
-    _show(summary, remarks, folder, formats)
+    _show(summary, remarks, folder, formats if thresholds is None else (*formats, "review"))
     return 1 if summary.failed else 0
 
 
@@ -83,6 +90,12 @@ def _parser() -> Parser:
     parser.add_argument("--output", required=True, metavar="DIR", help="a new folder, or one that the same command has begun")
     parser.add_argument("--format", nargs="+", action="extend", choices=list(OUTPUTS), metavar="NAME",
                         help=f"what to write, one or more of {', '.join(OUTPUTS)} (default: jsonl)")  # fmt: skip
+    parser.add_argument("--threshold", nargs="+", action="extend", default=[], metavar="[TYPE=]P",
+                        help="lowest confidence that is kept, of all or of a type: 0.8 Drug=0.9; the rest goes to DIR/review")  # fmt: skip
+    parser.add_argument("--max-false-discovery", type=float, metavar="SHARE",
+                        help="choose thresholds so that of each type at most this share of what is kept is wrong, with probability 0.9; "
+                             "needs --calibration")  # fmt: skip
+    parser.add_argument("--calibration", metavar="DIR", help="annotated notes on which it is proven, BRAT or JSON lines")
     parser.add_argument("--corpus", metavar="NAME", help="of a run of several corpora, the one whose types are wanted")
     parser.add_argument("--backbone", metavar="NAME", help="where the pretrained model lies now, if not where it lay in training")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each GPU, or by the CPU's cores)")
@@ -130,17 +143,60 @@ class _Work:
     began: datetime
     threads: int | None = None
     snippets: bool = False
+    thresholds: Thresholds | None = None
 
     def begin(self) -> Callable[[Part, Path], PartResult]:
         """Load the model, without remarks of other libraries."""
         quieten()
         from clinical_ie.extraction.job import ModelWork
 
-        return ModelWork(self.model, self.formats, self.began, self.threads, self.snippets).begin()
+        return ModelWork(self.model, self.formats, self.began, self.threads, self.snippets, self.thresholds).begin()
+
+
+def _thresholds(options: Any, model: dict[str, Any]) -> Thresholds | None:
+    """What is asked of confidences; None where nothing is.
+
+    Raises:
+        SettingError: Thresholds that cannot be, a bound without annotated notes, or with notes that the model has learned from.
+    """
+    bound, notes = options.max_false_discovery, options.calibration
+    if (bound is None) != (notes is None):
+        missing, given = ("--calibration", "--max-false-discovery") if notes is None else ("--max-false-discovery", "--calibration")
+        raise SettingError(f"{given} needs {missing}: a share such as 0.05, and annotated notes on which it is proven")
+    if bound is None:
+        return Thresholds.parse(options.threshold, _types(options)) if options.threshold else None
+    if options.threshold:
+        raise SettingError("--max-false-discovery chooses the thresholds; leave out --threshold")
+    from clinical_ie.extraction.loading import load
+
+    documents = calibration_notes(Path(notes))
+    for one in (options.model, options.relations):
+        for run in stage_runs(one) if one is not None else ():
+            refuse_learned(run.folder, Path(notes), documents)
+    device = options.device if options.device != "cuda" else "auto"
+    chosen = chosen_by_bound(load(**model, device=device), documents, bound)
+    print(f"Thresholds chosen on {len(documents):,} annotated notes: of each type by itself at most {bound:.0%} of what is kept is wrong,")
+    print(f"with probability {CERTAINTY}, on notes of the same kind (docs/confidence.md)")
+    for threshold in chosen:
+        print(f"  {threshold}", flush=True)
+    return as_thresholds(chosen)
+
+
+def _types(options: Any) -> list[str]:
+    """What the runs can find, by their checkpoints, without loading a model."""
+    runs = [run for one in (options.model, options.relations) if one is not None for run in stage_runs(one)]
+    named = [Schema.from_dict(given) for run in runs for name, given in run.schemas.items() if options.corpus in (None, name)]
+    return [name for schema in named for name in types_of(schema)]
 
 
 def _works(
-    model: dict[str, Any], device: str, workers: int | None, formats: tuple[str, ...], snippets: bool, began: datetime
+    model: dict[str, Any],
+    device: str,
+    workers: int | None,
+    formats: tuple[str, ...],
+    snippets: bool,
+    thresholds: Thresholds | None,
+    began: datetime,
 ) -> list[_Work]:
     """What each process does: on its own GPU, or with its share of the cores.
 
@@ -151,7 +207,7 @@ def _works(
 
     if workers is not None and workers < 1:
         raise SettingError(f"--workers is {workers}; expected 1 or more")
-    make = partial(_Work, formats=formats, began=began, snippets=snippets)
+    make = partial(_Work, formats=formats, began=began, snippets=snippets, thresholds=thresholds)
     if device in ("auto", "cuda") and torch.cuda.is_available():
         gpus = torch.cuda.device_count()
         return [make({**model, "device": f"cuda:{rank % gpus}"}) for rank in range(workers or gpus)]

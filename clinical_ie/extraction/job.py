@@ -17,6 +17,7 @@ from clinical_ie.extraction.outputs import Origin
 from clinical_ie.extraction.part_work import PartResult, write_part
 from clinical_ie.extraction.parts import Part, PartSize, parts
 from clinical_ie.extraction.progress import NotesProgress
+from clinical_ie.extraction.thresholds import Thresholds
 from clinical_ie.extraction.workers import Work, work_beside, work_here
 
 
@@ -30,6 +31,7 @@ class ModelWork:
         began: When the extraction began, for outputs that say so.
         threads: Threads on the CPU; None for as many as torch takes.
         snippets: Whether OMOP rows hold the text around a mention.
+        thresholds: Of what is kept; None for everything.
     """
 
     model: dict[str, Any]
@@ -37,6 +39,7 @@ class ModelWork:
     began: datetime
     threads: int | None = None
     snippets: bool = False
+    thresholds: Thresholds | None = None
 
     def begin(self) -> Callable[[Part, Path], PartResult]:
         """Load the model."""
@@ -51,7 +54,7 @@ class ModelWork:
     def on(self, extractor: Extractor) -> Callable[[Part, Path], PartResult]:
         """What a loaded model does with a part."""
         origin = Origin(f"clinical_ie, {Path(extractor.name).name}", self.began, extractor.schema, self.snippets)
-        return lambda part, folder: write_part(extractor, part, self.formats, folder, origin)
+        return lambda part, folder: write_part(extractor, part, self.formats, folder, origin, self.thresholds)
 
 
 @dataclass

@@ -14,6 +14,10 @@ from clinical_ie.extraction.extractor import Extractor
 from clinical_ie.extraction.inputs import BadNote, Note
 from clinical_ie.extraction.outputs import OUTPUTS, Origin
 from clinical_ie.extraction.parts import Part
+from clinical_ie.extraction.thresholds import Thresholds, keep
+
+REVIEW = "review"
+"""The folder of what is not sure enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,9 @@ class PartResult:
         return cls(**{**data, "failed": tuple((str(name), str(reason)) for name, reason in data["failed"])})
 
 
-def write_part(extractor: Extractor, part: Part, formats: Sequence[str], staging: Path, origin: Origin) -> PartResult:
+def write_part(
+    extractor: Extractor, part: Part, formats: Sequence[str], staging: Path, origin: Origin, thresholds: Thresholds | None = None
+) -> PartResult:
     """Annotate a part and write it below a folder of its own, a folder for each format.
 
     Args:
@@ -57,6 +63,7 @@ def write_part(extractor: Extractor, part: Part, formats: Sequence[str], staging
         formats: What to write, of `OUTPUTS`.
         staging: The folder, which exists.
         origin: What outputs say of where annotations come from.
+        thresholds: What is not sure enough goes into a folder ``review`` as JSON lines.
 
     Raises:
         RunError: The model fails on whatever it is given, or the disk is full.
@@ -68,14 +75,22 @@ def write_part(extractor: Extractor, part: Part, formats: Sequence[str], staging
     lost: Counter[str] = Counter()
     mentions = links = 0
     writers = [OUTPUTS[name](staging / name, origin, lost) for name in formats]
-    for writer in writers:
+    reviewed = None if thresholds is None else OUTPUTS["jsonl"](staging / REVIEW, origin, lost)
+    for writer in writers if reviewed is None else [*writers, reviewed]:
         writer.begin_part(part.number)
     for document in documents:
+        if thresholds is not None and reviewed is not None:
+            whole = document
+            document, review = keep(whole, thresholds)
+            if review.entities:
+                reviewed.write(review, notes[document.id].meta)
+            lost["mentions to review"] += len(whole.entities) - len(document.entities)
+            lost["links to review"] += sum(1 for _ in whole.links()) - sum(1 for _ in document.links())
         for writer in writers:
             writer.write(document, notes[document.id].meta)
         mentions += len(document.entities)
         links += sum(1 for _ in document.links())
-    for writer in writers:
+    for writer in writers if reviewed is None else [*writers, reviewed]:
         writer.commit()
     outcomes = dict(extractor.outcomes - before + lost)
     return PartResult(part.number, part.digest, len(documents), mentions, links, (*reasons, *failed.items()), outcomes)
