@@ -1,0 +1,175 @@
+"""An extraction that was interrupted goes on, and comes to the same files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clinical_ie import Extractor, load
+from clinical_ie.document import Document, Entity, Span
+from clinical_ie.errors import RunError, SettingError
+from clinical_ie.extraction.inputs import BadNote, Note
+from clinical_ie.extraction.job import ModelWork, Summary, extract
+from clinical_ie.extraction.output_folder import alone_in
+from clinical_ie.extraction.parts import Part, PartSize
+from clinical_ie.formats import jsonl
+from tests.extraction import runs
+
+SIZE = PartSize(3, 1000)
+ASKED = {"model": ["m"], "input": "notes", "format": ["jsonl", "brat", "csv"], "setting": {}}
+BAD = BadNote("bad/2", "byte 7 is not UTF-8")
+
+
+class FixedWork:
+    """A work whose model is there already, and which a signal may stop before one of the parts."""
+
+    def __init__(self, extractor: Any, stop: int | None = None) -> None:
+        self.extractor, self.stop = extractor, stop
+        self.done: list[int] = []
+
+    def begin(self) -> Callable[[Part, Path], Any]:
+        write = ModelWork({}, tuple(ASKED["format"]), datetime(2026, 11, 26)).on(self.extractor)
+
+        def annotate(part: Part, folder: Path) -> Any:
+            found = write(part, folder)
+            if part.number == self.stop:  # all of it is written, and nothing is noted down
+                raise KeyboardInterrupt
+            self.done.append(part.number)
+            return found
+
+        return annotate
+
+
+@pytest.fixture(scope="module")
+def extractor(tagger_run: str) -> Extractor:
+    return load(tagger_run, precision="32")
+
+
+def notes(count: int = 10) -> list[Note | BadNote]:
+    found: list[Note | BadNote] = [Note(f"ward{number % 2}/n{number}", runs.note(number)) for number in range(count)]
+    return [*found[:4], BAD, *found[4:]]
+
+
+def run(given: Iterable[Note | BadNote], folder: Path, work: FixedWork, asked: dict[str, Any] = ASKED) -> Summary:
+    return extract(iter(given), folder, asked, lambda _: [work], size=SIZE)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("extraction.json", ".lock")
+    }
+
+
+def test_what_is_written_is_what_the_model_finds(extractor: Extractor, tmp_path: Path) -> None:
+    summary = run(notes(), tmp_path / "out", FixedWork(extractor))
+    found = jsonl.read(tmp_path / "out" / "jsonl")
+    expected = list(extractor.stream([note for note in notes() if isinstance(note, Note)]))
+    assert [(document.id, document.text, document.entities) for document in found] == [(d.id, d.text, d.entities) for d in expected]
+    assert (summary.documents, summary.failed, summary.new) == (10, 1, 11)
+    assert summary.mentions == sum(len(document.entities) for document in expected)
+    assert (tmp_path / "out" / "brat" / "ward1" / "n3.ann").is_file()
+    assert [json.loads(line) for line in (tmp_path / "out" / "failed.jsonl").read_text().splitlines()] == [
+        {"id": "bad/2", "reason": "byte 7 is not UTF-8"}
+    ]
+    assert not list((tmp_path / "out").rglob(".parts*"))
+
+
+@pytest.mark.parametrize("stop", [1, 2, 4])
+def test_an_interrupted_extraction_goes_on_and_comes_to_the_same_files(extractor: Extractor, tmp_path: Path, stop: int) -> None:
+    run(notes(), tmp_path / "whole", FixedWork(extractor))
+    first = FixedWork(extractor, stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(notes(), tmp_path / "out", first)
+    second = FixedWork(extractor)
+    summary = run(notes(), tmp_path / "out", second)
+    assert sorted(first.done + second.done) == [1, 2, 3, 4]  # none is annotated twice
+    assert summary.new == 11 - 3 * (stop - 1)
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+    third = FixedWork(extractor)
+    assert run(notes(), tmp_path / "out", third).new == 0
+    assert not third.done
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_half_a_line_of_the_ledger_is_no_line(extractor: Extractor, tmp_path: Path) -> None:
+    run(notes(), tmp_path / "whole", FixedWork(extractor))
+    with pytest.raises(KeyboardInterrupt):
+        run(notes(), tmp_path / "out", FixedWork(extractor, 3))
+    ledger = tmp_path / "out" / "ledger.jsonl"
+    ledger.write_bytes(ledger.read_bytes()[:-20])  # the second of two lines is cut
+    run(notes(), tmp_path / "out", work := FixedWork(extractor))
+    assert work.done == [2, 3, 4]
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("what", ["model", "input", "format", "setting"])
+def test_another_question_is_refused(extractor: Extractor, tmp_path: Path, what: str) -> None:
+    run(notes(2), tmp_path / "out", FixedWork(extractor))
+    before = files(tmp_path)
+    with pytest.raises(SettingError, match=f"another {what}; give a new folder"):
+        run(notes(2), tmp_path / "out", FixedWork(extractor), ASKED | {what: "other"})
+    assert files(tmp_path) == before
+
+
+def test_an_input_that_has_changed_is_refused(extractor: Extractor, tmp_path: Path) -> None:
+    run(notes(), tmp_path / "out", FixedWork(extractor))
+    changed = notes()
+    changed[7] = Note(changed[7].id, "another text")
+    with pytest.raises(SettingError, match="changed since part 3"):
+        run(changed, tmp_path / "out", FixedWork(extractor))
+    with pytest.raises(SettingError, match="changed since part 4"):
+        run(notes()[:9], tmp_path / "out", FixedWork(extractor))
+
+
+def test_a_folder_of_other_things_or_of_another_command_is_refused(extractor: Extractor, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(SettingError, match="something else is there"):
+        run(notes(), tmp_path, FixedWork(extractor))
+    with alone_in(tmp_path / "out"), pytest.raises(SettingError, match="another command is writing there"):
+        run(notes(), tmp_path / "out", FixedWork(extractor))
+
+
+class _Fussy:
+    """Finds the first word of each note, and fails on some notes."""
+
+    name, schema = "fussy", None
+
+    def __init__(self, *bad: str) -> None:
+        self.bad, self.outcomes = bad, Counter[str]()
+
+    def stream(self, notes: Iterable[Note]) -> Iterator[Document]:
+        for note in notes:
+            if note.id in self.bad:
+                raise ValueError(f"secret text {note.text}")
+            self.outcomes["looked at"] += 1
+            yield Document(note.id, note.text, (Entity("T1", "Word", Span.of(0, 1)),))
+
+
+def test_a_note_on_which_the_model_fails_stops_no_other(tmp_path: Path) -> None:
+    given = [Note(f"n{number}", "word") for number in range(5)]
+    summary = run(given, tmp_path / "out", FixedWork(_Fussy("n1")))
+    assert (summary.documents, summary.failed) == (4, 1)
+    assert [document.id for document in jsonl.read(tmp_path / "out" / "jsonl")] == ["n0", "n2", "n3", "n4"]
+    (line,) = (tmp_path / "out" / "failed.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"id": "n1", "reason": "ValueError while it was annotated"}
+
+
+def test_a_model_that_fails_on_everything_ends_the_run_without_note_text(tmp_path: Path) -> None:
+    given = [Note(f"n{number}", "word") for number in range(3)]
+    with pytest.raises(RunError, match="fails on each of 3 notes: ValueError while it was annotated") as caught:
+        run(given, tmp_path / "out", FixedWork(_Fussy("n0", "n1", "n2")))
+    assert "secret" not in str(caught.value)
+    assert not files(tmp_path / "out").get("ledger.jsonl")
+
+
+def test_no_notes_leave_an_empty_answer(extractor: Extractor, tmp_path: Path) -> None:
+    assert run([], tmp_path / "out", FixedWork(extractor)) == Summary()
+    assert run([BAD], tmp_path / "bad", FixedWork(extractor)).failed == 1
