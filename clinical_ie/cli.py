@@ -13,6 +13,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from clinical_ie.errors import ClinicalIEError, InputError, Stopped, did_you_mean
 
@@ -58,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] in ("-h", "--help"):
         rows = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
         print(_HELP.format(commands="\n".join(rows)), end="", file=sys.stdout if given else sys.stderr)
+        if not given:
+            from clinical_ie.commands.next_step import next_step
+
+            print(f"\n{next_step(Path.cwd())}", end="", file=sys.stderr)
         return 0 if given else 2
     if given[0] in ("-V", "--version"):
         from importlib.metadata import version

@@ -1,6 +1,7 @@
 """The first commands of README.md and of the quickstart, run as they stand on a few embedded notes; and the site, built strictly.
 
-`fit` gets two epochs of small batches, and of the 120 notes 16 are kept; nothing else differs from what a reader types.
+`fit` gets two epochs of small batches, and of the 120 notes 16 are kept; `extract` has one worker; nothing else differs
+from what a reader types.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tests.documents.blocks import REPOSITORY, Command, commands
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 KEPT = {"train": 10, "dev": 2, "test": 4}
-SHORT = ["--trainer.max_epochs=2", "--data.batch_budget=512", "--trainer.enable_progress_bar=false"]
+SHORT = {"fit": ["--trainer.max_epochs=2", "--data.batch_budget=512"], "extract": ["--workers=1"]}
 
 
 def of_a_first_day() -> list[Command]:
@@ -43,9 +44,9 @@ def test_a_first_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
             path.with_suffix(".ann").unlink()
     lines = of_a_first_day()
     assert [one.words[1] for one in lines][:3] == ["corpus", "corpus", "fit"]
-    assert {one.words[1] for one in lines} >= {"corpus", "fit", "test", "predict", "score"}
+    assert {one.words[1] for one in lines} >= {"corpus", "fit", "test", "view", "extract", "score"}
     for line in lines:
-        assert main([*line.words[1:], *(SHORT if line.words[1] == "fit" else [])]) == 0, line
+        assert main([*line.words[1:], *SHORT.get(line.words[1], ())]) == 0, line
     said = capsys.readouterr().out
     assert "my_notes: 0 errors" in said
     found = Results.load("runs/mine/results.json").splits["test"]["my_notes"]["entity_tagging"]
@@ -53,6 +54,8 @@ def test_a_first_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     shown = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     for name in re.findall(r"^├── (\S+)|^└── (\S+)", shown, re.MULTILINE):
         assert (tmp_path / "runs" / "mine" / (name[0] or name[1])).exists(), name
+    assert "<script" in (tmp_path / "notes.html").read_text(encoding="utf-8")
+    assert len(list((tmp_path / "annotated" / "brat").rglob("*.ann"))) == KEPT["test"]
     for place in ("my_notes", "my_notes.jsonl", "my_notes.html"):
         assert (tmp_path / "runs" / "mine" / "predictions" / "test" / place).exists()
 
