@@ -19,6 +19,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 
@@ -95,6 +96,24 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     by_plain = {plain(word): word for word in known}
     nearest = difflib.get_close_matches(plain(name[:100]), by_plain, n=1)
     return f"; did you mean {by_plain[nearest[0]]!r}?" if nearest else ""
+
+
+def did_you_mean_path(path: Path | str) -> str:
+    """Likewise for a path that does not exist: the nearest name where it goes wrong, if what is behind it is there.
+
+    Returns:
+        ``"; did you mean 'runs/demo/config.yaml'?"``, or an empty string.
+    """
+    good = wrong = Path(path).expanduser()
+    while not good.exists() and good != good.parent:
+        wrong, good = good, good.parent
+    rest = Path(path).expanduser().relative_to(wrong)
+    try:
+        beside = [entry.name for entry in islice(good.iterdir(), 10_000)] if good.is_dir() else []
+    except OSError:
+        beside = []
+    known = [printable(good / name / rest) for name in difflib.get_close_matches(wrong.name, beside) if (good / name / rest).exists()]
+    return f"; did you mean {known[0]!r}?" if known and wrong != good else ""
 
 
 def printable(name: Path | str) -> str:

@@ -114,7 +114,9 @@ class Schema:
         """
         keep = set(self.entity_names if entity_types is None else entity_types)
         if unknown := sorted(keep - set(self.entity_names)):
-            raise SettingError(f"unknown entity types {unknown}; the schema has {list(self.entity_names)}")
+            raise SettingError(
+                f"unknown entity types {unknown}; the schema has {list(self.entity_names)}{did_you_mean(unknown[0], self.entity_names)}"
+            )
         entities = tuple(
             EntityType(entity.name, entity.definition, "entities" if single_layer else entity.layer)
             for entity in self.entities

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,8 @@ def test_a_command_alone_shows_an_example(command: str, capsys: pytest.CaptureFi
         (["export", "run"], "required: --output"),
         (["fit", "-c", "task/entity_tagging", "-c", "model/minilm"], "no corpus: add -c data/NAME"),
         (["test", "--run_dir=here"], "no task: add -c task/NAME"),
+        (["test", "nowhere"], "'nowhere' is no option; options begin with --, configuration files stand behind -c"),
+        (["test", "-c", "test/test_cli.yaml"], "test/test_cli.yaml: no such file, and no packaged configuration of that name"),
     ],
 )
 def test_one_line_and_exit_code_2(given: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,3 +111,13 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(runs, "run", interrupted)
     assert main(["fit", "-c", "task/entity_tagging"]) == 75
     assert "--resume=auto" in capsys.readouterr().err
+
+
+def test_a_run_is_named_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    (tmp_path / "runs" / "demo" / "config.yaml").write_text("trainer: {max_epochs: 1}\n", encoding="utf-8")
+    assert main(["test", "runs/demo"]) == 2
+    assert "'runs/demo' is no option; name a run by -c runs/demo/config.yaml" in capsys.readouterr().err
+    assert main(["test", "-c", "runs/dem/config.yaml"]) == 2
+    assert "did you mean 'runs/demo/config.yaml'?" in capsys.readouterr().err

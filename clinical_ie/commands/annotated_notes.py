@@ -10,7 +10,7 @@ from pathlib import Path
 from clinical_ie.commands.arguments import Parser
 from clinical_ie.commands.score import check_names, read
 from clinical_ie.document import Document
-from clinical_ie.errors import InputError, SettingError, printable
+from clinical_ie.errors import InputError, SettingError, did_you_mean_path, printable
 from clinical_ie.formats import jsonl
 from clinical_ie.formats.brat.offsets import CHARACTERS
 from clinical_ie.formats.findings import Findings
@@ -127,4 +127,6 @@ def check_there(path: str) -> None:
         InputError: They are not.
     """
     if not Path(path).exists():
-        raise InputError(f"{printable(path)}: no such folder or file; expected a run, a BRAT folder, or JSON lines")
+        raise InputError(
+            f"{printable(path)}: no such folder or file; expected a run, a BRAT folder, or JSON lines{did_you_mean_path(path)}"
+        )

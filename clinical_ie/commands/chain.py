@@ -59,6 +59,7 @@ class Chain:
         self._root = ""
         given = list(_options(arguments))
         self._later = [value for key, value, _ in given if key == "-c"]
+        self._stray = next((key for key, _, _ in given if not key.startswith("-")), "")
         for key, value, tokens in given:
             if key == "-c":
                 path = configurations.resolve(self._later.pop(0))
@@ -81,8 +82,12 @@ class Chain:
         """Refuse a chain that names no task, no model or no corpus.
 
         Raises:
-            SettingError: It does not; the message lists what there is.
+            SettingError: It does not, and the message lists what there is; or something stands there that is no option.
         """
+        if self._stray:
+            run = Path(self._stray) / "config.yaml"
+            which = f"name a run by -c {run}" if run.is_file() else "options begin with --, configuration files stand behind -c"
+            raise SettingError(f"{self._stray[:100]!r} is no option; {which}")
         for key, axis, what, more in (
             (TASKS, "task", "task", ""),
             ("model.backbone", "model", "model", ", or --model.init_args.backbone=FOLDER"),

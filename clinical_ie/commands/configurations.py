@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from clinical_ie.errors import SettingError, did_you_mean
+from clinical_ie.errors import SettingError, did_you_mean, did_you_mean_path
 
 _ENDINGS = (".yaml", ".yml")
 
@@ -48,9 +48,10 @@ def resolve(name: str, within: str = "") -> Path:
     for packaged in (plain, f"{within}/{plain}"):
         if packaged in known:
             return folder() / f"{packaged}.yaml"
+    near = did_you_mean_path(name) if name.endswith(_ENDINGS) else ""
     if (Path(name) / "config.yaml").is_file():
         raise SettingError(f"{name} is a folder; name the file in it, {Path(name) / 'config.yaml'}")
-    raise SettingError(f"{name}: no such file, and no packaged configuration of that name{_nearest(plain, within, known)}")
+    raise SettingError(f"{name}: no such file, and no packaged configuration of that name{near or _nearest(plain, within, known)}")
 
 
 def _nearest(name: str, within: str, known: list[str]) -> str:

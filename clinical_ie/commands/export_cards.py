@@ -10,7 +10,7 @@ from clinical_ie.commands.corpus_settings import class_of
 from clinical_ie.commands.run_directory import RunDirectory
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.yaml_file import YamlFile
-from clinical_ie.errors import ClinicalIEError, SettingError
+from clinical_ie.errors import ClinicalIEError, SettingError, did_you_mean_path
 from clinical_ie.files import write_text, writing_folder
 from clinical_ie.reports.cards.card_facts import AUTHORS, CardFacts
 from clinical_ie.reports.cards.data_statement import data_statement
@@ -48,7 +48,9 @@ def read_facts(run_dir: Path) -> CardFacts:
 
     run = RunDirectory(run_dir)
     if not run.config.is_file():
-        raise SettingError(f"{run_dir}: no run (expected config.yaml in it); give the --run_dir of a `clinical-ie fit`")
+        raise SettingError(
+            f"{run_dir}: no run (expected config.yaml in it); give the --run_dir of a `clinical-ie fit`{did_you_mean_path(run_dir)}"
+        )
     settings = YamlFile(run.config, expected="the settings of a run").data
     if not isinstance(settings, Mapping) or "model" not in settings:
         raise SettingError(f"{run_dir}: no run of one model; of a pipeline give the folder of a stage, such as {run_dir / 'entities'}")

@@ -1,4 +1,4 @@
-"""What `clinical-ie` alone proposes: the next command, by what lies in the working directory. Nothing is read, and nothing heavy imported."""
+"""What `clinical-ie` alone proposes: the next command, by what lies in the working directory; nothing is read or imported for it."""
 
 from __future__ import annotations
 

@@ -87,12 +87,14 @@ def explain(message: str, options: Iterable[str], origins: Mapping[str, str]) ->
         if (found := _EXPECTED.search(line)) and found[1] not in expected:
             expected.append(found[1])
             if found[2] is not None:
-                return f"{_place(keys, origins)}: expected {_types(expected)}, got {_cut(found[2])!r}"
+                near = did_you_mean(found[2], _literals(expected))
+                return f"{_place(keys, origins)}: expected {_types(expected)}, got {_cut(found[2])!r}{near}"
     given = re.search(r"Given value: (.*)", message)
     if expected == ["<class 'NoneType'>"]:
         return f"{_place(keys, origins)}: not a value that this setting takes" + (f": {_cut(given[1])!r}" if given else "")
     if expected:
-        return f"{_place(keys, origins)}: expected {_types(expected)}" + (f", got {_cut(given[1])!r}" if given else "")
+        near = did_you_mean(given[1], _literals(expected)) if given else ""
+        return f"{_place(keys, origins)}: expected {_types(expected)}" + (f", got {_cut(given[1])!r}{near}" if given else "")
     return " ".join(_cut(line.strip(), 300) for line in message.splitlines() if line.strip())[:1000]
 
 
@@ -155,6 +157,11 @@ def _types(expected: list[str]) -> str:
         return {"NoneType": "null", "int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}.get(text, text)
 
     return " or ".join(dict.fromkeys(plain(text) for text in expected))
+
+
+def _literals(expected: list[str]) -> list[str]:
+    """The words among types: those of ``typing.Literal['crf', 'softmax']``."""
+    return [word for text in expected if "Literal[" in text for word in re.findall(r"'([^']+)'", text)]
 
 
 def _short(path: str) -> str:

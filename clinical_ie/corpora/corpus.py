@@ -10,7 +10,7 @@ from typing import ClassVar
 from clinical_ie.corpora.splits import Split
 from clinical_ie.corpora.views import View
 from clinical_ie.document import Document
-from clinical_ie.errors import InputError, SettingError
+from clinical_ie.errors import InputError, SettingError, did_you_mean_path
 from clinical_ie.files import read_text
 from clinical_ie.formats import brat
 from clinical_ie.formats.brat.offsets import CHARACTERS
@@ -60,7 +60,7 @@ class Corpus(ABC):
         """
         path = Path(self._given_root).expanduser()
         if not path.exists():
-            raise InputError(f"{path}: no such folder; {self.name} is not there (licence: {self.licence})")
+            raise InputError(f"{path}: no such folder; {self.name} is not there (licence: {self.licence}){did_you_mean_path(path)}")
         return path / "data" if (path / "data").is_dir() else path
 
     def base_schema(self) -> Schema:

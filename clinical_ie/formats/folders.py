@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from clinical_ie.errors import FileFormatError, InputError, SettingError, printable
+from clinical_ie.errors import FileFormatError, InputError, SettingError, did_you_mean_path, printable
 from clinical_ie.files import read_text, unfit
 from clinical_ie.formats.findings import Findings
 
@@ -36,7 +36,9 @@ def find_files(folder: Path | str, endings: Collection[str], findings: Findings)
     try:
         mode = Path(root).stat().st_mode
     except (FileNotFoundError, ValueError) as error:
-        raise InputError(f"{printable(root)}: no such folder; expected one with {_listed(endings)} files") from error
+        raise InputError(
+            f"{printable(root)}: no such folder; expected one with {_listed(endings)} files{did_you_mean_path(root)}"
+        ) from error
     except OSError as error:
         raise InputError(f"{printable(root)}: cannot be read ({error.strerror})") from error
     if not stat.S_ISDIR(mode):
@@ -100,7 +102,9 @@ def find_texts(path: Path | str, findings: Findings) -> list[tuple[str, str]]:
             raise SettingError(f"{printable(given)}: no .txt file in this folder")
         return found
     if not Path(given).exists():
-        raise SettingError(f"{printable(given)}: no such file or folder; expected a folder with .txt files, or a .txt file")
+        raise SettingError(
+            f"{printable(given)}: no such file or folder; expected a folder with .txt files, or a .txt file{did_you_mean_path(given)}"
+        )
     name, ending = os.path.splitext(unicodedata.normalize("NFC", os.path.basename(given)))
     if ending.lower() != ".txt":
         raise SettingError(f"{printable(given)}: not a .txt file; expected a folder with .txt files, or a .txt file")

@@ -62,7 +62,7 @@ UNION = """Parser key "model":
         (
             "Parser key \"decoder\":\n  Expected a typing.Literal['crf', 'softmax']. Got value: crff",
             {},
-            "decoder: expected crf or softmax, got 'crff'",
+            "decoder: expected crf or softmax, got 'crff'; did you mean 'crf'?",
         ),
         ("Something new\n  in two lines", {}, "Something new in two lines"),
     ],

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from clinical_ie.errors import SettingError, printable
+from clinical_ie.errors import SettingError, did_you_mean_path, printable
 from clinical_ie.extraction.inputs import csv_files, json_lines, parquet_files
 from clinical_ie.extraction.inputs.acceptance import MOST_CHARACTERS, Acceptance
 from clinical_ie.extraction.inputs.columns import Columns
@@ -68,7 +68,7 @@ def _reader(source: Path | str, columns: Columns, acceptance: Acceptance) -> Not
     if path.is_dir():
         return _of_folder(path, columns, acceptance)
     if not path.exists():
-        raise SettingError(f"{printable(path)}: no such file or folder")
+        raise SettingError(f"{printable(path)}: no such file or folder{did_you_mean_path(path)}")
     kind = kind_of(path)
     if kind in _TABLES:
         return _TABLES[kind](path, columns, acceptance)
