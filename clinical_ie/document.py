@@ -151,6 +151,11 @@ class Attribute:
     value: str | None = None
     confidence: float | None = field(default=None, compare=False)
 
+    @property
+    def label(self) -> str:
+        """As it is shown and scored: ``POLARITY=NEG``, and the type alone for a flag."""
+        return attribute_label(self.type, self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Equivalence:
@@ -284,6 +289,13 @@ class Document:
                 found.setdefault(attribute.target, {})[attribute.type] = attribute.value
         return found
 
+    def mention_attributes(self) -> Iterator[tuple[Attribute, Entity]]:
+        """Attributes with the mentions that bear them, events standing for their triggers; not those of relations and attributes."""
+        anchors = self.anchors() if self.attributes else {}
+        for attribute in self.attributes:
+            if attribute.target in anchors:
+                yield attribute, anchors[attribute.target]
+
     def links(self) -> Iterator[tuple[str, str, Entity, Entity]]:
         """Relations and event arguments alike: ``(id, type, head, tail)``, events standing for their triggers."""
         anchors = self.anchors()
@@ -293,6 +305,16 @@ class Document:
             trigger = anchors[event.trigger]
             for role, target in event.arguments:
                 yield event.id, bare_role(role), trigger, anchors[target]
+
+
+def attribute_label(name: str, value: str | None) -> str:
+    """An attribute type with a value, as one name.
+
+    Example:
+        >>> attribute_label("POLARITY", "NEG"), attribute_label("Negated", None)
+        ('POLARITY=NEG', 'Negated')
+    """
+    return name if value is None else f"{name}={value}"
 
 
 def bare_role(role: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from clinical_ie.document import attribute_label
 from clinical_ie.errors import SettingError, did_you_mean
 from clinical_ie.fields import Fields, MalformedDataError, elements, string
 
@@ -57,6 +58,20 @@ class AttributeType:
     definition: str = ""
     values: tuple[str, ...] = ()
     targets: tuple[str, ...] = ANY
+
+    def allows(self, target: str) -> bool:
+        """Whether a mention of this type may bear it."""
+        return not self.targets or target in self.targets
+
+    @property
+    def options(self) -> tuple[str | None, ...]:
+        """What it may say of a mention: one of its values, or (None) that a flag stands."""
+        return self.values or (None,)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The same with its name: ``POLARITY=NEG``."""
+        return tuple(attribute_label(self.name, value) for value in self.options)
 
 
 @dataclass(frozen=True, slots=True)

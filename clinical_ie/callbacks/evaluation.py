@@ -36,8 +36,8 @@ from clinical_ie.tasks.task import Example, Source, SourceName
 class Evaluation(OutputCallback):
     """Logs development scores after each validation and writes ``results.json`` after a test.
 
-    ``dev/CORPUS/TASK/entities/...`` (or ``links``, whichever the task finds) holds precision, recall and F1, strict and lenient, over all
-    types and for each. ``dev/entities/strict_f1`` and ``dev/links/strict_f1`` are means over the corpora and tasks whose development
+    ``dev/CORPUS/TASK/entities/...`` (or ``links`` or ``attributes``, whichever the task finds) holds precision, recall and F1, strict and
+    lenient, over all types and for each. ``dev/entities/strict_f1`` and its like are means over the corpora and tasks whose development
     documents hold any, ``dev/strict_f1`` is the mean over all of these.
 
     Args:

@@ -18,7 +18,7 @@ _FIELDS = ("tp", "fp", "fn")
 AVERAGED = ("strict_f1", "strict_precision", "strict_recall", "lenient_f1")
 """Scores whose means over corpora and tasks are logged."""
 
-SCORED: dict[Kind, str] = {"entities": "entities", "relations": "links"}
+SCORED: dict[Kind, str] = {"entities": "entities", "relations": "links", "attributes": "attributes"}
 """What keys of scores call what they are of: a task that finds relations finds arguments of events and their values too."""
 
 
@@ -34,7 +34,7 @@ def monitored(kinds: Iterable[Kind]) -> str:
 
 
 class TypeScore(Metric):
-    """Counts of mentions or links per type, strict and lenient.
+    """Counts of mentions, links or attributes per type, strict and lenient.
 
     Args:
         kind: What is counted.
@@ -51,7 +51,11 @@ class TypeScore(Metric):
     def __init__(self, kind: Kind, schema: Schema, **options: Any) -> None:
         super().__init__(**options)
         self.kind: Kind = kind
-        self.types = schema.entity_names if kind == "entities" else tuple(dict.fromkeys(relation.name for relation in schema.relations))
+        self.types = {
+            "entities": schema.entity_names,
+            "relations": tuple(dict.fromkeys(relation.name for relation in schema.relations)),
+            "attributes": tuple(label for attribute in schema.attributes for label in attribute.labels),
+        }[kind]
         for mode in MODES:
             self.add_state(mode, torch.zeros(len(self.types) + 1, len(_FIELDS), dtype=torch.long), dist_reduce_fx="sum")
 

@@ -17,6 +17,7 @@ from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.scoring.calibration import Temperatures, calibrated
+from clinical_ie.tasks.attributes import joined_with
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.task import Example, SourceName
 
@@ -97,7 +98,10 @@ class OutputCollector:
         document, schema = self._data.inputs[self._stage][key.source][key.place], self._data.schema_of(key.corpus)
         task = self._data.tasks[key.task]
         predicted = task.annotations(document, examples, outputs, schema, self.outcomes[key.source])
-        self.decoded.append((key, calibrated(predicted, self._calibration.get(str(key.source))), examples))
+        predicted = calibrated(predicted, self._calibration.get(str(key.source)))
+        if task.finds == "attributes" and self._data.mentions is not None:
+            predicted = joined_with(document, predicted)  # the links that come with the mentions are another model's, not gold
+        self.decoded.append((key, predicted, examples))
 
 
 class OutputCallback(pl.Callback):

@@ -23,12 +23,13 @@ from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.reports.gold_survival import Survival, end_to_end, survival
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.instruction import Instruction
-from clinical_ie.tasks.links import LinkLabels
+from clinical_ie.tasks.nothing_to_find import nothing_to_find
 from clinical_ie.tasks.task import Source, SubwordEncoder, Task
 
 TASKS = (
     "entity_tagging", "entity_reading", "entity_instruction",
     "relation_classification", "relation_reading", "relation_instruction", "joint_instruction",
+    "attribute_classification",
 )  # fmt: skip
 PIPELINES = (
     ("entity_tagging", "relation_classification"),
@@ -101,8 +102,8 @@ class GoldSurvival:
                 yield Row(name, model, self._shown(name, partial(end_to_end, first=one, second=other, source=source)))
 
     def _source(self, name: str, task: Task[Any]) -> tuple[str, Source]:
-        if task.finds == "relations" and not len(LinkLabels(self.schema)):
-            raise SettingError(f"{name}: the schema of {self.corpus} declares no relations")
+        if missing := nothing_to_find(task, self.schema):
+            raise SettingError(f"{name}: the schema of {self.corpus} declares no {missing}")
         generates = isinstance(task, Instruction)
         model = self.model or (DECODER if generates else ENCODER)
         if (model, generates) not in self._encoders:

@@ -10,7 +10,7 @@ from typing import Any
 from clinical_ie.files import write_text
 from clinical_ie.prompts.prompt_template import render_instruction, render_text
 from clinical_ie.schema import Schema
-from clinical_ie.tasks.links import only_links_nothing
+from clinical_ie.tasks.nothing_to_find import nothing_to_find
 
 PROMPTS = "prompts.json"
 TEXT, MENTION_TYPE, MENTION = "{{TEXT}}", "{{TYPE}}", "{{MENTION}}"
@@ -34,7 +34,7 @@ def write_prompts(folder: Path, tasks: Sequence[Any], schemas: Mapping[str, Sche
 def _prompts(task: Any, schemas: Mapping[str, Schema], tokenizer: Any) -> dict[str, Any]:
     """How a task asks, and its prompt for each corpus that it has something to ask of."""
     given = [(MENTION_TYPE, MENTION)] if task.needs_mentions else []
-    asked = {corpus: schema for corpus, schema in schemas.items() if not only_links_nothing(task, schema)}
+    asked = {corpus: schema for corpus, schema in schemas.items() if not nothing_to_find(task, schema)}
     prompts = {corpus: _prompt(task, corpus, schema, tokenizer, given) for corpus, schema in asked.items()}
     held: dict[str, Any] = {
         "placeholders": {TEXT: f"a segment of a note, of at most {task.segment} tokens, cut at the end of a sentence"},

@@ -1,7 +1,8 @@
-"""``clinical-ie pipeline``: an entity model and a relation model as one run, or one model that does both.
+"""``clinical-ie pipeline``: an entity model, a relation model, an attribute model as one run, or one model for mentions and links.
 
 A recipe names, for each stage (or, as ``both``, for one run of two tasks), the configuration files of an ordinary run, or the folder of a
-run that exists. Runs are trained one after the other in folders of their own; then the relation stage links what the entity stage found.
+run that exists. Runs are trained one after the other in folders of their own; then the relation stage links what the entity stage found,
+and the attribute stage says what it can of the same mentions.
 Every step is an ordinary command in a process of its own, so any strategy works, and the same command goes on where an interrupted one
 stopped.
 """
@@ -27,17 +28,20 @@ from clinical_ie.commands.chain_tasks import tasks_of
 from clinical_ie.corpora.yaml_file import YamlFile
 from clinical_ie.errors import FileFormatError, RunError, SettingError, Stopped
 from clinical_ie.files import write_text
+from clinical_ie.reports.entry import Entry
 from clinical_ie.reports.prediction_folder import folder_of, set_all_aside
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
 from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.tasks.task import Task
 
-STAGES = ("entities", "relations")
+STAGES = ("entities", "relations", "attributes")
 BOTH = "both"
-"""What recipes call one run for both stages."""
-_EXPECTED = "entities and relations, or both"
+"""What recipes call one run for mentions and links."""
+_EXPECTED = "entities with relations, attributes or both of these, or both with or without attributes"
 _BEST = "checkpoints/best.ckpt"
+LINKED = "linked"
+"""The folder of what the relation stage found, where the attribute stage follows."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -45,14 +49,15 @@ def run(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="clinical-ie pipeline",
         example="clinical-ie pipeline demo --run_dir=runs/demo_pipeline",
-        description="Train an entity and a relation model, or one for both, score on gold entities and end to end; or annotate texts.",
+        description="Train an entity model and a relation or attribute model, or one for both, score on gold entities and end to end;"
+        " or annotate texts.",
         epilog="An option for a stage is one of `clinical-ie fit`, such as --both=--data.root=/data/notes",
     )
     parser.add_argument(
         "recipe",
         nargs="?",
-        help="a packaged recipe such as uw_social_history, or YAML: entities and relations, or both for one run, each a list of"
-        " configurations or the folder of a finished run",
+        help="a packaged recipe such as uw_social_history, or YAML: entities and relations, or both for one run, and attributes,"
+        " each a list of configurations or the folder of a finished run",
     )
     parser.add_argument("--run_dir", required=True, help="where everything goes")
     parser.add_argument(
@@ -70,23 +75,29 @@ def run(arguments: Sequence[str]) -> int:
     if options.recipe is None:
         raise SettingError("give a recipe to train, or --texts FOLDER to annotate with a finished pipeline")
     given = read_recipe(str(configurations.resolve(options.recipe, "pipeline")))
-    for stage in STAGES if BOTH in given else ():
-        if getattr(options, stage):
-            raise SettingError(f"--{stage} is for a recipe of two runs, and this one has one for both stages; give --{BOTH}=OPTION")
+    for stage in STAGES:
+        if getattr(options, stage) and stage not in given:
+            whole = f"has one for both stages; give --{BOTH}=OPTION" if BOTH in given else f"has {', '.join(given)}"
+            raise SettingError(f"--{stage} is for a recipe with a run for {stage}, and this one {whole}")
     more = {name: [*options.both, *(getattr(options, name) if name != BOTH else ())] for name in given}
     trained = {name: _stage(name, given[name], run_dir, more[name]) for name in given}
     write_text(run_dir / "config.yaml", yaml.safe_dump({name: _named(folder, run_dir) for name, folder in trained.items()}))
-    entities, relations = (trained[stage if stage in trained else BOTH] for stage in STAGES)
     (run_dir / "results.json").unlink(missing_ok=True)
-    print("\nEnd to end: relations between predicted entities", flush=True)
-    _command(
-        "test",
-        *("-c", str(relations / "config.yaml"), f"--run_dir={run_dir}", f"--ckpt_path={relations / _BEST}"),
-        f"--data.mentions={_mentions_in(entities, entities / 'predictions' / 'test')}",
-        *(option for option in more.get("relations", more.get(BOTH, ())) if option.startswith("--trainer.")),
-    )
+    entities, following = _order(trained)
+    mentions = _mentions_in(entities, entities / "predictions" / "test")
+    for place, (stage, folder) in enumerate(following.items()):
+        print(f"\nEnd to end: {stage} of predicted entities", flush=True)
+        target = run_dir if place == len(following) - 1 else run_dir / LINKED
+        _command(
+            "test",
+            *("-c", str(folder / "config.yaml"), f"--run_dir={target}", f"--ckpt_path={folder / _BEST}"),
+            f"--data.mentions={mentions}",
+            *(option for option in more.get(stage, more.get(BOTH, ())) if option.startswith("--trainer.")),
+        )
+        if target != run_dir:
+            mentions = _links_in(folder, target / "predictions" / "test")
     if int(os.environ.get("SLURM_PROCID", "0")) == 0:
-        show_run(_join(run_dir, trained, relations))
+        show_run(_join(run_dir, trained, following))
         print(f"Annotated notes: {run_dir}/predictions/test/\nResults:         {run_dir}/results.json")
     return 0
 
@@ -123,7 +134,16 @@ def read_recipe(path: str) -> dict[str, list[str] | str]:
 
 
 def _has_stages(data: Any) -> TypeGuard[dict[str, Any]]:
-    return isinstance(data, dict) and set(data) in ({*STAGES}, {BOTH})
+    first, *following = STAGES
+    found = set(data) if isinstance(data, dict) else set()
+    return found in ({BOTH}, {BOTH, "attributes"}) or (first in found and bool(found & {*following}) and found <= {*STAGES})
+
+
+def _order(trained: Mapping[str, Path]) -> tuple[Path, dict[str, Path]]:
+    """The run that finds mentions, and those that follow, by stage: relations before attributes."""
+    entities = trained[BOTH if BOTH in trained else STAGES[0]]
+    whole = {**trained, **({"relations": entities} if BOTH in trained else {})}
+    return entities, {stage: whole[stage] for stage in STAGES[1:] if stage in whole}
 
 
 def _check_both(kinds: Sequence[type[Task[Any]]], where: str | Path) -> None:
@@ -150,6 +170,13 @@ def _mentions_in(run: Path, predictions: Path) -> Path:
     return folder_of(predictions, finding[0].name, kinds) if finding else predictions
 
 
+def _links_in(run: Path, predictions: Path) -> Path:
+    """Where among the predictions of a run the links lie that it found between given mentions."""
+    kinds = _tasks_of(run)
+    linking = [kind for kind in kinds if kind.needs_mentions and kind.finds == "relations"]
+    return folder_of(predictions, linking[0].name, kinds) if linking else predictions
+
+
 def _stage(stage: str, given: list[str] | str, run_dir: Path, more: Sequence[str]) -> Path:
     """The folder of a trained stage."""
     if isinstance(given, str):
@@ -166,12 +193,17 @@ def _named(folder: Path, run_dir: Path) -> str:
     return inside.relative_to(whole).as_posix() if inside.is_relative_to(whole) else str(inside)
 
 
-def _join(run_dir: Path, trained: Mapping[str, Path], relations: Path) -> Results:
-    """One table of results: links between gold entities, and both stages on text alone."""
-    results, on_gold = Results.load(run_dir / "results.json"), Results.load(relations / "results.json").splits["test"]
-    linking = {corpus: {task: on_gold[corpus][task] for task in found} for corpus, found in results.splits["test"].items()}
+def _join(run_dir: Path, trained: Mapping[str, Path], following: Mapping[str, Path]) -> Results:
+    """One table of results: links and attributes of gold entities, and all stages on text alone."""
+    results = Results.load(run_dir / "results.json")
+    on_gold: dict[str, dict[str, Entry]] = {}
+    for stage, folder in following.items():
+        asked = {kind.name for kind in _tasks_of(folder) if kind.needs_mentions and kind.finds == stage}
+        for corpus, tasks in Results.load(folder / "results.json").splits["test"].items():
+            on_gold.setdefault(corpus, {}).update({task: entry for task, entry in tasks.items() if task in asked})
+    known = {corpus: tasks for corpus, tasks in on_gold.items() if corpus in results.splits["test"]}
     stages = {name: Results.load(folder / "results.json").run for name, folder in trained.items()}
-    joined = Results({"test on gold entities": linking, "test": results.splits["test"]}, {"stages": stages, **results.run})
+    joined = Results({"test on gold entities": known, "test": results.splits["test"]}, {"stages": stages, **results.run})
     joined.write(run_dir / "results.json")
     return joined
 
@@ -183,7 +215,7 @@ def _annotate(run_dir: Path, texts: str, output: Path | None) -> int:
         raise FileFormatError(
             config, 0, "not the configuration of a pipeline", expected="the --run_dir of a finished `clinical-ie pipeline`"
         )
-    entities, relations = (run_dir / data[stage if stage in data else BOTH] for stage in STAGES)
+    entities, following = _order({stage: run_dir / folder for stage, folder in data.items()})
     # mentions on their own texts stand beside the pipeline, so that a stage that serves others is left alone
     found = run_dir / "mentions" / "predictions" / "predict" if output is None else output / "mentions"
     target = output or run_dir / "predictions" / "predict"
@@ -198,11 +230,18 @@ def _annotate(run_dir: Path, texts: str, output: Path | None) -> int:
         if int(os.environ.get("SLURM_PROCID", "0")) == 0:
             set_all_aside(target)  # they are of the same notes, but not the answer to this command
         raise
-    _command(
-        "predict",
-        *("-c", str(relations / "config.yaml"), f"--run_dir={run_dir}", f"--ckpt_path={relations / _BEST}"),
-        *(f"--output={target}", f"--data.mentions={_mentions_in(entities, found)}", *shared),
-    )
+    mentions = _mentions_in(entities, found)
+    for place, folder in enumerate(following.values()):
+        last = place == len(following) - 1
+        where = run_dir if last else run_dir / LINKED
+        goal = target if last else where / "predictions" / "predict" if output is None else output / LINKED
+        _command(
+            "predict",
+            *("-c", str(folder / "config.yaml"), f"--run_dir={where}", f"--ckpt_path={folder / _BEST}"),
+            *(f"--output={goal}", f"--data.mentions={mentions}", *shared),
+        )
+        if not last:
+            mentions = _links_in(folder, goal)
     return 0
 
 

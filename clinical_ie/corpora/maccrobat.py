@@ -86,8 +86,8 @@ class Maccrobat(BratCorpus):
             RelationType("OVERLAP", "The members of the group overlap in time."),
         ),
         (
-            AttributeType("POLARITY", "Whether it is denied or doubted.", ("NEG", "POS", "UNCERTAIN", "MAYBE_NEG", "MAYBE_POS")),
-            AttributeType("TREND", "Which way it develops.", ("INC", "DEC", "STAY")),
+            AttributeType("POLARITY", "Whether it is denied or doubted.", ("NEG", "POS", "UNCERTAIN", "MAYBE_NEG", "MAYBE_POS"), _EVENTS),
+            AttributeType("TREND", "Which way it develops.", ("INC", "DEC", "STAY"), _EVENTS),
         ),
         _EVENTS,
     )

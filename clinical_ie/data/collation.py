@@ -2,8 +2,7 @@
 
 Training rows of instructions are packed (sequence packing): examples behind a shared prefix, kept apart by segment ids and a block mask.
 
-Shape legend: ``B`` rows, ``L`` sub-words, ``W`` units, ``M`` mentions, ``P`` pairs,
-``K`` labels, ``Q`` queries, ``G`` gold spans.
+Shape legend: ``B`` rows, ``L`` sub-words, ``W`` units, ``Q`` queries, ``G`` gold spans.
 """
 
 from __future__ import annotations
@@ -12,29 +11,22 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from clinical_ie.data.marker_collation import AttributeCollator, PairCollator
 from clinical_ie.data.mixing import taught
+from clinical_ie.data.padding import Batch, padded
 from clinical_ie.data.sampler import PlannedBatch
 from clinical_ie.errors import SettingError
 from clinical_ie.models.tagging_heads import tag_key
 from clinical_ie.schema import Schema
 from clinical_ie.tasks import bio
+from clinical_ie.tasks.attribute_classification import AttributeClassification
 from clinical_ie.tasks.entity_tagging import EntityTagging, TaggingExample
 from clinical_ie.tasks.instruction import Instruction, InstructionExample
-from clinical_ie.tasks.links import LinkLabels
 from clinical_ie.tasks.reading_comprehension import EntityReading, RelationReading
 from clinical_ie.tasks.reading_inputs import ReadingExample
-from clinical_ie.tasks.relation_classification import MARKERS, PairExample, RelationClassification
+from clinical_ie.tasks.relation_classification import RelationClassification
 from clinical_ie.tasks.task import Task
-
-Batch = dict[str, Any]
-
-
-def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
-    """Rows of unequal length as one tensor ``(B, longest)``."""
-    width = max(map(len, rows))
-    return torch.tensor([[*row, *([fill] * (width - len(row)))] for row in rows], dtype=torch.long)
 
 
 class TaggingCollator:
@@ -81,78 +73,6 @@ class TaggingCollator:
             return [0] * len(example.positions)  # as wide as the others, whichever corpus has the longest row
         ranks = self.ranks[corpus, layer]
         return [ranks[tag] for tag in example.tags[layer]]
-
-
-class PairCollator:
-    """Batches for `clinical_ie.modules.EncoderRelationClassifier`.
-
-    Args:
-        pad_id: Fills up ``input_ids``.
-        schemas: Corpus -> schema; the ranks of markers follow from their order, as in the model.
-    """
-
-    def __init__(self, pad_id: int, schemas: Mapping[str, Schema]) -> None:
-        self.pad_id = pad_id
-        self.counts = {corpus: len(LinkLabels(schema)) for corpus, schema in schemas.items()}
-        self.marker_shift: dict[str, int] = {}
-        shift = 0
-        for corpus, schema in schemas.items():
-            self.marker_shift[corpus] = shift
-            shift += len(MARKERS) * len(schema.entities)
-
-    def __call__(self, examples: Sequence[PairExample]) -> Batch:
-        """One batch.
-
-        Shape:
-            - input_ids, attention_mask, position_ids: ``(B, L)``
-            - marker_positions: ``(M, 2)``, start and end markers; mention_rows, types: ``(M,)``
-            - pairs: ``(P, 2)``, head and tail among the mentions; distances: ``(P, 2)``
-            - pairs_by_corpus: corpus -> places of its pairs; labels: corpus -> ``(its pairs, K)``
-        """
-        rows: list[int] = []
-        types: list[int] = []
-        marker_positions: list[tuple[int, int]] = []
-        pairs: list[tuple[int, int]] = []
-        distances: list[tuple[int, int]] = []
-        keys: list[tuple[int, int]] = []
-        places: dict[str, list[int]] = {}
-        gold: dict[str, list[tuple[int, ...]]] = {}
-        for row, example in enumerate(examples):
-            base = len(rows)
-            rows += [row] * len(example.mentions)
-            marker_positions += example.marker_positions
-            types += example.types
-            places.setdefault(example.corpus, []).extend(range(len(pairs), len(pairs) + len(example.pairs)))
-            gold.setdefault(example.corpus, []).extend(example.labels)
-            pairs += [(base + head, base + tail) for head, tail in example.pairs]
-            distances += example.distances
-            keys += [(row, rank) for rank in range(len(example.pairs))]
-        return {
-            "input_ids": padded([self._shifted(example) for example in examples], self.pad_id),
-            "attention_mask": padded([[1] * example.length for example in examples], 0),
-            "position_ids": padded([example.position_ids for example in examples], 0),
-            "mention_rows": torch.tensor(rows, dtype=torch.long),
-            "marker_positions": torch.tensor(marker_positions, dtype=torch.long).reshape(-1, 2),
-            "types": torch.tensor(types, dtype=torch.long),
-            "pairs": torch.tensor(pairs, dtype=torch.long).reshape(-1, 2),
-            "distances": torch.tensor(distances, dtype=torch.long).reshape(-1, 2),
-            "pairs_by_corpus": {corpus: torch.tensor(found, dtype=torch.long) for corpus, found in places.items()},
-            "labels": {corpus: _multi_hot(found, self.counts[corpus]) for corpus, found in gold.items()},
-            "pair_keys": keys,
-            "corpora": [example.corpus for example in examples],
-            "example_ids": [example.id for example in examples],
-        }
-
-    def _shifted(self, example: PairExample) -> list[int]:
-        shift = self.marker_shift[example.corpus]
-        return [number if number >= 0 else number - shift for number in example.input_ids]
-
-
-def _multi_hot(ranks: Sequence[Sequence[int]], count: int) -> Tensor:
-    hot = torch.zeros(len(ranks), count, dtype=torch.bool)
-    for row, found in enumerate(ranks):
-        hot[row, list(found)] = True
-    return hot
 
 
 class ReadingCollator:
@@ -345,6 +265,8 @@ def collator_for(
             return TaggingCollator(pad_id, schemas)
         if isinstance(task, RelationClassification):
             return PairCollator(pad_id, schemas)
+        if isinstance(task, AttributeClassification):
+            return AttributeCollator(pad_id, schemas)
         if isinstance(task, EntityReading | RelationReading):
             return ReadingCollator(pad_id)
     raise SettingError(f"no batches are known for {' and '.join(type(task).__name__ for task in tasks)}")

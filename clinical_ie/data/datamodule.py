@@ -18,11 +18,12 @@ from clinical_ie.compressed import CompressedSequence
 from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.hash_split import HashSplit
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
-from clinical_ie.data.collation import Batch, PlannedCollator, collator_for
+from clinical_ie.data.collation import PlannedCollator, collator_for
 from clinical_ie.data.data_log import DataLog
 from clinical_ie.data.documents import DocumentReader, Part
 from clinical_ie.data.examples import Examples
 from clinical_ie.data.mixing import Mixing
+from clinical_ie.data.padding import Batch
 from clinical_ie.data.plan import Plan, SharedPrefixes
 from clinical_ie.data.sampler import PlanSampler, TrainingLoader
 from clinical_ie.data.streaming import (
@@ -44,7 +45,7 @@ from clinical_ie.schema import Schema
 from clinical_ie.scoring.strings import digests
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import Instruction
-from clinical_ie.tasks.links import only_links_nothing
+from clinical_ie.tasks.nothing_to_find import ASKS, LEARNED, nothing_to_find
 from clinical_ie.tasks.task import Example, Source, SourceName, Task
 
 
@@ -104,13 +105,13 @@ class ExtractionDataModule(pl.LightningDataModule):
             if not names or len(set(names)) != len(names):
                 raise SettingError(f"data.{what} has {', '.join(names) or f'no {what}'}; expected one or more with different names")
         self.tasks: dict[str, Task[Any]] = {task.name: task for task in tasks}
-        pairs = {SourceName(corpus.name, task.name): only_links_nothing(task, corpus.schema) for corpus in corpora for task in tasks}
+        pairs = {SourceName(corpus.name, task.name): nothing_to_find(task, corpus.schema) for corpus in corpora for task in tasks}
         self.sources = [source for source, without in pairs.items() if not without]
-        self.sources_left_out = {source: "its schema declares no relations" for source, without in pairs.items() if without}
+        self.sources_left_out = {source: f"its schema declares no {without}" for source, without in pairs.items() if without}
         for name, task in self.tasks.items():
             if not any(source.task == name for source in self.sources):
                 raise SettingError(
-                    f"{type(task).__name__} links mentions, but the schema of no corpus declares relations"
+                    f"{type(task).__name__} {ASKS[task.finds]}, but the schema of no corpus declares {task.finds}"
                     f" ({', '.join(corpus.name for corpus in corpora)}); give one that does, or a task that finds mentions"
                 )
         taking_part = {source.corpus for source in self.sources}
@@ -207,7 +208,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         if part == "predict" and not any(self.asks(name, part) for name in self.tasks):
             kinds = " and ".join(type(task).__name__ for task in self.tasks.values())
             raise SettingError(
-                f"{kinds} needs mentions to link: give --data.mentions, the predictions of an entity model (RUN/predictions/predict)"
+                f"{kinds} needs mentions to start from: give --data.mentions, the predictions of an entity model (RUN/predictions/predict)"
             )
         self.data_log.not_asked(part, [name for name in self.tasks if not self.asks(name, part)], with_mentions=self.mentions is not None)
         self.documents[part], self.inputs[part], self.coverage[part] = {}, {}, {}
@@ -244,7 +245,7 @@ class ExtractionDataModule(pl.LightningDataModule):
             if not any(ends[-1] > ends[0] for source, ends in self._ends[part].items() if source.task == name):
                 raise SettingError(
                     f"train: {number} documents of {', '.join(self.corpora)}, but {type(task).__name__} can learn from none of them;"
-                    f" do they hold {'mentions that the schema lets be joined' if task.finds == 'relations' else 'any text'}?"
+                    f" do they hold {LEARNED[task.finds]}?"
                 )
 
     @cached_property

@@ -54,6 +54,7 @@ class DocumentReader:
             kinds = " and ".join(type(task).__name__ for task in tasks)
             raise SettingError(f"data.mentions is {mentions}, but {kinds} starts from text alone")
         self._tasks = [task.name for task in tasks]
+        self._links_stay = all(task.finds == "attributes" for task in tasks if task.needs_mentions)
         self._findings, self._texts, self._mentions = findings, texts, mentions
         self._split, self._readers = split, {corpus.name: CorpusReader(corpus, split, findings) for corpus in corpora}
         self._most_documents = most_documents or {}
@@ -118,6 +119,8 @@ class DocumentReader:
     def inputs(self, corpus: Corpus, part: Part, documents: Sequence[Document]) -> Sequence[Document]:
         """What tasks that need mentions start from: the documents, or the same texts with the mentions that another model found.
 
+        Where only attributes are asked for, the links between them stay as well.
+
         Raises:
             SettingError: There are none of some documents.
             InputError: They are of other texts.
@@ -130,7 +133,9 @@ class DocumentReader:
                 f"data.mentions is {self._mentions}: no mentions of {len(missing)} of {len(documents)} documents of corpus {corpus.name}"
                 f" (first: {printable(missing[0])}); predict mentions on the same notes first"
             )
-        inputs = [Document(document.id, document.text, found.pop(document.id).entities) for document in documents]
+        inputs = [found.pop(document.id) for document in documents]
+        if not self._links_stay:
+            inputs = [Document(document.id, document.text, document.entities) for document in inputs]
         if found:
             _LOG.info(f"{part}: {corpus.name}, mentions of {len(found)} other documents are not used")
         return list(self._declared(corpus, inputs))

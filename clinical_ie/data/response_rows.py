@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from clinical_ie.data.batching import budget_batches, packed_batches
-from clinical_ie.data.collation import Batch, InstructionCollator
+from clinical_ie.data.collation import InstructionCollator
+from clinical_ie.data.padding import Batch
 from clinical_ie.tasks.instruction import InstructionExample
 
 

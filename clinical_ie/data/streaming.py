@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 from torch.utils.data import IterableDataset, get_worker_info
 
 from clinical_ie.data.batching import budget_batches
-from clinical_ie.data.collation import Batch
 from clinical_ie.data.examples import Examples
+from clinical_ie.data.padding import Batch
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
 from clinical_ie.tasks.coverage import Coverage, count_words

@@ -24,7 +24,7 @@ from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.modules.instruction_generator import InstructionGenerator
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.schema import Schema
-from clinical_ie.tasks.links import only_links_nothing
+from clinical_ie.tasks.nothing_to_find import nothing_to_find
 from clinical_ie.tasks.task import Source, Task
 
 Precision = Literal["auto", "bf16", "32"]
@@ -123,7 +123,7 @@ def _schemas(chosen: list[tuple[TrainedRun, Task[Any]]], corpus: str | None) -> 
     of_each = []
     for trained, task in chosen:
         known = {name: Schema.from_dict(given) for name, given in trained.schemas.items()}
-        of_each.append({name: schema for name, schema in known.items() if not only_links_nothing(task, schema)})
+        of_each.append({name: schema for name, schema in known.items() if not nothing_to_find(task, schema)})
     shared = [name for name in of_each[0] if all(name in known for known in of_each)]
     if corpus is None and len(shared) == 1:
         corpus = shared[0]

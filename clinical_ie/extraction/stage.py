@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from lightning.fabric.utilities import move_data_to_device
 
-from clinical_ie.data.collation import Batch, collator_for
+from clinical_ie.data.collation import collator_for
+from clinical_ie.data.padding import Batch
 from clinical_ie.data.streaming import batches, chunks, examples_of
 from clinical_ie.document import Document
 from clinical_ie.modules.instruction_generator import InstructionGenerator

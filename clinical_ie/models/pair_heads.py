@@ -122,17 +122,18 @@ def pair_loss(
         target = torch.where(related, labels.float().argmax(1) + 1, 0)
         loss = nn.functional.cross_entropy(scores, target, reduction="none")
         factor = weights[target]
-        return factor * _focused(loss, focal_gamma)
+        return factor * focused(loss, focal_gamma)
     if decision == "binary":
         loss = nn.functional.binary_cross_entropy_with_logits(-scores[:, 0], related.float(), reduction="none")
         column = torch.where(related, labels.float().argmax(1) + 1, 0)
-        return weights[column] * _focused(loss, focal_gamma)
+        return weights[column] * focused(loss, focal_gamma)
     loss = nn.functional.binary_cross_entropy_with_logits(scores[:, 1:], labels.float(), reduction="none")
     factors = torch.where(labels, weights[1:], weights[0]) * legal[:, 1:]
-    return (factors * _focused(loss, focal_gamma)).sum(1)
+    return (factors * focused(loss, focal_gamma)).sum(1)
 
 
-def _focused(loss: Tensor, gamma: float) -> Tensor:
+def focused(loss: Tensor, gamma: float) -> Tensor:
+    """Focal loss from cross-entropy: what is nearly right already counts less; the same loss where `gamma` is 0."""
     return loss if gamma == 0 else (-torch.expm1(-loss)).clamp_min(1e-8) ** gamma * loss
 
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from clinical_ie.data.collation import Batch
+from clinical_ie.data.padding import Batch
 from clinical_ie.errors import SettingError
 from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.encoder_classes import small_copy

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from clinical_ie.data.collation import Batch
+from clinical_ie.data.padding import Batch
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.models.reading_heads import ReadingHeads
 from clinical_ie.modules.encoder_module import EncoderModule

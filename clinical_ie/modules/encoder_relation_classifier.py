@@ -8,28 +8,27 @@ Shape legend: ``B`` rows, ``L`` sub-words and markers, ``P`` pairs, ``K`` labels
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from clinical_ie.data.collation import Batch
-from clinical_ie.data.tokenization import Subwords
+from clinical_ie.data.padding import Batch
 from clinical_ie.errors import SettingError
 from clinical_ie.models.head_names import module_name
 from clinical_ie.models.pair_heads import PairHead, PairLabel, Pooling, pair_labels, pair_loss
-from clinical_ie.modules.encoder_module import EncoderModule
+from clinical_ie.modules.marked_encoder import MarkedEncoder, marker_rows
 from clinical_ie.modules.weight_matching import CorpusWeights, Head
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.links import LinkLabels
-from clinical_ie.tasks.relation_classification import MARKERS, Decision, RelationClassification
+from clinical_ie.tasks.relation_classification import Decision, RelationClassification
 
 Scored = tuple[str, Tensor, Tensor, Tensor]
 """Corpus, places of its pairs in the batch, their scores, and what their types allow."""
 
 
-class EncoderRelationClassifier(EncoderModule):
+class EncoderRelationClassifier(MarkedEncoder):
     """Relations, arguments of events and their values, as labels of pairs of mentions.
 
     Args:
@@ -69,16 +68,6 @@ class EncoderRelationClassifier(EncoderModule):
         if unknown := sorted(set(self.class_weights) - known):
             raise SettingError(f"class_weights names {unknown}; the labels are {sorted(known)}")
 
-    def markers(self) -> list[list[int]]:
-        """Typed markers, each initialised with the name of its type."""
-        subwords = Subwords(self.backbone_name)
-        named = [subwords.encode(name.replace("_", " ").replace("-", " "))[0] for _, name in self._types()]
-        unknown = subwords.prefix or [0]
-        return [ids or unknown for ids in named for _ in MARKERS]
-
-    def _types(self) -> Iterator[tuple[str, str]]:
-        return ((corpus, name) for corpus, schema in self.schemas.items() for name in schema.entity_names)
-
     def make_heads(self, hidden: int) -> nn.Module:
         """A head for each corpus."""
         heads = {}
@@ -97,10 +86,7 @@ class EncoderRelationClassifier(EncoderModule):
         heads = {
             f"heads.{module_name(corpus)}.": Head(corpus, corpus, tuple(LinkLabels(schema).names)) for corpus, schema in schemas.items()
         }
-        types = [(corpus, name) for corpus, schema in schemas.items() for name in schema.entity_names]
-        return CorpusWeights(
-            heads, {"backbone.markers.weight": [(corpus, f"{name}, {mark}") for corpus, name in types for mark in MARKERS]}
-        )
+        return CorpusWeights(heads, marker_rows(schemas))
 
     def forward_batch(self, batch: Batch) -> list[Scored]:
         """Corpus, places of its pairs in the batch, their scores, and what their types allow; of every corpus, in the same order.

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from clinical_ie.data.collation import Batch
+from clinical_ie.data.padding import Batch
 from clinical_ie.models.tagging_heads import TagDecoder, TaggingHeads, tag_key
 from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.modules.weight_matching import CorpusWeights, Head

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
-from clinical_ie.data.collation import Batch
+from clinical_ie.data.padding import Batch
 from clinical_ie.data.response_rows import dummy_row, rows_of_responses
 from clinical_ie.decoding.generation import GeneratedSequence, GenerationQueue, GenerationRequest
 from clinical_ie.decoding.rank_synchronization import most_of_ranks

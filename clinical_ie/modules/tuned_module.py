@@ -15,7 +15,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy
 from peft import PeftConfig
 from torch import Tensor
 
-from clinical_ie.data.collation import Batch
+from clinical_ie.data.padding import Batch
 from clinical_ie.data.tokenization import load_tokenizer
 from clinical_ie.errors import SettingError
 from clinical_ie.models.base_dtype import BaseDtype, check_base_dtype, chosen_dtype

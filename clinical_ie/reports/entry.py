@@ -68,11 +68,11 @@ class Found:
 class Entry:
     """Scores of a model's predictions for one task on one part of a corpus, and all that a table says of them.
 
-    `scores` holds mentions and links, `events` and `overall` the rows of event rules. `intervals`, `smallest_visible_difference` and
-    `per_document` have keys such as ``entities/strict``; `groups` is the cluster (patient, else the document itself) of each document.
-    `strings`, `seen` and `unseen` are those of `StringCounts`; `coverage`, `left_out_by_flat_view` and `outcomes` say what was lost on
-    the way, `survival` what a perfect model could reach, `calibration` how far
-    confidences are off, for each kind of annotation. What a file does not say is empty, or None.
+    `scores` holds mentions, links and attributes, `events` and `overall` the rows of event rules. `intervals`,
+    `smallest_visible_difference` and `per_document` have keys such as ``entities/strict``; `groups` is the cluster (patient, else the
+    document itself) of each document. `strings`, `seen` and `unseen` are those of `StringCounts`; `coverage`, `left_out_by_flat_view` and
+    `outcomes` say what was lost on the way, `survival` what a perfect model could reach, `calibration` how far confidences are off, for
+    each kind of annotation. What a file does not say is empty, or None.
     """
 
     rules: str
@@ -101,9 +101,19 @@ class Entry:
 
     @property
     def kinds(self) -> list[Kind]:
-        """What the scores say something of: gold mentions held against themselves do not, and neither a tagger's relations."""
-        wanted = KINDS if self.finds == "relations" and self.relation_setting == "end to end" else (self.finds,)
-        return [kind for kind in wanted if kind in self.scores]
+        """What the scores say something of: gold mentions held against themselves do not, and neither a tagger's relations.
+
+        End to end, all that the stages before may have found stands in the same documents; of attributes' documents, where it is there.
+        """
+        wanted = (
+            KINDS[: KINDS.index(self.finds) + 1] if self.finds != "entities" and self.relation_setting == "end to end" else (self.finds,)
+        )
+        return [kind for kind in wanted if kind in self.scores and (kind != "relations" or self.finds == kind or self._holds(kind))]
+
+    def _holds(self, kind: Kind) -> bool:
+        """Whether anything of a kind was predicted."""
+        counts = self.scores[kind]["strict"].micro
+        return counts.tp + counts.fp > 0
 
     @classmethod
     def read(cls, value: object, place: str) -> Entry:

@@ -40,7 +40,7 @@ class Survival:
     def take(self, gold: Document, returned: Document) -> None:
         """Count what comes back of a document."""
         counts = _RULES.count(gold, returned)
-        found = counts.relations if self.of == "links" else counts.entities
+        found = {"mentions": counts.entities, "links": counts.relations, "attributes": counts.attributes}[self.of]
         self.types = by_type((self.types, found["strict"]))
         if any(one.fp for one in found["strict"].values()):
             ours, theirs = (_with_words(document.joined(), self.of) for document in (gold, returned))
@@ -54,7 +54,7 @@ class Survival:
 
     @property
     def of(self) -> str:
-        """``mentions`` or ``links``."""
+        """``mentions``, ``links`` or ``attributes``."""
         return self.coverage.of
 
     @property
@@ -120,7 +120,7 @@ def survival(documents: Iterable[Document], task: Task[Any], source: Source) -> 
     Raises:
         SettingError: The tokenizer is none for the task, or a prompt leaves no room for an answer.
     """
-    found = Survival(Coverage(of="links" if task.finds == "relations" else "mentions"))
+    found = Survival(Coverage(of=task.counted))
     for document in documents:
         found.take(document, returned(document, task, source, found.coverage))
     return found
@@ -188,6 +188,8 @@ def _with_words(document: Document, of: str) -> Counter[tuple[Any, Any]]:
     named = {entity.id: (entity.type, document.covered(entity.span)) for entity in document.entities}
     if of == "mentions":
         return Counter((named[entity.id], entity.span) for entity in document.entities)
+    if of == "attributes":
+        return Counter(((one.label, named[bearer.id]), bearer.span) for one, bearer in document.mention_attributes())
     return Counter(((name, named[head.id], named[tail.id]), (head.span, tail.span)) for _, name, head, tail in document.links())
 
 

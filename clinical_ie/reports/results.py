@@ -13,7 +13,7 @@ from clinical_ie.fields import Fields, MalformedDataError
 from clinical_ie.files import read_text, write_text
 from clinical_ie.reports.entry import Averages, Entry, Found, mapping
 from clinical_ie.reports.run_facts import RunFacts
-from clinical_ie.scoring.counts import KINDS, MODES, Kind
+from clinical_ie.scoring.counts import MODES, Kind
 from clinical_ie.scoring.score import Score
 from clinical_ie.scoring.strings import StringCounts
 
@@ -103,7 +103,7 @@ class Results:
             entry.relation_setting, entry.macro_over = score.setting, score.macro_over
             entry.missing_ids, entry.extra_ids = score.missing, score.extra
             entry.groups = {document.id: (groups or {}).get(document.id, document.id) for document in score.documents}
-        for kind in KINDS if score.macro_over != "rows" else ():
+        for kind in score.kinds if score.macro_over != "rows" else ():
             entry.scores[kind] = {
                 mode: Averages(score.micro(kind, mode), score.macro(kind, mode), score.types(kind, mode)) for mode in MODES
             }

@@ -25,7 +25,7 @@ def show_run(results: Results, console: Console | None = None) -> None:
             if entry.events is not None and entry.overall is not None:
                 console.print(_event_table(head, entry.events, entry.overall))
             for kind in [kind for kind in entry.kinds if entry.scores[kind]["strict"].types]:
-                title = head if kind == "entities" else f"{head}, relations {_setting(entry)}"
+                title = head if kind == "entities" else f"{head}, {kind} {_setting(entry)}"
                 console.print(_table(title, entry, kind))
                 _say_beside(entry, kind, console)
             _say_losses(entry, console)

@@ -21,10 +21,10 @@ def rows(folder: Path | str) -> list[dict[str, Any]]:
 
     Columns, None where a run does not say so:
 
-    - ``run`` (its folder, from the one given), ``split``, ``corpus``, ``task``, ``kind`` (entities or relations; events under rules that
-      count those), ``mode`` (strict or lenient; overall of events)
-    - ``rules``, ``setting`` (relations on gold entities or end to end), ``documents``, ``gold`` (annotations), ``precision``, ``recall``,
-      ``f1``, ``macro_f1``, ``tp``, ``fp``, ``fn``
+    - ``run`` (its folder, from the one given), ``split``, ``corpus``, ``task``, ``kind`` (entities, relations or attributes; events
+      under rules that count those), ``mode`` (strict or lenient; overall of events)
+    - ``rules``, ``setting`` (relations and attributes on gold entities or end to end), ``documents``, ``gold`` (annotations),
+      ``precision``, ``recall``, ``f1``, ``macro_f1``, ``tp``, ``fp``, ``fn``
     - ``low``, ``high``, ``level``, ``method``, ``clusters`` of the F1's interval; ``smallest_visible_difference``
     - ``per_document`` (document -> [tp, fp, fn]) and ``groups`` (document -> cluster), of which `Clustered.of` makes cells to compare
     - ``strings``, ``seen``, ``unseen``, ``outcomes``, ``coverage``, ``survival`` as in the file
@@ -83,7 +83,7 @@ def _scores(entry: Entry, kind: str, mode: str, micro: Counts, macro_f1: float |
     interval = plain["intervals"].get(key, {})
     return {
         "rules": entry.rules,
-        "setting": entry.relation_setting if kind == "relations" else None,
+        "setting": entry.relation_setting if kind in ("relations", "attributes") else None,
         "documents": entry.documents,
         "gold": micro.tp + micro.fn,
         **{name: getattr(micro, name) for name in ("precision", "recall", "f1")},

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clinical_ie.formats.findings import Findings
-from clinical_ie.scoring.counts import KINDS, MODES, Counts, Kind, Mode, total
+from clinical_ie.scoring.counts import MODES, Counts, Kind, Mode, total
 from clinical_ie.scoring.score import Score
 
 
@@ -38,7 +38,7 @@ def show(
     if score.macro_over == "rows":
         console.print(_event_table(score))
         return
-    for kind in KINDS:
+    for kind in score.kinds:
         if any(score.types(kind, mode) for mode in MODES):
             console.print(_table(score, kind, samples))
             if other is not None:
@@ -60,7 +60,7 @@ def _show_empty_sides(score: Score, console: Console) -> None:
     if score.macro_over == "rows":
         counts, what = score.events_overall(), f"events, all that {score.rules} counts (strict-one-to-one counts mentions and relations)"
     else:
-        counts = total(score.micro(kind, "strict") for kind in KINDS)
+        counts = total(score.micro(kind, "strict") for kind in score.kinds)
         what = "mentions and no relations" + (" (it does not count arguments of events)" if score.rules == "n2c2-2018" else "")
     empty = [side for side, number in (("gold", counts.tp + counts.fn), ("predicted", counts.tp + counts.fp)) if not number]
     if score.documents and empty:
@@ -69,7 +69,7 @@ def _show_empty_sides(score: Score, console: Console) -> None:
 
 def _table(score: Score, kind: Kind, samples: int) -> Table:
     """Figures of one kind; wide enough for a terminal of 80 columns without cutting a number."""
-    title = kind if kind == "entities" else f"relations ({'on gold entities' if score.setting == 'gold entities' else 'end to end'})"
+    title = kind if kind == "entities" else f"{kind} ({'on gold entities' if score.setting == 'gold entities' else 'end to end'})"
     table = Table(title=title, title_justify="left", padding=(0, 0), pad_edge=False)
     table.add_column("type", overflow="fold", ratio=1)
     for mode in MODES:

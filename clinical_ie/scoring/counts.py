@@ -8,8 +8,8 @@ from typing import Literal
 
 Mode = Literal["strict", "lenient"]
 MODES: tuple[Mode, ...] = ("strict", "lenient")
-Kind = Literal["entities", "relations"]
-KINDS: tuple[Kind, ...] = ("entities", "relations")
+Kind = Literal["entities", "relations", "attributes"]
+KINDS: tuple[Kind, ...] = ("entities", "relations", "attributes")
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ TypeCounts = dict[str, Counts]
 
 @dataclass(slots=True)
 class DocumentCounts:
-    """What one document contributes: mode -> type -> counts, for mentions and for links between them.
+    """What one document contributes: mode -> type -> counts, for mentions, for links between them and for their attributes.
 
     `events` counts ``(event, argument, subtype) -> (gold, predicted, true positives)`` under event rules.
     """
@@ -63,6 +63,7 @@ class DocumentCounts:
     entities: dict[Mode, TypeCounts] = field(default_factory=dict)
     relations: dict[Mode, TypeCounts] = field(default_factory=dict)
     events: dict[tuple[str, str, str], tuple[int, int, int]] = field(default_factory=dict)
+    attributes: dict[Mode, TypeCounts] = field(default_factory=dict)
 
 
 def total(counts: Iterable[Counts]) -> Counts:

@@ -30,7 +30,9 @@ class N2c22018(RuleSet):
 
     @classmethod
     def unfit(cls, schema: Schema, finds: Kind) -> str:
-        """Why these rules count nothing: all links are arguments of events."""
+        """Why these rules count nothing: all links are arguments of events, or attributes are wanted."""
+        if finds == "attributes":
+            return "the task finds attributes, and these rules count mentions and relations"
         if finds == "relations" and schema.relations and all(relation.argument for relation in schema.relations):
             return "all its links are arguments of events, and these rules count relations"
         return ""

@@ -14,12 +14,13 @@ class RuleSet(ABC):
     """How documents are compared.
 
     `files` selects the documents that count: those on either side (``union``), those on both
-    (``intersection``), or only equal sets (``equal``). `macro` is what the macro average is over.
+    (``intersection``), or only equal sets (``equal``). `macro` is what the macro average is over, `kinds` what is counted.
     """
 
     name: ClassVar[str]
     files: ClassVar[str]
     macro: ClassVar[str]
+    kinds: ClassVar[tuple[Kind, ...]] = ("entities", "relations")
 
     @abstractmethod
     def count(self, gold: Document, predicted: Document) -> DocumentCounts:

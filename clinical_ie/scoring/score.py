@@ -22,7 +22,8 @@ class Score:
     """Counts of every document under one rule set, and the figures that follow.
 
     `missing` are gold documents without a prediction, `extra` predictions without gold; `files` says, as in the rule set, whether
-    they count. `setting` is whether relations are predicted between gold or predicted entities.
+    they count. `setting` is whether relations are predicted between gold or predicted entities (and attributes of them), `kinds` what
+    the rules count.
     """
 
     rules: str
@@ -32,6 +33,7 @@ class Score:
     extra: list[str] = field(default_factory=list)
     setting: Literal["gold entities", "end to end"] = "end to end"
     files: str = "union"
+    kinds: tuple[Kind, ...] = KINDS
 
     def types(self, kind: Kind, mode: Mode) -> TypeCounts:
         """Counts per type, over all documents."""
@@ -102,7 +104,7 @@ class Score:
                 }
                 for mode in MODES
             }
-            for kind in KINDS
+            for kind in self.kinds
         }
         documents = {"missing_ids": self.missing, "extra_ids": self.extra, "macro_over": self.macro_over}
         return {**head, **body, "relation_setting": self.setting, **documents}
@@ -131,7 +133,8 @@ def summed(compared: Sequence[Compared], rules: RuleSet) -> Score:
     documents = [one.counts for one in compared]
     _by_id(documents, "gold")
     names = [document.id for document in documents]
-    return Score(rules.name, rules.macro, documents, setting=_setting(all(one.on_gold for one in compared), names), files=rules.files)
+    setting = _setting(all(one.on_gold for one in compared), names)
+    return Score(rules.name, rules.macro, documents, setting=setting, files=rules.files, kinds=rules.kinds)
 
 
 def score(
@@ -161,7 +164,7 @@ def score(
         if written and name in written:
             _add_unreadable(counted[-1], other, written[name])
         on_gold = on_gold and compared.on_gold
-    return Score(rules.name, rules.macro, counted, missing, extra, _setting(on_gold, names), rules.files)
+    return Score(rules.name, rules.macro, counted, missing, extra, _setting(on_gold, names), rules.files, rules.kinds)
 
 
 def _add_unreadable(counts: DocumentCounts, document: Document, written: LiteralNote) -> None:
@@ -186,7 +189,7 @@ def score_literally(gold: Iterable[LiteralNote], predicted: Iterable[LiteralNote
     names, missing, extra = _paired(ours, theirs, rules)
     counted = [rules.count_literally(ours[name], theirs[name]) for name in names]
     on_gold = all(set(ours[name].mentions) == set(theirs[name].mentions) for name in names)
-    return Score(rules.name, rules.macro, counted, missing, extra, _setting(on_gold, names), rules.files)
+    return Score(rules.name, rules.macro, counted, missing, extra, _setting(on_gold, names), rules.files, rules.kinds)
 
 
 def _paired(ours: Collection[str], theirs: Collection[str], rules: RuleSet) -> tuple[list[str], list[str], list[str]]:

@@ -79,8 +79,8 @@ class Shac2022(RuleSet):
     @classmethod
     def unfit(cls, schema: Schema, finds: Kind) -> str:
         """Why these rules count nothing: nobody finds events."""
-        if finds == "entities":
-            return "the task finds mentions, and these rules count events"
+        if finds != "relations":
+            return f"the task finds {'mentions' if finds == 'entities' else finds}, and these rules count events"
         return "" if schema.events else "its schema has no events"
 
     def count(self, gold: Document, predicted: Document) -> DocumentCounts:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from clinical_ie.document import Document, Entity, Span
-from clinical_ie.scoring.counts import Counts, DocumentCounts, Mode, TypeCounts
+from clinical_ie.scoring.counts import KINDS, Counts, DocumentCounts, Mode, TypeCounts
 from clinical_ie.scoring.matching import (
     LinkKey,
     MentionKey,
@@ -18,7 +18,9 @@ from clinical_ie.scoring.matching import (
 )
 from clinical_ie.scoring.rule_set import RuleSet
 
-K = TypeVar("K", MentionKey, LinkKey)
+AttributeKey = tuple[str, MentionKey]
+"""Type with its value, and the mention that bears it."""
+K = TypeVar("K", MentionKey, LinkKey, AttributeKey)
 
 
 class StrictOneToOne(RuleSet):
@@ -26,12 +28,14 @@ class StrictOneToOne(RuleSet):
 
     Strict compares type and all fragments, lenient type and any shared character. Fragments that only white space
     parts, such as those of a mention that a line end breaks, are joined on both sides first. Event arguments count as
-    relations from the trigger, named by their role.
+    relations from the trigger, named by their role. Attributes of mentions (and of events, whose triggers stand for them) are
+    compared by type, value and mention, and named by type and value (``POLARITY=NEG``).
     """
 
     name = "strict-one-to-one"
     files = "union"
     macro = "types"
+    kinds = KINDS
 
     def count(self, gold: Document, predicted: Document) -> DocumentCounts:
         """The counts of one document."""
@@ -44,7 +48,23 @@ class StrictOneToOne(RuleSet):
             "strict": _equal_keys(our_links, their_links),
             "lenient": self._lenient_links(ours, theirs, our_links, their_links),
         }
-        return DocumentCounts(gold.id, entities, relations)
+        return DocumentCounts(gold.id, entities, relations, attributes=self._attributes(gold, predicted))
+
+    @staticmethod
+    def _attributes(gold: Document, predicted: Document) -> dict[Mode, TypeCounts]:
+        if not gold.attributes and not predicted.attributes:
+            return {"strict": {}, "lenient": {}}
+        ours, theirs = ([(a.label, _key(mention)) for a, mention in one.mention_attributes()] for one in (gold, predicted))
+        spans: tuple[dict[tuple[str, str], list[Span]], ...] = ({}, {})
+        for side, keys in zip(spans, (ours, theirs), strict=True):
+            for label, (kind, fragments) in keys:
+                side.setdefault((label, kind), []).append(Span(fragments))
+        lenient: TypeCounts = {}
+        for group in spans[0].keys() | spans[1].keys():
+            left, right = (side.get(group, []) for side in spans)
+            tp = lenient_matching_size(left, right) if left and right else 0
+            lenient[group[0]] = lenient.get(group[0], Counts()) + Counts(tp, len(right) - tp, len(left) - tp)
+        return {"strict": _equal_keys(ours, theirs), "lenient": lenient}
 
     @staticmethod
     def _lenient_mentions(gold: Document, predicted: Document) -> TypeCounts:

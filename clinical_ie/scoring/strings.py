@@ -40,9 +40,9 @@ def seen_mentions(document: Document, trained: Collection[bytes]) -> list[str]:
 class StringCounts:
     """Counts over documents that can be added up.
 
-    `found` counts the sets of a document's types and strings, whatever their offsets: (type, string) of mentions,
-    (type, head's string, tail's string) of links. `seen` and `unseen` are gold mentions by whether training documents hold a mention with
-    their string, of any type: all, and those that were found with type and offsets.
+    `found` counts the sets of a document's types and strings, whatever their offsets: (type, string) of mentions, (type, head's string,
+    tail's string) of links, (type and value, type and string of the mention) of attributes. `seen` and `unseen` are gold mentions by
+    whether training documents hold a mention with their string, of any type: all, and those that were found with type and offsets.
     """
 
     found: dict[Kind, Counts] = field(default_factory=lambda: {kind: Counts() for kind in KINDS})
@@ -61,6 +61,7 @@ class StringCounts:
         for kind, ours, theirs in (
             ("entities", _mentions(gold), _mentions(predicted)),
             ("relations", _links(gold), _links(predicted)),
+            ("attributes", _attributes(gold), _attributes(predicted)),
         ):
             hits = len(ours & theirs)
             self.found[kind] += Counts(hits, len(theirs) - hits, len(ours) - hits)  # type: ignore[index]
@@ -91,3 +92,7 @@ def _mentions(document: Document) -> set[tuple[str, ...]]:
 
 def _links(document: Document) -> set[tuple[str, ...]]:
     return {(name, normalised(document, head), normalised(document, tail)) for _, name, head, tail in document.links()}
+
+
+def _attributes(document: Document) -> set[tuple[str, ...]]:
+    return {(one.label, mention.type, normalised(document, mention)) for one, mention in document.mention_attributes()}

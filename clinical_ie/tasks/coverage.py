@@ -27,10 +27,11 @@ Target = tuple[str, Span]
 class Coverage:
     """What examples can express of a corpus, and why not the rest.
 
-    `of` is what is counted: mentions, or links (relations and event arguments). `unrepresentable` counts by reason what gold
-    outputs lack. `reachable` is, for each rule set, how many of its `countable` gold annotations some output can match strictly.
-    `candidates` are the places where a model is asked. `unknown_words` of the `words` hold a sub-word that the tokenizer does not
-    know, and `obscured` mentions touch one of them.
+    `of` is what is counted: mentions, links (relations and event arguments), or attributes of mentions. `unrepresentable` counts by
+    reason what gold outputs lack. `reachable` is, for each rule set, how many of its `countable` gold annotations some output can match
+    strictly. `candidates` are the places where a model is asked. `unknown_words` of the `words` hold a sub-word that the tokenizer does
+    not know, and `obscured` mentions touch one of them. `not_of_mentions` are attributes of relations or of other attributes, which are
+    neither predicted nor scored.
     """
 
     of: str = "mentions"
@@ -42,6 +43,7 @@ class Coverage:
     words: int = 0
     unknown_words: int = 0
     obscured: int = 0
+    not_of_mentions: int = 0
 
     def add(self, other: Coverage) -> None:
         """Take in what was counted elsewhere of other documents."""
@@ -56,6 +58,7 @@ class Coverage:
         self.words += other.words
         self.unknown_words += other.unknown_words
         self.obscured += other.obscured
+        self.not_of_mentions += other.not_of_mentions
 
     @property
     def recall_ceiling(self) -> float:
@@ -64,7 +67,7 @@ class Coverage:
 
     def ceiling(self, rules: str) -> float | None:
         """The strict recall that no output exceeds; 1 where there is nothing to find, None for rules that have no such ceiling."""
-        if rules not in HULLS:
+        if rules not in HULLS or (self.of == "attributes" and HULLS[rules]):  # the script of 2018 does not look at attributes
             return None
         return self.reachable[rules] / self.countable[rules] if self.countable[rules] else 1.0
 
@@ -75,13 +78,16 @@ class Coverage:
         if lost := sum(self.unrepresentable.values()):
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.unrepresentable.items()))
             hulls = self.ceiling("n2c2-2018")
-            other = f" ({hulls:.3f} under n2c2-2018)" if f"{hulls:.3f}" != f"{self.recall_ceiling:.3f}" else ""
+            differs = hulls is not None and f"{hulls:.3f}" != f"{self.recall_ceiling:.3f}"
+            other = f" ({hulls:.3f} under n2c2-2018)" if differs else ""
             found.append(f"{lost} of them cannot be expressed ({reasons}), strict recall can reach {self.recall_ceiling:.3f}{other}")
         if self.unknown_words:
             mentions = f", {self.obscured:,} mentions hold one" if self.gold else ""
             found.append(f"{self.unknown_words:,} of {self.words:,} words are unknown to the tokenizer{mentions}")
         if self.candidates:
-            found.append(f"{self.candidates:,} candidate pairs")
+            found.append(f"{self.candidates:,} {'attributes asked for' if self.of == 'attributes' else 'candidate pairs'}")
+        if self.not_of_mentions:
+            found.append(f"{self.not_of_mentions:,} more are not of mentions, and neither predicted nor scored")
         return found
 
     def to_dict(self, rules: str = "strict-one-to-one") -> dict[str, Any]:
@@ -90,6 +96,8 @@ class Coverage:
         found = {"of": self.of, "gold": self.gold, "unrepresentable": reasons, "recall_ceiling": self.ceiling(rules)}
         if self.candidates:
             found["candidates"] = self.candidates
+        if self.not_of_mentions:
+            found["not_of_mentions"] = self.not_of_mentions
         if self.unknown_words:
             found |= {"words": self.words, "unknown_words": self.unknown_words, "mentions_with_unknown_words": self.obscured}
         return found

@@ -32,7 +32,7 @@ from clinical_ie.tasks.instruction_variants import InstructionAugmentation, Inst
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
 from clinical_ie.tasks.segments import segment_of, segments_of
 from clinical_ie.tasks.shot_demonstrations import ShotDemonstrations
-from clinical_ie.tasks.task import ChatEncoder, Example, Source, SubwordEncoder, Task
+from clinical_ie.tasks.task import ChatEncoder, Example, Finds, Source, SubwordEncoder, Task
 
 _MOST_VARIANTS = 512
 """Prompts that are kept: with demonstrations by similarity, nearly every text has another."""
@@ -370,7 +370,7 @@ class RelationInstruction(Instruction):
 
     name: ClassVar[str] = "relation_instruction"
     kind: ClassVar[Literal["entities", "relations", "joint"]] = "relations"
-    finds: ClassVar[Literal["entities", "relations"]] = "relations"
+    finds: ClassVar[Finds] = "relations"
     needs_mentions: ClassVar[bool] = True
 
 
@@ -379,4 +379,4 @@ class JointInstruction(Instruction):
 
     name: ClassVar[str] = "joint_instruction"
     kind: ClassVar[Literal["entities", "relations", "joint"]] = "joint"
-    finds: ClassVar[Literal["entities", "relations"]] = "relations"
+    finds: ClassVar[Finds] = "relations"

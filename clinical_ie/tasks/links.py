@@ -10,11 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
-from typing import Any
 
 from clinical_ie.document import Attribute, Document, Entity, Event, Relation, bare_role
 from clinical_ie.schema import RelationType, Schema
-from clinical_ie.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +154,3 @@ def _numbered(arguments: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ..
         seen[role] += 1
         found.append((role if seen[role] == 1 else f"{bare_role(role)}{seen[role]}", target))
     return tuple(found)
-
-
-def only_links_nothing(task: Task[Any], schema: Schema) -> bool:
-    """Whether a task only links mentions, and a schema declares nothing to link them with."""
-    return task.needs_mentions and task.finds == "relations" and not len(LinkLabels(schema))

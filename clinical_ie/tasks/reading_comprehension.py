@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from clinical_ie.document import Document, Entity, Fragment, Span
 from clinical_ie.schema import Schema
@@ -22,7 +22,7 @@ from clinical_ie.scoring.matching import overlapping
 from clinical_ie.tasks.coverage import Coverage, count_links, count_mentions
 from clinical_ie.tasks.links import LinkLabel, LinkLabels, linked
 from clinical_ie.tasks.reading_inputs import ContextWindows, Query, Reading, ReadingExample, SpanOutput
-from clinical_ie.tasks.task import DIRECTED_ATTENTION, SHARED_POSITIONS, Source
+from clinical_ie.tasks.task import DIRECTED_ATTENTION, SHARED_POSITIONS, Finds, Source
 from clinical_ie.tasks.units import inexact, words_of
 
 UNGROUNDED = "answers that touch no mention of a legal type"
@@ -136,7 +136,7 @@ class RelationReading(Reading):
     """
 
     name: ClassVar[str] = "relation_reading"
-    finds: ClassVar[Literal["entities", "relations"]] = "relations"
+    finds: ClassVar[Finds] = "relations"
     needs_mentions: ClassVar[bool] = True
 
     @property

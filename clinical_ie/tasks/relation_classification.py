@@ -3,15 +3,12 @@
 Candidates are all ordered pairs of mentions whose types may be linked and that lie within a distance of each other. Two
 ways to show them to an encoder:
 
-``shared``: a window is encoded once, with two *levitated* markers for each mention behind its text. A marker takes the
-position of the mention's first or last sub-word, so overlapping and nested mentions do not disturb each other or
-the text, and every pair of the window is read off the same pass.
+``shared``: a window is encoded once, with two levitated markers for each mention behind its text (`levitated_markers`), and every
+pair of the window is read off the same pass.
 
 ``pair``: one pass for each candidate, with typed markers around its head and tail inside the text.
 
-Reference: Zhong & Chen, A frustratingly easy approach for entity and relation extraction (NAACL 2021), for typed markers;
-Ye et al., Packed levitated marker for entity and relation extraction (ACL 2022), for levitated ones. We let all
-mentions of a window see each other and the text see them.
+Reference: Zhong & Chen, A frustratingly easy approach for entity and relation extraction (NAACL 2021), for typed markers.
 """
 
 from __future__ import annotations
@@ -25,33 +22,23 @@ from typing import ClassVar, Literal
 from clinical_ie.document import Document, Entity
 from clinical_ie.errors import SettingError
 from clinical_ie.schema import Schema
-from clinical_ie.segmentation.sentences import cut_points, sentences
-from clinical_ie.segmentation.windows import starts_of, windows
+from clinical_ie.segmentation.sentences import sentences
+from clinical_ie.segmentation.windows import starts_of
 from clinical_ie.tasks.coverage import Coverage, count_links
+from clinical_ie.tasks.levitated_markers import MARKERS, MarkedExample, MarkedMention, marked_mentions, marked_window, owned_windows
 from clinical_ie.tasks.links import LinkLabels, linked
-from clinical_ie.tasks.task import DIRECTED_ATTENTION, SHARED_POSITIONS, Example, Source, SubwordEncoder, Task
+from clinical_ie.tasks.task import DIRECTED_ATTENTION, SHARED_POSITIONS, Finds, Source, SubwordEncoder, Task
 
 Encoding = Literal["shared", "pair"]
 Decision = Literal["multi_class", "multi_label", "binary"]
-MARKERS = ("head start", "head end", "tail start", "tail end")
-"""Markers of one entity type. Under ``shared`` a mention may be head and tail, and only the first two are used."""
-
 PairOutput = Mapping[int, Sequence[tuple[int, float, float | None]]]
 """Place of a pair in its example -> ranks, scores and probabilities of the labels found; pairs without any are left out."""
 
 
 @dataclass(frozen=True, slots=True)
-class PairExample(Example):
-    """A window with marked mentions and the pairs to label.
+class PairExample(MarkedExample):
+    """A window with marked mentions and the pairs to label."""
 
-    Ids below zero in `input_ids` are markers: ``-1 - (4 * rank of the entity type + rank in MARKERS)``. `marker_positions` are the
-    places of each mention's start and end marker in the input.
-    """
-
-    position_ids: tuple[int, ...]
-    mentions: tuple[str, ...]
-    types: tuple[int, ...]
-    marker_positions: tuple[tuple[int, int], ...]
     pairs: tuple[tuple[int, int], ...]
     distances: tuple[tuple[int, int], ...]
     labels: tuple[tuple[int, ...], ...]
@@ -60,15 +47,6 @@ class PairExample(Example):
     def targets(self) -> int:
         """Pairs."""
         return len(self.pairs)
-
-
-@dataclass(frozen=True, slots=True)
-class _Mention:
-    entity: Entity
-    type: int
-    first: int
-    last: int
-    sentence: int
 
 
 class RelationClassification(Task[PairExample]):
@@ -87,7 +65,7 @@ class RelationClassification(Task[PairExample]):
     """
 
     name: ClassVar[str] = "relation_classification"
-    finds: ClassVar[Literal["entities", "relations"]] = "relations"
+    finds: ClassVar[Finds] = "relations"
     needs_mentions: ClassVar[bool] = True
 
     def __init__(
@@ -123,7 +101,7 @@ class RelationClassification(Task[PairExample]):
         coverage.of = "links"
         document, labels = document.joined(), LinkLabels(source.schema)
         ids, offsets = source.encoder.encode(document.text)
-        mentions = self._mentions(document, source, offsets)
+        mentions = marked_mentions(document, source.schema, offsets)
         pairs = list(self._candidates(mentions, labels))
         budget = self.window - len(source.encoder.prefix) - len(source.encoder.suffix)
         if self.encoding == "pair":
@@ -160,21 +138,7 @@ class RelationClassification(Task[PairExample]):
         order = {entity.id: rank for rank, entity in enumerate(document.entities)}
         return linked(document, sorted(found, key=lambda link: (order[link[0]], order[link[1]], link[2].name)), schema)
 
-    def _mentions(self, document: Document, source: Source, offsets: Sequence[tuple[int, int]]) -> list[_Mention]:
-        """Mentions in text order with their sub-words and sentence."""
-        types = {name: rank for rank, name in enumerate(source.schema.entity_names)}
-        ends = [end for _, end in offsets]
-        starts = [start for start, _ in offsets]
-        sentence_starts = [start for start, _ in sentences(document.text)]
-        found = []
-        for entity in document.entities:
-            first = bisect_right(ends, entity.start)
-            last = max(bisect_left(starts, entity.end), first + 1)
-            if entity.type in types and first < len(ends):
-                found.append(_Mention(entity, types[entity.type], first, last, bisect_right(sentence_starts, offsets[first][0])))
-        return sorted(found, key=lambda mention: (mention.first, -mention.last, mention.entity.type))
-
-    def _candidates(self, mentions: Sequence[_Mention], labels: LinkLabels) -> Iterator[tuple[int, int]]:
+    def _candidates(self, mentions: Sequence[MarkedMention], labels: LinkLabels) -> Iterator[tuple[int, int]]:
         for place, one in enumerate(mentions):
             for after in range(place + 1, len(mentions)):
                 other = mentions[after]
@@ -190,7 +154,7 @@ class RelationClassification(Task[PairExample]):
     def _gold(
         self,
         document: Document,
-        mentions: Sequence[_Mention],
+        mentions: Sequence[MarkedMention],
         pairs: set[tuple[int, int]],
         lost: set[tuple[int, int]],
         labels: LinkLabels,
@@ -238,55 +202,26 @@ class RelationClassification(Task[PairExample]):
         source: Source,
         ids: Sequence[int],
         offsets: Sequence[tuple[int, int]],
-        mentions: Sequence[_Mention],
+        mentions: Sequence[MarkedMention],
         pairs: Sequence[tuple[int, int]],
         gold: Mapping[tuple[int, int], list[int]],
         budget: int,
     ) -> Iterator[PairExample]:
         """One example for each window that owns a pair; the window with most context around a pair owns it."""
-        preferred = starts_of(cut_points(document.text), [start for start, _ in offsets])
-        cuts = [(cut.first, cut.last) for cut in windows(len(ids), budget, min(self.overlap, (budget - 1) // 2), preferred)]
-        owned: dict[tuple[int, int], list[tuple[int, int]]] = {cut: [] for cut in cuts}
-        added: dict[tuple[int, int], None] = {}
-        firsts, lasts = [cut[0] for cut in cuts], [cut[1] for cut in cuts]
-        for pair in pairs:
-            left, right = _extent(mentions, pair)
-            fitting = cuts[bisect_left(lasts, right) : bisect_right(firsts, left)]
-            fitting += [cut for cut in added if cut[0] <= left and right <= cut[1]]
-            if not fitting:
-                first = max(0, min(left - (budget - (right - left)) // 2, len(ids) - budget))
-                fitting = [(first, min(len(ids), first + budget))]
-                added[fitting[0]] = None
-            best = max(fitting, key=lambda cut: (_margin(cut, left, right, len(ids)), -cut[0]))
-            owned.setdefault(best, []).append(pair)
-        prefix, suffix = source.encoder.prefix, source.encoder.suffix
-        begins = [mention.first for mention in mentions]
-        for number, ((first, last), inside) in enumerate(sorted(owned.items())):
-            if not inside:
-                continue
-            begun = range(bisect_left(begins, first), bisect_left(begins, last))
-            shown = [place for place in begun if mentions[place].last <= last]
-            index = {place: rank for rank, place in enumerate(shown)}
-            shift = len(prefix) - first
-            text = [*prefix, *ids[first:last], *suffix]
-            marker_positions: list[tuple[int, int]] = []
-            marker_ids: list[int] = []
-            marker_position_ids: list[int] = []
-            for place in shown:
-                mention = mentions[place]
-                marker_positions.append((len(text) + len(marker_ids), len(text) + len(marker_ids) + 1))
-                marker_ids += [-1 - len(MARKERS) * mention.type, -2 - len(MARKERS) * mention.type]
-                marker_position_ids += [mention.first + shift, mention.last - 1 + shift]
+        asked = {pair: _extent(mentions, pair) for pair in pairs}
+        for number, cut, inside in owned_windows(document.text, offsets, budget, self.overlap, asked):
+            window = marked_window(cut, ids, mentions, source.encoder)
+            index = {place: rank for rank, place in enumerate(window.shown)}
             yield PairExample(
                 self.id_of(document, source, number),
                 document.id,
                 source.corpus,
                 self.name,
-                (*text, *marker_ids),
-                (*range(len(text)), *marker_position_ids),
-                tuple(mentions[place].entity.id for place in shown),
-                tuple(mentions[place].type for place in shown),
-                tuple(marker_positions),
+                window.input_ids,
+                window.position_ids,
+                tuple(mentions[place].entity.id for place in window.shown),
+                tuple(mentions[place].type for place in window.shown),
+                window.marker_positions,
                 tuple((index[head], index[tail]) for head, tail in inside),
                 tuple(_distance(mentions, pair) for pair in inside),
                 tuple(tuple(gold.get(pair, ())) for pair in inside),
@@ -298,7 +233,7 @@ class RelationClassification(Task[PairExample]):
         source: Source,
         ids: Sequence[int],
         offsets: Sequence[tuple[int, int]],
-        mentions: Sequence[_Mention],
+        mentions: Sequence[MarkedMention],
         pairs: Sequence[tuple[int, int]],
         gold: Mapping[tuple[int, int], list[int]],
         budget: int,
@@ -345,19 +280,12 @@ class RelationClassification(Task[PairExample]):
             )
 
 
-def _extent(mentions: Sequence[_Mention], pair: tuple[int, int]) -> tuple[int, int]:
+def _extent(mentions: Sequence[MarkedMention], pair: tuple[int, int]) -> tuple[int, int]:
     one, other = mentions[pair[0]], mentions[pair[1]]
     return min(one.first, other.first), max(one.last, other.last)
 
 
-def _margin(cut: tuple[int, int], left: int, right: int, count: int) -> int:
-    """Sub-words of context on the poorer side; an end of the note is as good as any context."""
-    before = count if cut[0] == 0 else left - cut[0]
-    after = count if cut[1] == count else cut[1] - right
-    return min(before, after)
-
-
-def _distance(mentions: Sequence[_Mention], pair: tuple[int, int]) -> tuple[int, int]:
+def _distance(mentions: Sequence[MarkedMention], pair: tuple[int, int]) -> tuple[int, int]:
     """Signed distance of the tail from the head, in sub-words and in mentions."""
     head, tail = mentions[pair[0]], mentions[pair[1]]
     return tail.first - head.first, pair[1] - pair[0]

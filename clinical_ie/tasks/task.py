@@ -105,6 +105,7 @@ DIRECTED_ATTENTION = "attention that each token directs for itself"
 """What a task may need of an encoder beside words in a row, as messages call it."""
 
 E = TypeVar("E", bound=Example)
+Finds = Literal["entities", "relations", "attributes"]
 Output = Any
 """A module's output for one example, in plain Python: tag strings, relation labels, completion text."""
 
@@ -117,7 +118,7 @@ class Task(ABC, Generic[E]):
     """
 
     name: ClassVar[str]
-    finds: ClassVar[Literal["entities", "relations"]] = "entities"
+    finds: ClassVar[Finds] = "entities"
     needs_mentions: ClassVar[bool] = False
     window: int
     seed: int | None = None
@@ -130,7 +131,7 @@ class Task(ABC, Generic[E]):
     @property
     def counted(self) -> str:
         """What `Coverage` is of."""
-        return "links" if self.finds == "relations" else "mentions"
+        return {"entities": "mentions", "relations": "links", "attributes": "attributes"}[self.finds]
 
     def id_of(self, document: Document, source: Source, number: object) -> str:
         """The id of an example, which no other of a run has."""

@@ -11,7 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinical_ie.data.collation import Batch, PairCollator, ReadingCollator, TaggingCollator, collator_for
+from clinical_ie.data.collation import ReadingCollator, TaggingCollator, collator_for
+from clinical_ie.data.marker_collation import PairCollator
+from clinical_ie.data.padding import Batch
 from clinical_ie.document import Document, Entity, Span
 from clinical_ie.errors import SettingError
 from clinical_ie.schema import EntityType, RelationType, Schema

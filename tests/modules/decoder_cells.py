@@ -11,8 +11,8 @@ import torch
 from peft import LoraConfig, PeftConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
 
 from clinical_ie.corpora import BratFolder
-from clinical_ie.data.collation import Batch
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.data.padding import Batch
 from clinical_ie.document import Document, Entity, Relation, Span
 from clinical_ie.errors import ClinicalIEError
 from clinical_ie.formats import brat

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from clinical_ie.corpora import BratFolder, Demo
-from clinical_ie.data.collation import PairCollator
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.data.marker_collation import PairCollator
 from clinical_ie.document import Document, Relation
 from clinical_ie.errors import SettingError
 from clinical_ie.formats import brat

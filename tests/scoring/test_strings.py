@@ -26,7 +26,7 @@ def test_sets_of_types_and_strings_by_hand() -> None:
     # the second aspirin stands for both; pain at another place is right; "chest" is no string of gold; fever has the wrong type
     predicted = note(("Drug", AGAIN), ("Problem", (42, 46)), ("Problem", (35, 40)), ("Drug", FEVER), links=((0, 1), (0, 2)))
     counts.add(GOLD, predicted, frozenset())
-    assert counts.found == {"entities": Counts(2, 2, 2), "relations": Counts(1, 1, 1)}
+    assert counts.found == {"entities": Counts(2, 2, 2), "relations": Counts(1, 1, 1), "attributes": Counts()}
 
 
 def test_seen_and_unseen_by_hand() -> None:
