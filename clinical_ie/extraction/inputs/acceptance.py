@@ -14,8 +14,8 @@ from clinical_ie.files import unfit
 
 MOST_CHARACTERS = 2_000_000
 """The longest note by default; a long stay in hospital, all notes in one, has some 500,000."""
-_NO_CHARACTER = re.compile(r"[\x00\ud800-\udfff]")
-_CONTROL = re.compile(r"[\x01-\x08\x0e-\x1b\x7f]")
+_HALF = re.compile(r"[\ud800-\udfff]")
+_CONTROL = bytes([*range(1, 9), *range(14, 28), 127])
 _SAMPLE = 4096
 _MARKUP = (("{\\rtf", "RTF"), ("%PDF-", "PDF"))
 
@@ -74,10 +74,12 @@ class Acceptance:
             return self.too_long(f"{len(text):,} characters")
         if not text.strip().lstrip("\ufeff"):
             return "white space only" if text else "empty"
-        if match := _NO_CHARACTER.search(text):
-            what = "NUL: binary data, or UTF-16 without a byte order mark" if match[0] == "\0" else "half of a surrogate pair, no character"
-            return f"character {match.start()} is {what}"
-        if len(_CONTROL.findall(sample := text[:_SAMPLE])) * 10 > len(sample):
+        if (nul := text.find("\0")) >= 0:
+            return f"character {nul} is NUL: binary data, or UTF-16 without a byte order mark"
+        if not text.isascii() and (half := _HALF.search(text)):
+            return f"character {half.start()} is half of a surrogate pair, no character"
+        sample = text[:_SAMPLE].encode()
+        if len(sample.translate(None, _CONTROL)) * 10 < len(sample) * 9:
             return "binary data: more than a tenth of the first characters are control characters"
         for opening, name in _MARKUP:
             if text.startswith(opening):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 import zlib
 from collections import deque
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from clinical_ie.extraction.inputs.raw_files import kind_of, opened
 _MOST_FIELD = 1 << 26
 """Characters of a field, or of all the lines behind a quotation mark that nothing ends."""
 _DELIMITERS = {".csv": (",", ";", "\t"), ".tsv": ("\t",), ".tab": ("\t",)}
+_UNDECODED = re.compile(r"[\udc80-\udcff]")
 ENDINGS = tuple(_DELIMITERS)
 
 
@@ -110,11 +112,16 @@ class _Table:
         name, text = row[self.id].strip(), row[self.text]
         if not name:
             return BadNote(place, "its id is empty")
-        if not name.isascii() and any("\udc80" <= sign <= "\udcff" for sign in name):
+        if _is_undecoded(name):
             return BadNote(place, f"its id is not {self.encoding}")
-        if text.isascii() or not any("\udc80" <= sign <= "\udcff" for sign in text):
+        if not _is_undecoded(text):
             return self.acceptance.of_text(name, text, encoding=UTF_8 if self.encoding == "utf-8-sig" else self.encoding)
         return self.acceptance.of_bytes(name, text.encode(self.encoding.removesuffix("-sig"), "surrogateescape"))
+
+
+def _is_undecoded(text: str) -> bool:
+    """Whether some of its bytes had no character."""
+    return not text.isascii() and _UNDECODED.search(text) is not None
 
 
 def _encoding(file: IO[bytes]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,36 @@ def read(name: str) -> list[Document]:
         return brat.read(folder, findings)
     parts = [phee.read(file, findings) for file in sorted(folder.glob("*.json*"))]
     return [replace(document, id=f"{rank}/{document.id}") for rank, part in enumerate(parts) for document in part]
+
+
+def with_emoji_and_crlf(document: Document) -> Document:
+    """The document with an emoji before each sentence-like line and CRLF for LF, all offsets moved along."""
+    pieces = [{"\n": "\r\n", ".": ".\U0001fac0", " ": "  "}.get(sign, sign) for sign in document.text]
+    ends = list(accumulate(map(len, pieces), initial=0))
+    entities = [
+        replace(entity, span=Span(tuple((ends[start], ends[end]) for start, end in entity.span.fragments))) for entity in document.entities
+    ]
+    return replace(document, text="".join(pieces), entities=tuple(entities))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["maccrobat2020", "uw_social_history_mtsamples"])
+def test_corpora_with_emoji_crlf_and_double_blanks_come_back(tmp_path: Path, name: str) -> None:
+    documents = [with_emoji_and_crlf(document) for document in read(name)]
+    label_studio.write(documents, tmp_path / "tasks.json", Findings(strict=False))
+    back = Findings(as_errors=frozenset({"covered-text-differs"}))
+    assert label_studio.read(tmp_path / "tasks.json", back) == [canonical(document) for document in documents]
+    brat.write(documents, tmp_path / "brat", Findings(as_errors=frozenset({"covered-text-differs"})))
+    assert brat.read(tmp_path / "brat", Findings(as_errors=frozenset({"covered-text-differs"}))) == documents
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CORPORA)
+def test_brat_files_of_all_corpora_come_back(tmp_path: Path, name: str) -> None:
+    documents = read(name)
+    strict = Findings(as_errors=frozenset({"covered-text-differs"}))
+    brat.write(documents, tmp_path, strict)
+    assert sorted(brat.read(tmp_path, strict), key=lambda one: one.id) == sorted(documents, key=lambda one: one.id)
 
 
 @pytest.mark.slow
