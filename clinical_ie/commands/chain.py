@@ -28,7 +28,7 @@ _GROUPS = {"trainer", "data", "evaluation", "predictions", "checkpoints", "patie
 _SECTIONS = {*_GROUPS, *_CLASSES}
 _LISTS = {TASKS, "data.corpora", "trainer.callbacks"}
 """Keys of lists of classes."""
-_STAGES = {"entities", "relations", "both"}
+_STAGES = {"entities", "relations", "attributes", "both"}
 _DEEPEST, _LARGEST = 100, 100_000
 
 

@@ -1,4 +1,4 @@
-"""Loading of a trained run, or of a pipeline of two, for extraction: nothing of its training data is needed."""
+"""Loading of a trained run, or of a pipeline, for extraction: nothing of its training data is needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from clinical_ie.modules.encoder_module import EncoderModule
 from clinical_ie.modules.instruction_generator import InstructionGenerator
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.schema import Schema
-from clinical_ie.tasks.nothing_to_find import nothing_to_find
+from clinical_ie.tasks.nothing_to_find import ASKS, nothing_to_find
 from clinical_ie.tasks.task import Source, Task
 
 Precision = Literal["auto", "bf16", "32"]
@@ -45,8 +45,8 @@ def load(
     """A trained model that finds in texts what it has learned to find.
 
     Args:
-        run: The folder of a run, or of a pipeline of an entity and a relation model.
-        relations: The folder of a run that links the mentions which the first finds.
+        run: The folder of a run, or of a pipeline of an entity model and those that link its mentions and say their attributes.
+        relations: The folder of a run that links the mentions which the first finds, or says their attributes.
         corpus: Of a run that learned from several, the one whose types are wanted.
         backbone: Where the pretrained model lies now, if not where it lay in training.
         device: Such as ``cpu`` or ``cuda:1``; by default a GPU where there is one.
@@ -96,22 +96,26 @@ def _asked(run: str | Path, relations: str | Path | None, corpus: str | None) ->
 
 
 def _chosen(runs: list[TrainedRun]) -> list[tuple[TrainedRun, Task[Any]]]:
-    """The task that finds mentions and, where there is one, the task that links them, each with its run.
+    """The task that finds mentions and, where there are any, the tasks that link them and say their attributes, each with its run.
 
     Raises:
-        SettingError: Nothing finds mentions, or nothing links those of a pipeline.
+        SettingError: Nothing finds mentions, or a run of a pipeline has nothing to say of them.
     """
     finding = [(runs[0], task) for task in runs[0].tasks if not task.needs_mentions]
-    linking = [(runs[-1], task) for task in runs[-1].tasks if task.needs_mentions]
     if not finding:
         raise SettingError(
-            f"{runs[0].folder} only links mentions ({runs[0].tasks[0].name}); give the run of an entity model and this one as --relations"
+            f"{runs[0].folder} only {ASKS[runs[0].tasks[0].finds]} ({runs[0].tasks[0].name}); give the run of an entity model and this one as"
+            " --relations"
         )
-    if len(runs) > 1 and not linking:
-        raise SettingError(f"{runs[-1].folder} links no mentions ({runs[-1].tasks[0].name}); give the run of a relation model")
+    following: dict[str, tuple[TrainedRun, Task[Any]]] = {}
+    for run in runs:
+        asked = [task for task in run.tasks if task.needs_mentions]
+        if run is not runs[0] and not asked:
+            raise SettingError(f"{run.folder} links no mentions ({run.tasks[0].name}); give the run of a relation model")
+        following |= {task.finds: (run, task) for task in reversed(asked)}  # of several tasks of a run the first one
     # mentions to be linked come from a task that finds nothing else; without a second task the one that finds most is asked
-    finding.sort(key=lambda each: each[1].finds != ("entities" if linking else "relations"))
-    return [finding[0], *linking[:1]]
+    finding.sort(key=lambda each: each[1].finds != ("entities" if "relations" in following else "relations"))
+    return [finding[0], *(following[kind] for kind in ("relations", "attributes") if kind in following)]
 
 
 def _schemas(chosen: list[tuple[TrainedRun, Task[Any]]], corpus: str | None) -> list[tuple[str, Schema]]:

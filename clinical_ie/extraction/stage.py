@@ -18,6 +18,7 @@ from clinical_ie.document import Document
 from clinical_ie.modules.instruction_generator import InstructionGenerator
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.scoring.calibration import calibrated
+from clinical_ie.tasks.attributes import joined_with
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.task import Example, Source, SourceName, Task
 
@@ -55,7 +56,9 @@ class Stage:
             for document, examples in chunk:
                 own = {example.id: outputs[example.id] for example in examples}
                 predicted = self.task.annotations(document, examples, own, self.source.schema, self.outcomes)
-                yield calibrated(predicted, self.model.calibration.get(str(SourceName(self.source.corpus, self.task.name))))
+                predicted = calibrated(predicted, self.model.calibration.get(str(SourceName(self.source.corpus, self.task.name))))
+                # of what the stages before found, links stay beside attributes
+                yield joined_with(document, predicted) if self.task.finds == "attributes" else predicted
 
     @torch.inference_mode()
     def outputs(self, examples: Sequence[Example]) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.strategies.checkpoint_names import BEST
 
 CONFIG = "config.yaml"
-STAGES, BOTH = ("entities", "relations"), "both"
-"""Keys of the ``config.yaml`` of a pipeline: two runs, or one that does both."""
+BOTH = "both"
+STAGES = (BOTH, "entities", "relations", "attributes")
+"""Keys of the ``config.yaml`` of a pipeline, in the order in which its runs are asked; one run for mentions and links is ``both``."""
 
 
 class TrainedRun:
@@ -114,7 +115,7 @@ class TrainedRun:
 
 
 def stage_runs(folder: Path | str) -> list[TrainedRun]:
-    """The run of a folder, or the two of a pipeline's.
+    """The run of a folder, or those of a pipeline, in the order in which they are asked.
 
     Raises:
         SettingError: Neither.
@@ -125,6 +126,6 @@ def stage_runs(folder: Path | str) -> list[TrainedRun]:
         raise SettingError(f"{folder}: no such folder; expected a run that `clinical-ie fit` or `clinical-ie pipeline` has finished{near}")
     config = folder / CONFIG
     data = YamlFile(config, expected="the settings of a run").data if config.is_file() else None
-    if isinstance(data, dict) and set(data) in ({*STAGES}, {BOTH}) and all(isinstance(value, str) for value in data.values()):
-        return [TrainedRun(folder / data[name]) for name in (STAGES if BOTH not in data else (BOTH,))]
+    if isinstance(data, dict) and data and set(data) <= {*STAGES} and all(isinstance(value, str) for value in data.values()):
+        return [TrainedRun(folder / data[name]) for name in STAGES if name in data]
     return [TrainedRun(folder)]

@@ -56,6 +56,25 @@ def test_one_run_for_both_stages_gives_the_mentions_of_its_task_to_the_other(com
     assert f"--data.mentions={tmp_path / 'mentions' / 'predictions' / 'predict' / 'entity_instruction'}" in commands[1]
 
 
+@pytest.mark.parametrize("first", [("entities", "relations"), ("entities",), ("both",)])
+def test_attributes_follow_what_is_there(first: tuple[str, ...], commands: list[tuple[str, ...]], tmp_path: Path) -> None:
+    tasks = {"entities": "EntityTagging", "relations": "RelationClassification", "attributes": "AttributeClassification"}
+    tasks["both"] = "EntityInstruction, clinical_ie.tasks.RelationInstruction"
+    for name in (*first, "attributes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(f"data: {{tasks: [clinical_ie.tasks.{tasks[name]}]}}\n", encoding="utf-8")
+    (tmp_path / "config.yaml").write_text("".join(f"{name}: {name}\n" for name in (*first, "attributes")), encoding="utf-8")
+    annotate(tmp_path)
+    whole = {"both": ["both", "both"]}.get(first[0], [*first])
+    assert [command[2] for command in commands] == [str(tmp_path / name / "config.yaml") for name in (*whole, "attributes")]
+    mentions, linked = tmp_path / "mentions" / "predictions" / "predict", tmp_path / "linked" / "predictions" / "predict"
+    if first == ("both",):
+        mentions, linked = mentions / "entity_instruction", linked / "relation_instruction"
+    assert f"--data.mentions={mentions}" in commands[1]
+    assert f"--data.mentions={mentions if len(whole) == 1 else linked}" in commands[-1]
+    assert f"--output={tmp_path / 'predictions' / 'predict'}" in commands[-1]
+
+
 @pytest.mark.parametrize("tasks", [["entity_instruction"], ["relation_instruction"], ["entity_instruction", "joint_instruction"]])
 def test_one_run_needs_a_task_for_each_stage(tasks: list[str], commands: list[tuple[str, ...]], tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from clinical_ie.corpora import Demo
-from clinical_ie.modules import EncoderRelationClassifier, EncoderTagger
+from clinical_ie.modules import EncoderAttributeClassifier, EncoderRelationClassifier, EncoderTagger
 from clinical_ie.modules.tuned_module import TunedModule
 
 WORDS = "aspirin 81 mg daily for chest pain . denies fever and cough started on metoprolol twice a day by the clinic".split()  # noqa: SIM905 (reads best as a text)
@@ -50,6 +50,16 @@ def write_linker(folder: Path, backbone: str) -> None:
     for parameter in module.heads.parameters():
         torch.nn.init.normal_(parameter, std=1.0)
     write_run(folder, module, {"backbone": backbone, "width": 0}, "RelationClassification", window=64, overlap=16)
+
+
+def write_attributes(folder: Path, backbone: str) -> None:
+    """A classifier of the attributes of the demo corpus' mentions."""
+    torch.manual_seed(5)
+    module = EncoderAttributeClassifier(backbone, {"demo": Demo().schema.to_dict()}, width=0)
+    module.configure_model()
+    for parameter in module.heads.parameters():
+        torch.nn.init.normal_(parameter, std=1.0)
+    write_run(folder, module, {"backbone": backbone, "width": 0}, "AttributeClassification", window=64, overlap=16)
 
 
 def note(number: int, words: int = 40) -> str:

@@ -84,6 +84,29 @@ def test_a_pipeline_links_the_mentions_that_its_first_run_finds(pipeline_run: st
     assert not any(list(document.links()) for document in mentions)
 
 
+def test_a_pipeline_of_three_keeps_links_beside_attributes(pipeline_run: str, tmp_path: Path, tiny_bert: str) -> None:
+    runs.write_attributes(tmp_path / "attributes", tiny_bert)
+    stages = {name: f"{pipeline_run}/{name}" for name in ("entities", "relations")} | {"attributes": "attributes"}
+    (tmp_path / "config.yaml").write_text("".join(f"{name}: {folder}\n" for name, folder in stages.items()))
+    texts = [runs.note(number) for number in range(4)]
+    three, two = (list(load(folder, precision="32").stream(texts)) for folder in (tmp_path, pipeline_run))
+    assert [list(document.links()) for document in three] == [list(document.links()) for document in two]
+    more = 0
+    for whole, linked in zip(three, two, strict=True):
+        assert whole.attributes[: len(linked.attributes)] == linked.attributes, "what came with links stays"
+        types = {entity.id: entity.type for entity in whole.entities}
+        added = whole.attributes[len(linked.attributes) :]
+        assert all((one.type, types[one.target]) in (("Assertion", "Problem"), ("StatusValue", "Status")) for one in added)
+        assert all(one.confidence is not None and 0 < one.confidence <= 1 for one in added)
+        more += len(added)
+    assert more
+    alone = list(load(stages["entities"], tmp_path / "attributes", precision="32").stream(texts))
+    assert any(document.attributes for document in alone)
+    assert not any(list(document.links()) for document in alone)
+    with pytest.raises(SettingError, match=r"finds attributes of mentions .*--relations"):
+        load(tmp_path / "attributes")
+
+
 def test_what_cannot_be_asked_alone_is_refused_with_the_remedy(pipeline_run: str, tagger_run: str, tmp_path: Path, tiny_bert: str) -> None:
     with pytest.raises(SettingError, match="--relations"):
         load(f"{pipeline_run}/relations")
