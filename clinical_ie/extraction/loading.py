@@ -104,8 +104,8 @@ def _chosen(runs: list[TrainedRun]) -> list[tuple[TrainedRun, Task[Any]]]:
     finding = [(runs[0], task) for task in runs[0].tasks if not task.needs_mentions]
     if not finding:
         raise SettingError(
-            f"{runs[0].folder} only {ASKS[runs[0].tasks[0].finds]} ({runs[0].tasks[0].name}); give the run of an entity model and this one as"
-            " --relations"
+            f"{runs[0].folder} only {ASKS[runs[0].tasks[0].finds]} ({runs[0].tasks[0].name}); give the run of an entity model and"
+            " this one as --relations"
         )
     following: dict[str, tuple[TrainedRun, Task[Any]]] = {}
     for run in runs:
