@@ -11,7 +11,7 @@ import pytest
 
 from clinical_ie.document import Document
 from clinical_ie.errors import FileFormatError, InputError
-from clinical_ie.formats import brat, doccano, i2b2, jsonl, phee, prodigy, radgraph
+from clinical_ie.formats import brat, doccano, i2b2, jsonl, label_studio, phee, prodigy, radgraph
 from clinical_ie.formats.findings import Findings
 from tests.fuzzing import MARKER, mutants
 
@@ -32,6 +32,7 @@ EVENT = {
     "event_id": "E1", "event_type": "Adverse_event", "Trigger": span(START, 5, "T1"),
     "Effect": {**span(0, len(MARKER), "T2"), "value": "High"}, "Treatment": {**span(START + 6, 7, "T3"), "Drug": span(START + 6, 7, "T4")},
 }  # fmt: skip
+TASK = label_studio.render(FULL, findings=Findings(strict=False))
 VALID: dict[str, tuple[Callable[..., list[Document]], Any]] = {
     "jsonl": (jsonl.read, jsonl.to_dict(FULL)),
     "phee": (phee.read, {"id": "1_2", "context": TEXT, "is_mult_event": False, "annotations": [{"events": [EVENT]}]}),
@@ -53,6 +54,7 @@ VALID: dict[str, tuple[Callable[..., list[Document]], Any]] = {
         {"text": TEXT, "meta": {"source": MARKER}, "spans": [{"start": 0, "end": 5, "label": "Effect"}], "answer": "accept",
          "relations": [{"head_span": {"start": 0, "end": 5}, "child_span": {"start": 0, "end": 5, "label": "Effect"}, "label": "Of"}]},
     ),
+    "label-studio": (label_studio.read, [{"data": TASK["data"], "annotations": TASK["predictions"]}, {**TASK, "data": {"text": MARKER}}]),
 }  # fmt: skip
 
 
@@ -61,7 +63,7 @@ def test_mutants(name: str, tmp_path: Path) -> None:
     read, value = VALID[name]
     valid = json.dumps(value, indent=1)
     path, refused, kept = tmp_path / "a.json", 0, 0
-    oneline = name != "radgraph"
+    oneline = name not in ("radgraph", "label-studio")
     messages: list[str] = []
     lenient: list[str] = []
     for text in mutants(valid, 500, seed=len(name)):
@@ -79,7 +81,7 @@ def test_mutants(name: str, tmp_path: Path) -> None:
                     way.write([document], tmp_path / way.__name__, written)
                 jsonl.write([document], tmp_path / "a.jsonl")
                 assert jsonl.read(tmp_path / "a.jsonl") == [document]
-        except InputError as error:  # a whole file of RadGraph, or an id that no file can have
+        except InputError as error:  # a whole file of RadGraph or Label Studio, or an id that no file can have
             lenient.append(str(error))
         messages += map(str, findings)
     assert [message for message in messages if MARKER in message] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ TEXTS = ("text", "note_text", "transcription", "note", "content", "report_text",
 """Names of columns with texts, the surest first: n2c2 and MIMIC (``TEXT``), OMOP (``note_text``), MTSamples (``transcription``)."""
 IDS = ("id", "note_id", "document_id", "doc_id", "row_id", "report_id", "text_id", "record_id", "filename", "file", "")
 """Names of columns with ids, the surest first; the nameless one is the index that pandas writes."""
-_LONGEST_NAME = 64
+_NAME = re.compile(r"(?:[\w()/.-]{1,40}(?: [\w()/.-]{1,40}){0,3})?").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def _place(names: Sequence[str], given: str | None, guesses: Sequence[str], what
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Names of columns for a message; where one is too long for a name, the first row may be a note."""
-    if any(len(name) > _LONGEST_NAME or not name.isprintable() for name in names):
-        return f"{len(names)} that don't look like names (is the first row a header?)"
+    """Names of columns for a message; where one doesn't look like a name, the first row may be a note, and is not shown."""
+    if not all(map(_NAME, names)):
+        return f"{len(names)} that don't all look like names (is the first row a header?)"
     return ", ".join(repr(name) for name in names)

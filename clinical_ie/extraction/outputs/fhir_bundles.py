@@ -23,7 +23,6 @@ extensions is that of Miller TA et al. The SMART Text2FHIR Pipeline (2023).
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -39,7 +38,6 @@ _PLACE = "http://hl7.org/fhir/StructureDefinition/derivation-reference"
 _CONFIDENCE, _EVENT, _LINK, _NEGATED = (f"urn:clinical-ie:{name}" for name in ("confidence", "event", "link", "negated"))
 _BY_MACHINE = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "AIAST"}
 _IDS = uuid.uuid5(uuid.NAMESPACE_URL, SYSTEM)
-_FITS = re.compile(r"[A-Za-z0-9.-]{1,64}").fullmatch
 
 
 class FhirBundles(PartWriter):
@@ -148,11 +146,9 @@ class _Observations:
 
 
 def _note(document_id: str, meta: Mapping[str, str]) -> dict[str, Any]:
-    """A reference to the note: to the resource that it came from, or one that has its id, or by its id as an identifier."""
+    """A reference to the resource that the note came from; to a note from elsewhere by its id, which a server need not know."""
     if "source" in meta:
         return {"reference": meta["source"]}
-    if _FITS(document_id):
-        return {"reference": f"DocumentReference/{document_id}"}
     return {"type": "DocumentReference", "identifier": {"value": document_id}}
 
 

@@ -136,7 +136,7 @@ def test_a_table_that_is_cut_off(tmp_path: Path) -> None:
         ("text,id,text", {"text_column": "text"}, "2 columns have the name 'text'"),
         ("", {}, "the first line is empty"),
         ('"id" x,text', {}, "not CSV"),
-        ("n1," + "A long note about a patient " * 4, {}, "2 that don't look like names"),
+        ("n1," + "A long note about a patient " * 4, {}, "2 that don't all look like names"),
     ],
 )
 def test_columns_that_cannot_be_told(tmp_path: Path, header: str, settings: dict[str, str], message: str) -> None:
