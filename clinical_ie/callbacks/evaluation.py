@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -22,8 +23,10 @@ from clinical_ie.errors import SettingError, did_you_mean
 from clinical_ie.modules.agreed_values import log_agreed
 from clinical_ie.reports.confusion import confusion_counts, confusion_figure
 from clinical_ie.reports.gold_survival import Survival, answered
+from clinical_ie.reports.precision_recall import THRESHOLDS, ConfidenceCounts
 from clinical_ie.reports.results import Results
 from clinical_ie.scoring.intervals import check_samples
+from clinical_ie.scoring.judged import judged
 from clinical_ie.scoring.rule_set import RuleSet
 from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import Compared, compare, summed
@@ -60,6 +63,7 @@ class Evaluation(OutputCallback):
         self._compared: dict[SourceName, list[tuple[int, Compared]]] = {}
         self._strings: dict[SourceName, StringCounts] = {}
         self._confused: dict[SourceName, Counter[tuple[str, str]]] = {}
+        self._sure: dict[SourceName, ConfidenceCounts] = {}
         self._survival: dict[SourceName, Survival] = {}
         self._confidences = Confidences()
 
@@ -90,6 +94,7 @@ class Evaluation(OutputCallback):
         self._compared = {source: [] for source in data.inputs.get(stage, {})}
         self._strings = {source: StringCounts() for source in self._compared}
         self._confused = {source: Counter() for source in self._compared}
+        self._sure = {source: ConfidenceCounts(data.tasks[source.task].finds) for source in self._compared}
         self._survival = {source: Survival(Coverage(of=data.tasks[source.task].counted)) for source in self._compared}
         self._confidences.begin(self._compared)
         if stage == "dev":
@@ -109,8 +114,12 @@ class Evaluation(OutputCallback):
         self._confidences.take(key.source, gold, predicted, given_mentions=data.tasks[key.task].needs_mentions)
         if stage == "dev":
             self.metrics[key.source].update(rule_set("strict-one-to-one").count(gold, predicted))
-            if data.tasks[key.task].finds == "entities" and isinstance(trainer.logger, TensorBoardLogger):
-                self._confused[key.source].update(confusion_counts([gold], [predicted]))
+            if isinstance(trainer.logger, TensorBoardLogger):
+                entities = data.tasks[key.task].finds == "entities"
+                if entities:
+                    self._confused[key.source].update(confusion_counts([gold], [predicted]))
+                number = len(gold.entities) if entities else sum(1 for _ in gold.links())
+                self._sure[key.source].add(judged(gold, predicted), number)
         if self._is_written(trainer, stage):
             self._compared[key.source].append((key.place, compare(gold, predicted, self.rules(key.source))))
             self._strings[key.source].add(gold, predicted, data.trained_strings or frozenset())
@@ -128,7 +137,7 @@ class Evaluation(OutputCallback):
         errors = self._confidences.end(trainer, pl_module, stage)
         if self._is_written(trainer, stage):
             self._write(trainer, stage, outcomes, errors)
-        self._compared, self._strings, self._confused, self._survival = {}, {}, {}, {}
+        self._compared, self._strings, self._confused, self._sure, self._survival = {}, {}, {}, {}, {}
 
     def _is_written(self, trainer: pl.Trainer, stage: Stage) -> bool:
         return self.run_dir is not None and (stage == "test" or (stage == "dev" and trainer.state.fn == "validate"))
@@ -137,11 +146,12 @@ class Evaluation(OutputCallback):
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
         values: dict[str, float] = {}
         kinds = {source: SCORED[data.tasks[source.task].finds] for source in self._compared}
-        confused = gathered(trainer, self._confused)
+        drawn = gathered(trainer, (self._confused, self._sure))
         for source, kind in kinds.items():
             values |= {f"dev/{source}/{kind}/{name}": value for name, value in self.metrics[source].compute().items()}
             if kind == SCORED["entities"]:
-                self._figure(trainer, source, sum((theirs[source] for theirs in confused), Counter()))
+                self._figure(trainer, source, sum((confused[source] for confused, _ in drawn), Counter()))
+            self._curve(trainer, source, [sure[source] for _, sure in drawn])
         groups = {f"dev/{kind}": [source for source in kinds if kinds[source] == kind] for kind in kinds.values()} | {"dev": [*kinds]}
         for (mean, sources), name in product(groups.items(), AVERAGED):
             # without gold annotations a score means nothing
@@ -168,6 +178,17 @@ class Evaluation(OutputCallback):
         if trainer.is_global_zero and isinstance(logger, TensorBoardLogger):
             figure = confusion_figure(confused, title=f"{source}, epoch {trainer.current_epoch}")
             logger.experiment.add_figure(f"dev/{source}/confusion", figure, trainer.global_step)
+
+    def _curve(self, trainer: pl.Trainer, source: SourceName, parts: Sequence[ConfidenceCounts]) -> None:
+        """Draw precision and recall at all thresholds, where a model says how sure it is of what it finds."""
+        counts, logger = ConfidenceCounts(parts[0].kind), trainer.logger
+        for part in parts:
+            counts.update(part)
+        if trainer.is_global_zero and isinstance(logger, TensorBoardLogger) and counts.found and counts.gold:
+            curve = counts.curve()
+            names = ("tp", "fp", "fp", "fn", "precision", "recall")  # nothing is a true negative; TensorBoard draws none
+            rows = [np.zeros(THRESHOLDS) if place == 2 else np.array(curve[name]) for place, name in enumerate(names)]
+            logger.experiment.add_pr_curve_raw(f"dev/{source}/precision and recall", *rows, trainer.global_step, THRESHOLDS)
 
     def _write(self, trainer: pl.Trainer, stage: Stage, outcomes: Mapping[SourceName, Counter[str]], errors: Errors) -> None:
         data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]

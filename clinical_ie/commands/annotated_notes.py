@@ -57,8 +57,9 @@ class AnnotatedNotes:
             SettingError: A run without predictions, or ``--split`` for something that is no run.
         """
         path, findings = Path(options.dir), Findings(strict=not options.lenient)
+        path = _extracted(path) if (path / "extraction.json").is_file() else path
         gold = Path(options.gold) if options.gold else None
-        name = path.resolve().name
+        name = Path(options.dir).resolve().name
         if not (path / "predictions").is_dir():
             if options.split:
                 raise SettingError(f"--split={options.split}: {printable(path)} is no run (it has no folder predictions/)")
@@ -81,7 +82,7 @@ class AnnotatedNotes:
     def _notes(self, path: Path) -> Iterator[AnnotatedNote]:
         stem = path.name.removesuffix(".jsonl")
         if not self.compared:
-            for document in jsonl.stream(path, self.findings) if path.is_file() else read(str(path), self.findings, None, CHARACTERS):
+            for document in self._alone(path):
                 yield AnnotatedNote(document)
             return
         gold_path = self.gold or path.with_name(stem + GOLD)
@@ -100,6 +101,25 @@ class AnnotatedNotes:
             if name not in there:
                 yield AnnotatedNote(Document(name, document.text), document, None if seen is None else seen.get(name, []), MISSING)
 
+    def _alone(self, path: Path) -> Iterator[Document]:
+        if path.is_file() or (path.name == "jsonl" and (path.parent / "extraction.json").is_file()):  # parts, which share no document
+            for file in [path] if path.is_file() else sorted(path.glob("*.jsonl")):
+                yield from jsonl.stream(file, self.findings)
+        else:
+            yield from read(str(path), self.findings, None, CHARACTERS)
+
+
+def _extracted(folder: Path) -> Path:
+    """Where the documents of an extraction lie.
+
+    Raises:
+        SettingError: It wrote neither JSON lines nor BRAT files.
+    """
+    for name in ("jsonl", "brat"):
+        if (folder / name).is_dir():
+            return folder / name
+    raise SettingError(f"{printable(folder)}: an extraction without jsonl/ or brat/; extract with --format jsonl to look at it")
+
 
 def _named(note: AnnotatedNote, name: str) -> AnnotatedNote:
     gold = note.gold and replace(note.gold, id=f"{name}/{note.gold.id}")
@@ -108,7 +128,7 @@ def _named(note: AnnotatedNote, name: str) -> AnnotatedNote:
 
 def add_options(parser: Parser) -> None:
     """What names notes, for `AnnotatedNotes.of`."""
-    parser.add_argument("dir", metavar="DIR", help="a run, a BRAT folder, or a .jsonl file or a folder of such")
+    parser.add_argument("dir", metavar="DIR", help="a run, what `extract` wrote, a BRAT folder, or a .jsonl file or a folder of such")
     parser.add_argument("--gold", metavar="DIR", help="the same notes as they should be (BRAT or JSON lines); a tested run knows its own")
     parser.add_argument("--split", choices=_SPLITS, help="of a run: which of its predictions (default: test, if there are any)")
     parser.add_argument("--lenient", action="store_true", help="mend and count broken records instead of stopping at the first")

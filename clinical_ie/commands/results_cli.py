@@ -9,6 +9,7 @@ from typing import Any, cast
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from clinical_ie.callbacks.board import best_metrics, hyper_parameters
 from clinical_ie.callbacks.checkpoints import Checkpoints
 from clinical_ie.callbacks.mixture import Mixture
 from clinical_ie.callbacks.predictions import PredictionWriter
@@ -55,14 +56,18 @@ class ResultsCLI(LightningCLI):
             for task in self.datamodule.tasks:  # with the scores: both are of the model before
                 if (test := folder_of(self.directory.path / "predictions" / "test", task, self.datamodule.tasks)).is_dir():
                     set_all_aside(test)
-            if isinstance(self.trainer.logger, TensorBoardLogger):
-                best = cast("Checkpoints", self._get(self.config_init, "checkpoints"))
-                score = best.best_model_score
-                metrics = {"steps": self.trainer.global_step} | ({} if score is None else {f"best/{best.monitor}": float(score)})
-                shown = {name.replace(".", "/"): value for name, value in self.settings.items() if value is not None}
-                self.trainer.logger.log_hyperparams(shown, metrics)
-                self.trainer.logger.finalize("success")  # this opened a file of its own, whose thread would write when it likes
         self._score()
+        self._note_hyper_parameters()
+
+    def _note_hyper_parameters(self) -> None:
+        """Put what was tried and how well it went into TensorBoard's table."""
+        logger = self.trainer.logger
+        if self.trainer.is_global_zero and isinstance(logger, TensorBoardLogger):
+            best = cast("Checkpoints", self._get(self.config_init, "checkpoints"))
+            score = None if best.best_model_score is None else float(best.best_model_score)
+            metrics = best_metrics([(str(best.monitor), score)], Results.load(self.directory.results).splits.get("test", {}))
+            logger.log_hyperparams(hyper_parameters(self.settings), metrics | {"steps": self.trainer.global_step})
+            logger.finalize("success")  # this opened a file of its own, whose thread would write when it likes
 
     def _score(self) -> None:
         """Score the best state of a trained run, and show what there is."""

@@ -19,8 +19,8 @@ from jsonargparse import ArgumentError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.loggers import TensorBoardLogger
 
+from clinical_ie.callbacks.board import Board, GroupedTensorBoard
 from clinical_ie.callbacks.checkpoints import Checkpoints, Patience
 from clinical_ie.callbacks.evaluation import Evaluation
 from clinical_ie.callbacks.interruption import SafeInterruption
@@ -269,7 +269,7 @@ class TrainingCLI(ResultsCLI):
             kwargs["logger"] = False  # there is nothing to log
         elif kwargs["logger"] is None:
             place = str(self.directory.path.absolute())  # its thread may write when the working directory is another
-            kwargs["logger"] = TensorBoardLogger(save_dir=place, name="tensorboard", version="", default_hp_metric=False)
+            kwargs["logger"] = GroupedTensorBoard(save_dir=place, name="tensorboard", version="", default_hp_metric=False)
         kwargs["plugins"] = [*for_slurm(given.get("plugins") or []), AtomicCheckpointIO()]
         kwargs["use_distributed_sampler"] = False  # the batch sampler shards by itself and is the same on every start
         callbacks = list(given.get("callbacks") or [])
@@ -285,7 +285,7 @@ class TrainingCLI(ResultsCLI):
         self.split_facts = SplitFacts()
         callbacks += [self.throughput, RandomState(), self.record, self.mixture, splits, self.split_facts]
         if kwargs["logger"]:
-            callbacks.append(LearningRateMonitor(logging_interval="step"))
+            callbacks += [LearningRateMonitor(logging_interval="step"), Board()]
         kwargs["enable_progress_bar"] = given.get("enable_progress_bar") is not False and sys.stdout.isatty()
         callbacks.append(ProgressBar() if kwargs["enable_progress_bar"] else ProgressLines())
         try:

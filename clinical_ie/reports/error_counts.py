@@ -98,7 +98,7 @@ class ErrorCounts:
     def _boundaries(self) -> ErrorTable:
         words = {"earlier": 0, "same": 1, "later": 2}
         rows: list[tuple[str | int, ...]] = [
-            (f"begins {_IN_WORDS[start]}, ends {_IN_WORDS[end]}", _SIZES[words[end] - words[start]], count)
+            (f"begins {_IN_WORDS[start]}, ends {_IN_WORDS[end]}", _size(words[end] - words[start], start), count)
             for (start, end), count in self.boundaries.most_common()
         ]
         return ErrorTable("Boundaries that differ", ("predicted mention", "it is", "mentions"), rows)
@@ -118,11 +118,16 @@ class ErrorCounts:
 
 
 _IN_WORDS = {"earlier": "earlier", "same": "where gold does", "later": "later"}
-_SIZES = {-2: "shorter or moved", -1: "shorter", 0: "moved, or other fragments", 1: "longer", 2: "longer"}
 
 
 def _count(groups: Groups, name: str, outcome: str) -> None:
     groups.setdefault(name, Counter())[outcome] += 1
+
+
+def _size(longer: int, start: str) -> str:
+    if longer:
+        return "longer" if longer > 0 else "shorter"
+    return "of other fragments" if start == "same" else "moved"
 
 
 def _length(words: int) -> str:

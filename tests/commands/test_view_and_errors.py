@@ -79,6 +79,21 @@ def test_a_run_knows_its_gold_and_what_training_has_seen(run_directory: Path, tm
     assert "4 documents, gold beside predicted" in capsys.readouterr().out
 
 
+def test_what_was_extracted(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its parts are read one after the other, whatever else lies in the folder."""
+    gold, _ = folders
+    for place, document in enumerate(PREDICTED):
+        jsonl.write([document], tmp_path / "out" / "jsonl" / f"part-{place:05}.jsonl")
+    for name in ("extraction.json", "ledger.jsonl", "failed.jsonl"):
+        (tmp_path / "out" / name).write_text("{}")
+    assert main(["view", str(tmp_path / "out"), "--output", str(tmp_path / "page.html")]) == 0
+    assert "2 documents; " in capsys.readouterr().out
+    assert main(["errors", str(tmp_path / "out"), "--gold", str(gold)]) == 0
+    (tmp_path / "out" / "jsonl").rename(tmp_path / "out" / "csv")
+    assert main(["view", str(tmp_path / "out")]) == 2
+    assert "--format jsonl" in capsys.readouterr().err
+
+
 def test_documents_of_one_side_alone(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gold, _ = folders
     jsonl.write([PREDICTED[0], Document("c", "x")], tmp_path / "other.jsonl")

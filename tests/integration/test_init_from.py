@@ -65,7 +65,7 @@ def test_a_corpus_is_added(arguments: Arguments, trained_run: Path, ward: str, t
     last = Checkpoint(run / "checkpoints" / "last.ckpt")
     assert (run_of(run)["epochs"], run_of(run)["resumed"], last.meta["run"]["resumed"]) == (1, 0, 0)
     assert last.step == run_of(run)["steps"] < best.step, "counted from 0"
-    assert max(logged(run, "lr-")) > 1e-3
+    assert max(logged(run, "learning rate/")) > 1e-3
     scores = json.loads((run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]
     assert set(scores) == {"demo", "ward"}
     # one of its corpora alone, and in another folder: what was scored is written down
@@ -148,8 +148,8 @@ def test_few_notes_behind_many_tasks(task: str, ward: str, tiny_bert: str, tiny_
     shots = ["fit", *chain, "-c", new, "--trainer.max_epochs=1"]
     assert main([*shots, f"--run_dir={few}", f"--init_from={many}"]) == 0
     assert main([*shots, f"--run_dir={fresh}"]) == 0
-    assert max(logged(few, "lr-")) == pytest.approx(max(logged(fresh, "lr-")))
-    assert max(logged(few, "lr-")) > 1e-4
+    assert max(logged(few, "learning rate/")) == pytest.approx(max(logged(fresh, "learning rate/")))
+    assert max(logged(few, "learning rate/")) > 1e-4
     begun = run_of(few)["init_from"]
     assert begun["fresh"] == (["head of new/entities"] if task == "entity_tagging" else [])
     losses = {folder.name: logged(folder, "train/loss") for folder in (few, fresh)}

@@ -15,8 +15,8 @@ async function unpacked(element) {
 }
 
 class Notes {
-  constructor(elements, starts) {
-    this.elements = elements;
+  constructor(texts, notes, starts) {
+    this.elements = { texts, notes };
     this.starts = starts; // of each chunk, the place of its first document
     this.held = new Map();
   }
@@ -30,23 +30,23 @@ class Notes {
     return low;
   }
 
-  chunk(number) {
-    let found = this.held.get(number);
-    if (!found) found = unpacked(this.elements[number]);
-    this.held.delete(number);
-    this.held.set(number, found); // the one that was used last comes last
-    if (this.held.size > 24) this.held.delete(this.held.keys().next().value);
+  chunk(kind, number) {
+    const key = `${kind} ${number}`, found = this.held.get(key) ?? unpacked(this.elements[kind][number]);
+    this.held.delete(key);
+    this.held.set(key, found); // the one that was used last comes last
+    if (this.held.size > 64) this.held.delete(this.held.keys().next().value);
     return found;
   }
 
   async get(place) {
     const number = this.chunkOf(place);
-    return note((await this.chunk(number))[place - this.starts[number]]);
+    const [texts, notes] = await Promise.all([this.chunk("texts", number), this.chunk("notes", number)]);
+    const at = place - this.starts[number];
+    return note(texts[at], notes[at]);
   }
 }
 
-function note(row) {
-  const [text, mentions, links, remark] = row;
+function note(text, [mentions, links, remark]) {
   return {
     text, remark,
     mentions: mentions.map(([side, type, ends, outcome, partner, confidence, id, attributes, goldAttributes, seen], place) => {

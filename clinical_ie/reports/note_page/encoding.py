@@ -38,8 +38,9 @@ class Names:
 
 @dataclass(slots=True)
 class Encoded:
-    """What a page holds of a document: its row among the notes, and what the index says of it."""
+    """What a page holds of a document: its text, its row among the annotations, and what the index says of it."""
 
+    text: str
     row: list[Any]
     mentions: int = 0
     links: int = 0
@@ -74,13 +75,13 @@ class DocumentEncoder:
 
     def _encoded(self, alignment: Alignment, seen: Collection[str] | None, *, compared: bool, remark: str) -> Encoded:
         gold, predicted = alignment.gold, alignment.predicted
-        encoded = Encoded([gold.text, [], [], remark])
+        encoded = Encoded(gold.text, [[], [], remark])
         units = utf16_offsets(gold.text)
         ours, theirs = _badges(gold), _badges(predicted)
         place_of: dict[tuple[int, int], int] = {}
         for pair in alignment.mentions:  # both sides of a correct mention are one, those of others two
             for side, place in _sides(pair):
-                place_of[side, place] = len(encoded.row[1])
+                place_of[side, place] = len(encoded.row[0])
                 entity = gold.entities[place] if side == _GOLD else predicted.entities[place]
                 other = pair.predicted if side == _GOLD else pair.gold
                 merged = pair.outcome == "correct"
@@ -92,7 +93,7 @@ class DocumentEncoder:
                     place_of[_PREDICTED, pair.predicted] = place_of[side, place]
                     of_gold = [] if of_gold == own else of_gold
                 outcome = pair.outcome if compared else ""
-                encoded.row[1].append(
+                encoded.row[0].append(
                     [
                         _BOTH if merged else side,
                         self.types[entity.type],
@@ -109,9 +110,9 @@ class DocumentEncoder:
                 if side == _GOLD or pair.gold is None:
                     percent = _percent(predicted.entities[pair.predicted].confidence if pair.predicted is not None else None)
                     encoded.mention_summary[self.types[entity.type], PAGE_OUTCOMES.index(outcome), percent] += 1
-        for row in encoded.row[1]:
+        for row in encoded.row[0]:
             row[4] = row[4] if row[4] == -1 else place_of[row[4]]
-        encoded.mentions = len(encoded.row[1]) - sum(pair.outcome in OUTCOMES[1:4] for pair in alignment.mentions)
+        encoded.mentions = len(encoded.row[0]) - sum(pair.outcome in OUTCOMES[1:4] for pair in alignment.mentions)
         self._add_links(encoded, alignment, place_of, compared=compared)
         return encoded
 
@@ -130,7 +131,7 @@ class DocumentEncoder:
                 ends = [place_of[side, places[side][entity.id]] for entity in (head, tail)]
                 known = confidence if merged or side == _PREDICTED else None
                 row = [_BOTH if merged else side, self.link_types[kind], *ends, outcome, -1, known, badges[side].get(name, [])]
-                encoded.row[2].append(row)
+                encoded.row[1].append(row)
                 if side == _GOLD or pair.gold is None:
                     encoded.link_summary[self.link_types[kind], PAGE_OUTCOMES.index(outcome), _percent(confidence)] += 1
         encoded.links = encoded.link_summary.total()

@@ -45,9 +45,9 @@ function drawPanel(kept) {
   state.errors = INDEX.gold ? errors : [...kept].sort((a, b) => a.start - b.start).map((one) => [one.start, "mention", one]);
   const ordered = [...kept].sort((a, b) => a.start - b.start || b.end - a.end);
   byId("panel").replaceChildren(
-    ...list("Errors", INDEX.gold ? errors.map(([, kind, one]) => (kind === "mention" ? pairRow(one, note) : linkRow(one, note))) : []),
-    ...list("Links", links.map((one) => linkRow(one, note))),
-    ...list("Mentions", ordered.map((one) => mentionRow(one, note.text))));
+    ...list("Errors", INDEX.gold ? errors : [], ([, kind, one]) => (kind === "mention" ? pairRow(one, note) : linkRow(one, note))),
+    ...list("Links", links, (one) => linkRow(one, note)),
+    ...list("Mentions", ordered, (one) => mentionRow(one, note.text)));
   if (!kept.length && !links.length) byId("panel").replaceChildren(make("p", { className: "nothing" }, "Nothing is annotated here, or the filters hide it."));
 }
 
@@ -126,11 +126,13 @@ async function search(words) {
   const pattern = new RegExp(escaped.replace(/\\-/g, "-"), "giu"), found = new Set();
   const matches = (text) => { pattern.lastIndex = 0; return pattern.test(text); };
   INDEX.documents.forEach(([name], place) => { if (matches(name)) found.add(place); });
-  for (let number = 0; number < notes.elements.length; number++) {
-    const rows = await (notes.held.get(number) ?? unpacked(notes.elements[number]));
+  const parts = words.toLowerCase().split(/\s+/), chunks = notes.starts.length;
+  const likely = (text) => { const small = text.toLowerCase(); return parts.every((part) => small.includes(part)); }; // faster than the pattern
+  for (let number = 0; number < chunks; number++) {
+    const texts = await notes.chunk("texts", number);
     if (turn !== searching) return;
-    rows.forEach(([text], at) => { if (matches(text)) found.add(notes.starts[number] + at); });
-    if (number % 8 === 7) byId("about").textContent = `searching, ${Math.round((100 * number) / notes.elements.length)} %`;
+    texts.forEach((text, at) => { if (likely(text) && matches(text)) found.add(notes.starts[number] + at); });
+    if (number % 8 === 7) byId("about").textContent = `searching, ${Math.round((100 * number) / chunks)} %`;
   }
   pattern.lastIndex = 0;
   filters.found = found;
@@ -230,7 +232,7 @@ async function begin() {
   try { const theme = localStorage.getItem("theme"); if (theme) document.documentElement.dataset.theme = theme; } catch { /* as above */ }
   if (!window.DecompressionStream) throw new Error("this browser is too old: it has no DecompressionStream (Chrome 80, Firefox 113, Safari 16.4)");
   INDEX = await unpacked(byId("index"));
-  notes = new Notes(document.querySelectorAll("script.notes"), INDEX.starts);
+  notes = new Notes(document.querySelectorAll("script.texts"), document.querySelectorAll("script.notes"), INDEX.starts);
   documents = new DocumentList(byId("documents"), (at) => open(documents.rows[at]));
   filters = new Filters(byId("filters"), refresh);
   byId("modes").classList.toggle("hidden", !INDEX.gold);

@@ -22,8 +22,20 @@ function lanesOf(mentions) {
 const isLabelled = (one, shown) => !(one.side === SIDE.gold && one.outcome === "boundary" && shown.has(one.partner));
 const labelAt = (one, shown) => (one.outcome === "boundary" && shown.has(one.partner) ? Math.max(one.end, shown.get(one.partner).end) : one.end);
 
-function pieces(mentions, length) {
-  const cuts = new Set([0, length]), begins = new Map(), ends = new Map(), labels = new Map();
+// Where a long text is cut into blocks, so that a browser lays out what is in sight alone: behind line ends, else behind blanks.
+function blocksOf(text) {
+  const starts = [0];
+  while (text.length - starts.at(-1) > 8000) {
+    const least = starts.at(-1) + 4000, line = text.indexOf("\n", least);
+    let next = line >= 0 && line < least + 16000 ? line + 1 : text.indexOf(" ", least + 16000) + 1;
+    if (!next || next > least + 32000) next = least + 16000 + (/[\udc00-\udfff]/.test(text[least + 16000] ?? "") ? 1 : 0);
+    starts.push(Math.min(next, text.length));
+  }
+  return starts;
+}
+
+function pieces(mentions, blocks, length) {
+  const cuts = new Set([...blocks, length]), begins = new Map(), ends = new Map(), labels = new Map();
   const shown = new Map(mentions.map((one) => [one.place, one]));
   const put = (map, key, value) => map.has(key) ? map.get(key).push(value) : map.set(key, [value]);
   for (const one of mentions) {
@@ -76,11 +88,14 @@ function sheet(text, mentions) {
   const shown = visible(text), [lanes, depth] = lanesOf(mentions), parts = new Map(), nodes = [];
   const body = make("div", { className: "text" });
   body.style.setProperty("--lanes", Math.min(depth, 4));
-  for (const piece of pieces(mentions, text.length)) {
+  const blocks = new Set(blocksOf(text));
+  let block;
+  for (const piece of pieces(mentions, blocks, text.length)) {
+    if (blocks.has(piece.start)) body.append(block = make("div", { className: "block" }));
     const node = document.createTextNode(shown.slice(piece.start, piece.end));
     nodes.push([piece.start, node]);
     const all = [...piece.covering, ...piece.across];
-    if (!all.length) { body.append(node); continue; }
+    if (!all.length) { block.append(node); continue; }
     const inner = piece.covering.filter((m) => m.side !== SIDE.gold).sort((a, b) => (a.end - a.start) - (b.end - b.start))[0];
     const first = piece.covering.filter((m) => m.start === piece.start);
     const seg = make("span", { className: "seg", hue: hueOf((inner ?? all[0]).type) }, node);
@@ -92,7 +107,7 @@ function sheet(text, mentions) {
       seg.setAttribute("aria-label", first.map((m) => spoken(m, text)).join("; "));
     }
     lines(piece, lanes, seg);
-    body.append(seg);
+    block.append(seg);
     for (const one of all) parts.has(one.place) ? parts.get(one.place).push(seg) : parts.set(one.place, [seg]);
     for (const one of [...piece.labels].sort((a, b) => b.start - a.start)) {
       const chip = make("span", { className: "chip", hue: hueOf(one.type), ariaHidden: "true" });
@@ -100,7 +115,7 @@ function sheet(text, mentions) {
       chip.dataset.m = one.place;
       if (one.side === SIDE.gold) chip.classList.add("gold");
       if (isWrong(one)) chip.classList.add("wrong");
-      body.append(chip);
+      block.append(chip);
       parts.get(one.place).push(chip);
     }
   }

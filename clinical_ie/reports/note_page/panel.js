@@ -45,8 +45,13 @@ function pairRow(one, note) {
   return row;
 }
 
-function list(title, rows) {
-  return rows.length ? [make("h3", {}, `${title} (${rows.length})`), make("ul", {}, ...rows)] : [];
+const MOST_ROWS = 1000; // of a list; a note with more is of no use as a list
+
+function list(title, ones, row) {
+  if (!ones.length) return [];
+  const left = ones.length - MOST_ROWS;
+  const more = left > 0 ? [make("p", { className: "note" }, `${left.toLocaleString("en")} more are in the text; filters narrow this list.`)] : [];
+  return [make("h3", {}, `${title} (${ones.length.toLocaleString("en")})`), make("ul", {}, ...ones.slice(0, MOST_ROWS).map(row)), ...more];
 }
 
 function reportTables(tables) {

@@ -29,7 +29,7 @@ from clinical_ie.scoring.alignment import Alignment
 MOST_DOCUMENTS = 20_000
 """That a page holds; how many are left out stands at its top."""
 _CHUNK = 300_000
-"""Characters of notes that are unpacked at once."""
+"""Characters of notes that are unpacked at once; texts apart from annotations, since a search needs texts alone."""
 _SCRIPTS = ("data.js", "note.js", "arcs.js", "list.js", "filters.js", "panel.js", "main.js")
 _VISIBLE = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n\r"} | {0x7F: "\u2421"}
 """Control characters, which no page may hold, as the signs that stand for them."""
@@ -52,7 +52,7 @@ class NotePage:
         self._encoder = DocumentEncoder(types)
         self._documents: list[list[Any]] = []
         self._starts: list[int] = []
-        self._chunk: list[list[Any]] = []
+        self._chunk: list[Encoded] = []
         self._size = 0
         self._confidence = False
         self._writing = writing(path)
@@ -101,7 +101,7 @@ class NotePage:
     def _put(self, name: str, length: int, encoded: Encoded) -> None:
         if not self._chunk:
             self._starts.append(len(self._documents))
-        self._chunk.append(encoded.row)
+        self._chunk.append(encoded)
         self._size += length
         summaries = [_flat(encoded.mention_summary), _flat(encoded.link_summary)]
         self._confidence = self._confidence or any(key[2] >= 0 for key in (*encoded.mention_summary, *encoded.link_summary))
@@ -111,7 +111,8 @@ class NotePage:
 
     def _write_chunk(self) -> None:
         if self._chunk:
-            self._file.write(f'<script type="application/gzip;base64" class="notes">{_packed(self._chunk)}</script>\n')
+            for name, data in (("texts", [one.text for one in self._chunk]), ("notes", [one.row for one in self._chunk])):
+                self._file.write(f'<script type="application/gzip;base64" class="{name}">{_packed(data)}</script>\n')
         self._chunk, self._size = [], 0
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

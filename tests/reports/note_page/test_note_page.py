@@ -84,8 +84,9 @@ def test_offsets_are_in_units_of_javascript() -> None:
 
 def test_nothing_is_left_out_in_silence(tmp_path: Path) -> None:
     path = page(tmp_path, [(PREDICTED, GOLD)])
-    (notes, index) = unpacked(path)
-    assert len(notes[0][1]) == 8, "two are the same on both sides; three predicted and three gold ones differ"
+    texts, notes, index = unpacked(path)
+    assert texts == [TEXT]
+    assert len(notes[0][0]) == 8, "two are the same on both sides; three predicted and three gold ones differ"
     (document,) = index["documents"]
     assert document[:4] == ["ward/1", len(TEXT), 6, 2]
     outcomes = [index["outcomes"][number] for number in document[4][1::4]]
@@ -283,7 +284,7 @@ def test_hostile_notes_do_nothing(tmp_path: Path, guarded: bool) -> None:
     found = result(path, steps)
     assert found["hit"] is None
     assert (found["images"], found["handlers"]) == (0, 0)
-    assert found["scripts"] == 4, "a chunk, the index, the page's own, and that of this test"
+    assert found["scripts"] == 5, "a chunk and its texts, the index, the page's own, and that of this test"
     assert found["errors"] == []
     assert found["text"] == HOSTILE.replace("\x00", "\u2400").replace("\x07", "\u2407")
     assert found["name"] == HOSTILE[:40]
@@ -300,7 +301,7 @@ def test_ten_thousand_notes(tmp_path: Path) -> None:
             yield Document(f"note-{place:05}", f"{place} {words}", (Entity("T1", "Drug", Span.of(0, len(str(place)))),)), None
 
     path = page(tmp_path, documents(), compared=False)
-    assert len(unpacked(path)) == 13, "twelve chunks and the index"
+    assert len(unpacked(path)) == 25, "twelve chunks, their texts apart, and the index"
     steps = """const list = document.querySelector('#documents'), found = { rows: all('.row').length, count: text('#about') };
     list.scrollTop = list.scrollHeight; list.dispatchEvent(new Event('scroll')); await pause();
     found.last = all('.row .name').at(-1).textContent;
@@ -333,8 +334,8 @@ def test_lines_of_one_mention_are_one(tmp_path: Path) -> None:
     """BRAT's fragments of a mention that runs over a line end."""
     gold = Document("d", "220 mg\ntwice daily", (Entity("T1", "Dose", Span(((0, 6), (7, 18)))),))
     predicted = Document("d", gold.text, (Entity("T1", "Dose", Span.of(0, 18)),))
-    notes, _ = unpacked(page(tmp_path, [(predicted, gold)]))
-    assert [row[3] for row in notes[0][1]] == ["correct"]
+    _, notes, _ = unpacked(page(tmp_path, [(predicted, gold)]))
+    assert [row[3] for row in notes[0][0]] == ["correct"]
 
 
 @pytest.mark.parametrize("documents", [[], [Document("a", "")], [Document("a", "nothing here")]])
@@ -343,3 +344,29 @@ def test_nothing_at_all(documents: list[Document], compared: bool, tmp_path: Pat
     *_, index = unpacked(page(tmp_path, [(document, document) for document in documents], compared=compared))
     assert len(index["documents"]) == len(documents)
     assert index["tables"] == []
+
+
+@needs_chromium
+def test_long_notes_are_laid_out_in_blocks(tmp_path: Path) -> None:
+    """Lines of any length, with mentions that run over the ends of blocks; the text stays what it is."""
+    text = ("word " * 6000 + "\n") + "x" * 50_000 + "\U0001f600" * 20_000 + "\n" + "line\n" * 5000
+    mentions = tuple(Entity(f"T{place}", "X", Span.of(place * 300, place * 300 + 290)) for place in range(300))
+    path = page(tmp_path, [(Document("long", text, (*mentions, Entity("W", "Y", Span.of(0, len(text))))), None)], compared=False)
+    steps = """const code = (text) => {
+      let sum = 0;
+      for (let k = 0; k < text.length; k++) sum = (sum * 31 + text.charCodeAt(k)) % 1000003;
+      return sum;
+    };
+    const found = { sum: code(text('.text')), blocks: all('.block').length, rows: all('#panel li').length };
+    for (let k = 0; k < 3; k++) await press('n');
+    found.lit = all('.seg.lit').map((one) => one.textContent.length).reduce((a, b) => a + b);
+    return found;"""
+    found = result(path, steps)
+    expected = 0
+    units = text.encode("utf-16-le")
+    for place in range(0, len(units), 2):
+        expected = (expected * 31 + int.from_bytes(units[place : place + 2], "little")) % 1_000_003
+    assert found["sum"] == expected
+    assert found["blocks"] > 10
+    assert found["rows"] == 301
+    assert found["lit"] == 290
