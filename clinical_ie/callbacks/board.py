@@ -22,12 +22,10 @@ _SCORE = re.compile(r"dev/(?P<source>.+?)/(?P<kind>entities|links)/(?:types/(?P<
 Layout = dict[str, dict[str, list[Any]]]
 """Of TensorBoard's custom scalars: category -> chart -> its kind and patterns of the curves on it."""
 _SHOWN_SETTINGS = re.compile(
-    r"model\.(class_path|init_args\..+)"
-    r"|data\.(corpora|tasks)\.\d+\.(class_path|init_args\.(window|overlap|entity_types|flat|response_format))"
-    r"|data\.(batch_budget|packing|split\..+|mixing\..+)"
-    r"|trainer\.(max_epochs|max_steps|precision|accumulate_grad_batches|gradient_clip_val|strategy|devices|num_nodes)"
-    r"|seed_everything"
+    r"model\.(class_path|init_args\..+)|data\.batch_budget|data\.(split|mixing)\..+|data\.tasks\.\d+\.init_args\.(window|overlap|response_format)"
+    r"|trainer\.(max_epochs|max_steps|precision|accumulate_grad_batches|gradient_clip_val|strategy|devices|num_nodes)|seed_everything"
 )
+_CLASSES = re.compile(r"data\.(corpora|tasks)\.\d+\.class_path")
 
 
 def tag_of(name: str) -> str:
@@ -111,8 +109,13 @@ def hyper_parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
         >>> hyper_parameters({"model.init_args.learning_rate": 0.1, "run_dir": "runs/x", "model.init_args.peft": None})
         {'model/learning_rate': 0.1}
     """
-    shown = {name: value for name, value in settings.items() if value is not None and _SHOWN_SETTINGS.fullmatch(name)}
-    return {name.replace("init_args.", "").replace(".", "/"): value for name, value in shown.items()}
+    given = {name: value for name, value in settings.items() if value is not None}
+    found = {name: value for name, value in given.items() if _SHOWN_SETTINGS.fullmatch(name)}
+    for name, value in given.items():
+        if match := _CLASSES.fullmatch(name):
+            found[match[1]] = ", ".join([*filter(None, [found.get(match[1])]), value])
+    plain = {name: re.sub(r"\b[\w.]+\.(?=[A-Z])", "", value) if isinstance(value, str) else value for name, value in found.items()}
+    return {re.sub(r"init_args\.|\.class_path", "", name).replace(".", "/"): value for name, value in plain.items()}
 
 
 def best_metrics(monitored: Iterable[tuple[str, float | None]], tested: Mapping[str, Any]) -> dict[str, float]:

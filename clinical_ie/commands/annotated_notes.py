@@ -17,6 +17,7 @@ from clinical_ie.formats.findings import Findings
 from clinical_ie.reports.error_counts import EXTRA, MISSING
 from clinical_ie.reports.gold_beside import GOLD, SEEN, read_seen
 from clinical_ie.reports.prediction_folder import prediction_files
+from clinical_ie.scoring.alignment import mentions_alone
 from clinical_ie.scoring.same_text import on_texts
 
 _SPLITS = ("test", "predict")
@@ -27,13 +28,14 @@ class AnnotatedNote:
     """A note as predicted (or as annotated, where there is nothing to compare with), and as it should be.
 
     `seen` are ids of gold mentions whose strings training has seen, None where that is not known; `remark` says which side a note is
-    missing on.
+    missing on, `links_apart` how many gold links are left out because the predictions hold mentions alone.
     """
 
     predicted: Document
     gold: Document | None = None
     seen: list[str] | None = None
     remark: str = ""
+    links_apart: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +94,21 @@ class AnnotatedNotes:
         check_names(str(gold_path), list(gold), str(path), [document.id for document in predicted])
         seen = read_seen(path.with_name(stem + SEEN)) if self.gold is None else None
         there = set()
+        if not any(document.relations or document.events for document in predicted):
+            apart = {name: sum(1 for _ in document.links()) for name, document in gold.items()}
+            gold = {name: mentions_alone(document) for name, document in gold.items()}
+        else:
+            apart = {}
         for document in on_texts(predicted, texts, str(path), self.findings):
             there.add(document.id)
             truth = gold.get(document.id)
             known = None if seen is None else seen.get(document.id, [])
-            yield AnnotatedNote(document, truth, known, "" if truth else EXTRA)
+            yield AnnotatedNote(document, truth, known, "" if truth else EXTRA, apart.get(document.id, 0))
         for name, document in gold.items():
             if name not in there:
-                yield AnnotatedNote(Document(name, document.text), document, None if seen is None else seen.get(name, []), MISSING)
+                yield AnnotatedNote(
+                    Document(name, document.text), document, None if seen is None else seen.get(name, []), MISSING, apart.get(name, 0)
+                )
 
     def _alone(self, path: Path) -> Iterator[Document]:
         if path.is_file() or (path.name == "jsonl" and (path.parent / "extraction.json").is_file()):  # parts, which share no document

@@ -48,6 +48,7 @@ def _counted(notes: Iterable[AnnotatedNote], counts: ErrorCounts, *, texts: bool
     for note in notes:
         gold = note.gold or Document(note.predicted.id, note.predicted.text)
         counts.add_document(note.remark)
+        counts.links_apart += note.links_apart
         for row in outcome_rows(Alignment.of(gold, note.predicted), note.seen, texts=texts):
             counts.add(row)
             yield row

@@ -18,7 +18,7 @@ def run(arguments: Sequence[str]) -> int:
     path = Path(options.output or f"{Path(options.dir).resolve().name.removesuffix('.jsonl')}.view.html")
     with NotePage(path, notes.name, compared=notes.compared, most=options.most) as page:
         for note in notes:
-            page.add(note.predicted, note.gold, note.seen, note.remark)
+            page.add(note.predicted, note.gold, note.seen, note.remark, note.links_apart)
     tell_findings(notes.findings)
     left = f", {page.left_out:,} left out (--most)" if page.left_out else ""
     gold = ", gold beside predicted" if notes.compared else ""

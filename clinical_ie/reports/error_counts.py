@@ -34,12 +34,14 @@ class ErrorCounts:
     """Counts over documents; rows of documents are added one by one.
 
     `missing` are gold documents that have no prediction, all of whose annotations are missed; `extra` predicted ones without gold, all of
-    whose annotations are spurious, as the rules of scoring have it.
+    whose annotations are spurious, as the rules of scoring have it. `links_apart` are gold links that are not compared, because the
+    predictions hold mentions alone.
     """
 
     documents: int = 0
     missing: int = 0
     extra: int = 0
+    links_apart: int = 0
     types: Groups = field(default_factory=dict)
     links: Groups = field(default_factory=dict)
     lengths: Groups = field(default_factory=dict)

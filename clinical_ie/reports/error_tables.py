@@ -23,21 +23,27 @@ def show_errors(counts: ErrorCounts, console: Console | None = None) -> None:
         console.print(f"[bold yellow]{counts.missing:,} gold documents have no prediction: all they hold is missed[/]")
     if counts.extra:
         console.print(f"[bold yellow]{counts.extra:,} predicted documents have no gold: all they hold is spurious[/]")
+    if counts.links_apart:
+        console.print(f"[yellow]{counts.links_apart:,} gold links are not compared: the predictions hold mentions alone[/]")
     for table in counts.tables():
+        console.print()
         console.print(_table(table))
         if table.note:
             console.print(Text(table.note, style="dim"))
 
 
+_SHORT = {"boundary and type": "both", "boundary": "bound.", "spurious": "spur.", "precision": "P", "recall": "R"}
+"""Of columns, so that a table of errors fits a terminal of 80."""
+
+
 def _table(table: ErrorTable) -> Table:
-    shown = Table(title=Text(table.title), title_justify="left")
+    shown = Table(title=Text(table.title, style="bold"), title_justify="left", box=None, padding=(0, 1, 0, 0))
     numbers = [all(not isinstance(row[place], str) or _is_ratio(row[place]) for row in table.rows) for place in range(len(table.columns))]
     for name, number in zip(table.columns, numbers, strict=True):
-        shown.add_column(name, justify="right" if number else "left")
+        shown.add_column(_SHORT.get(name, name), justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in table.rows:
-        if row[0] == "all":
-            shown.add_section()
-        shown.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else cell) for cell in row))
+        cells = (Text(f"{cell:,}" if isinstance(cell, int) else cell) for cell in row)
+        shown.add_row(*cells, style="bold" if row[0] == "all" else "")
     return shown
 
 
@@ -48,7 +54,13 @@ def _is_ratio(cell: object) -> bool:
 def errors_json(counts: ErrorCounts) -> dict[str, Any]:
     """All tables as plain values; a row is an object with the table's columns as names."""
     tables = {table.title: [dict(zip(table.columns, row, strict=True)) for row in table.rows] for table in counts.tables()}
-    return {"documents": counts.documents, "missing": counts.missing, "extra": counts.extra, "tables": tables}
+    return {
+        "documents": counts.documents,
+        "missing": counts.missing,
+        "extra": counts.extra,
+        "links_apart": counts.links_apart,
+        "tables": tables,
+    }
 
 
 def write_rows(rows: Iterable[OutcomeRow], file: IO[str], *, texts: bool) -> None:

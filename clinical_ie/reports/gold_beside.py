@@ -11,6 +11,7 @@ from clinical_ie.errors import FileFormatError
 from clinical_ie.fields import Fields, MalformedDataError
 from clinical_ie.files import place_of, read_text, write_text
 from clinical_ie.formats import jsonl
+from clinical_ie.scoring.alignment import mentions_alone
 from clinical_ie.scoring.strings import seen_mentions
 
 GOLD, SEEN = ".gold.jsonl", ".seen.json"
@@ -25,16 +26,20 @@ class GoldBeside:
         corpus: Their corpus.
         documents: The gold documents.
         trained: `digests` of the training documents; None where these are not known.
+        links: Whether the predictions hold any.
     """
 
-    def __init__(self, folder: Path, corpus: str, documents: Sequence[Document], trained: Collection[bytes] | None) -> None:
+    def __init__(
+        self, folder: Path, corpus: str, documents: Sequence[Document], trained: Collection[bytes] | None, *, links: bool = True
+    ) -> None:
         self._gold, self._seen = place_of(folder, corpus, GOLD), place_of(folder, corpus, SEEN)
-        self._documents, self._trained = documents, trained
+        self._documents, self._trained, self._links = documents, trained, links
 
-    def at(self, place: int) -> tuple[Document, list[str] | None]:
-        """A document, and the ids of its mentions whose strings training has seen."""
+    def at(self, place: int) -> tuple[Document, list[str] | None, int]:
+        """A document as predictions are compared with it, the ids of its mentions whose strings training has seen, links left out."""
         document = self._documents[place]
-        return document, None if self._trained is None else seen_mentions(document, self._trained)
+        seen = None if self._trained is None else seen_mentions(document, self._trained)
+        return (document, seen, 0) if self._links else (mentions_alone(document), seen, sum(1 for _ in document.links()))
 
     def write(self) -> None:
         """Write ``CORPUS.gold.jsonl``, and ``CORPUS.seen.json`` where it is known what training has seen."""

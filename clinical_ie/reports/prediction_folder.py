@@ -115,7 +115,9 @@ class PredictionFolder:
                     whole = place_of(partial, corpus, ".jsonl")
                     _join(lines, [_lines_file(partial, corpus, rank) for rank in range(len(parts))], whole)
                     places = sorted(place for one in lines for place in one.places)
-                    truth = GoldBeside(partial, corpus, [gold[corpus][place] for place in places], trained) if gold else None
+                    links = any(one.links for one in lines)
+                    ours = [gold[corpus][place] for place in places] if gold else None
+                    truth = None if ours is None else GoldBeside(partial, corpus, ours, trained, links=links)
                     self._page(place_of(partial, corpus, ".html"), f"{corpus}, {title}", whole, truth)
                     documents, mentions, links = (sum(getattr(one, name) for one in lines) for name in ("documents", "mentions", "links"))
                     found.append(Written(corpus, place_of(self.folder, corpus), documents, mentions, links))
@@ -129,7 +131,11 @@ class PredictionFolder:
     def _page(path: Path, title: str, predicted: Path, truth: GoldBeside | None) -> None:
         with NotePage(path, title, compared=truth is not None) as page:
             for place, document in enumerate(jsonl.stream(predicted)):
-                page.add(document, *(truth.at(place) if truth else ()))
+                if truth:
+                    right, seen, apart = truth.at(place)
+                    page.add(document, right, seen, links_apart=apart)
+                else:
+                    page.add(document)
         if truth:
             truth.write()
 

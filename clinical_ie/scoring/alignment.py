@@ -59,6 +59,19 @@ class Alignment:
         return cls(gold, predicted, ours, theirs, mentions, _links(gold, predicted, ours, theirs, near))
 
 
+def mentions_alone(document: Document) -> Document:
+    """The document without links and all that is said of them, for predictions of mentions alone."""
+    there = {entity.id for entity in document.entities}
+    return Document(
+        document.id,
+        document.text,
+        document.entities,
+        attributes=tuple(one for one in document.attributes if one.target in there),
+        normalizations=tuple(one for one in document.normalizations if one.target in there),
+        comments=tuple(one for one in document.comments if one.target in there),
+    )
+
+
 def _overlaps(gold: Sequence[Entity], predicted: Sequence[Entity]) -> list[list[int]]:
     """For every predicted mention the gold ones that share a character, those that share most first."""
     rows = overlapping([(entity.start, entity.end) for entity in predicted], [(entity.start, entity.end) for entity in gold])

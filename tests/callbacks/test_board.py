@@ -46,4 +46,8 @@ def test_what_the_table_of_runs_shows() -> None:
         "test/c/t/entities/strict_macro_f1": 1.0,
     }  # fmt: skip
     settings = {"data.batch_budget": 9, "data.root": "/x", "trainer.max_epochs": 3, "trainer.log_every_n_steps": 5, "ckpt_path": "/y"}
-    assert hyper_parameters(settings) == {"data/batch_budget": 9, "trainer/max_epochs": 3}
+    settings |= {"data.corpora.0.class_path": "clinical_ie.corpora.Demo", "data.corpora.1.class_path": "clinical_ie.corpora.Phee"}
+    settings |= {"model.class_path": "clinical_ie.modules.EncoderTagger", "data.tasks.0.init_args.window": 256}
+    assert hyper_parameters(settings) == {
+        "data/batch_budget": 9, "trainer/max_epochs": 3, "corpora": "Demo, Phee", "model": "EncoderTagger", "data/tasks/0/window": 256,
+    }  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from clinical_ie.cli import main
-from clinical_ie.document import Document, Entity, Span
+from clinical_ie.document import Attribute, Document, Entity, Relation, Span
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.reports.prediction_folder import PredictionFolder
 
@@ -125,3 +126,35 @@ def test_mistakes_say_what_to_do(
     assert main(given) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_links_are_not_missed_by_what_finds_mentions_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are said to be left out, in the tables and in the page; with a single predicted link all are compared."""
+    mentions = (Entity("T1", "Drug", Span.of(5, 12)), Entity("T2", "Problem", Span.of(19, 23)))
+    gold = Document(
+        "a", TEXT, mentions, (Relation("R1", "For", "T1", "T2"),), (), (Attribute("A1", "Sure", "R1"), Attribute("A2", "Now", "T1"))
+    )
+    jsonl.write([gold], tmp_path / "gold.jsonl")
+    jsonl.write([Document("a", TEXT, mentions)], tmp_path / "system.jsonl")
+    given = [str(tmp_path / "system.jsonl"), "--gold", str(tmp_path / "gold.jsonl")]
+    assert main(["errors", *given, "--json", str(tmp_path / "e.json")]) == 0
+    assert "1 gold links are not compared" in capsys.readouterr().out
+    found = json.loads((tmp_path / "e.json").read_text())
+    assert found["links_apart"] == 1
+    assert "Links by type" not in found["tables"]
+    jsonl.write([replace(gold, relations=(Relation("R1", "Against", "T1", "T2"),), attributes=())], tmp_path / "system.jsonl")
+    assert main(["errors", *given, "--json", str(tmp_path / "e.json")]) == 0
+    assert json.loads((tmp_path / "e.json").read_text())["tables"]["Links by type"][0]["type"] == 1
+
+
+def test_tables_fit_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No number is cut off where there are only 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = "x " * 1500
+    entities = tuple(Entity(f"T{k}", "Employment_Status_Of_Patient", Span.of(2 * k, 2 * k + 1)) for k in range(1500))
+    jsonl.write([Document("a", text, entities)], tmp_path / "a.jsonl")
+    assert main(["errors", str(tmp_path / "a.jsonl"), "--gold", str(tmp_path / "a.jsonl")]) == 0
+    shown = capsys.readouterr().out
+    assert "\u2026" not in shown
+    assert "1,500" in shown
+    assert max(map(len, shown.splitlines())) <= 80

@@ -76,7 +76,13 @@ function goTo(places, link = null) {
     const piece = parts.get(places[0])?.[0];
     if (piece) { piece.scrollIntoView({ block: "center" }); break; }
   }
-  byId("panel").querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
+  showCurrent();
+}
+
+// Scrolls the lists, where they stand beside the text and not below it.
+function showCurrent() {
+  const panel = byId("panel");
+  if (panel.scrollHeight > panel.clientHeight) panel.querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
 }
 
 function select(kind, one) {
@@ -198,7 +204,7 @@ function listen() {
     if (!found?.length) return light([]);
     const smallest = found.map((place) => state.note.mentions[place]).sort((a, b) => (a.end - a.start) - (b.end - b.start));
     light(smallest[0].partner >= 0 ? [smallest[0].place, smallest[0].partner] : [smallest[0].place]);
-    byId("panel").querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
+    showCurrent();
   });
   byId("sheets").addEventListener("mouseover", (event) => {
     const found = places(event.target);

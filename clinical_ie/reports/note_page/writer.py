@@ -77,7 +77,9 @@ class NotePage:
         """How many the page holds."""
         return len(self._documents)
 
-    def add(self, document: Document, gold: Document | None = None, seen: Collection[str] | None = None, remark: str = "") -> None:
+    def add(
+        self, document: Document, gold: Document | None = None, seen: Collection[str] | None = None, remark: str = "", links_apart: int = 0
+    ) -> None:
         """Add a document.
 
         Args:
@@ -85,11 +87,13 @@ class NotePage:
             gold: As it should be, on a page that compares.
             seen: Ids of gold mentions whose strings training has seen; None where that is not known.
             remark: What the page says of the document.
+            links_apart: Gold links that were left out of `gold`, because the predictions hold mentions alone.
         """
         alignment = None
         if self._compared:
             alignment = Alignment.of(gold or Document(document.id, document.text), document)
             self.counts.add_document(remark)
+            self.counts.links_apart += links_apart
             for row in outcome_rows(alignment, seen):
                 self.counts.add(row)
         if len(self._documents) == self._most:
@@ -135,10 +139,11 @@ class NotePage:
         self._writing.__exit__(kind, error, trace)
 
     def _warning(self) -> str:
+        apart, there = self.counts.links_apart, len(self._documents)
+        said = f"{apart:,} gold links are not compared: the predictions hold mentions alone. " if apart else ""
         if not self.left_out:
-            return ""
-        there = len(self._documents)
-        return (
+            return said.strip()
+        return said + (
             f"This page holds the first {there:,} of {there + self.left_out:,} documents; all are in the files beside it"
             f"{', and all are counted in the tables of errors' if self._compared else ''}. `clinical-ie view --most N` shows more."
         )

@@ -222,6 +222,18 @@ def test_keys(tmp_path: Path) -> None:
 
 
 @needs_chromium
+@pytest.mark.parametrize("size", ["500,900", "1300,500"])
+def test_the_next_error_is_in_sight(size: str, tmp_path: Path) -> None:
+    """Also where the lists stand below the text."""
+    text = "word\n" * 300 + "end"
+    gold = Document("long", text, tuple(Entity(f"T{place}", "X", Span.of(5 * place, 5 * place + 4)) for place in range(100, 300)))
+    steps = """for (let k = 0; k < 150; k++) await press('n');
+    const box = document.querySelector('.seg.lit').getBoundingClientRect();
+    return box.top >= 0 && box.bottom <= innerHeight;"""
+    assert result(page(tmp_path, [(Document("long", text), gold)]), steps, size=size) is True
+
+
+@needs_chromium
 def test_filters_and_search(tmp_path: Path) -> None:
     other = Document("ward/2", "No COUGH \U0001f600 at all", (Entity("T1", "Sign", Span.of(3, 8), 0.95),))
     steps = """const button = (label) => all('#filters button').find((one) => one.textContent.startsWith(label));
