@@ -125,7 +125,7 @@ def test_tensorboard(finished_run: Path) -> None:
     assert len(events.Scalars("dev/entities/strict_f1")) == 3
     assert "dev/demo/entity_tagging/confusion" in events.Tags()["images"]
     assert all(event.value > 0 for event in events.Scalars("train/tokens_per_second"))
-    assert len(events.Tensors("dev/demo/entity_tagging/precision and recall")) == 3
+    assert 1 <= len(events.Tensors("dev/demo/entity_tagging/precision and recall")) <= 3  # none where nothing was found
     (layout,) = events.Tensors("custom_scalars__config__")
     assert b"types, demo, entity_tagging" in layout.tensor_proto.string_val[0].replace(b"\\", b"")
 
