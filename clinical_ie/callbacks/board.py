@@ -19,6 +19,7 @@ from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.tasks.task import SourceName
 
 _SCORE = re.compile(r"dev/(?P<source>.+?)/(?P<kind>entities|links)/(?:types/(?P<type>.+)/)?(?P<metric>[a-z]+_[a-z0-9]+)")
+_CALIBRATION = re.compile(r"dev/(?P<source>.+)/calibration/(?P<name>[a-z_]+)")
 Layout = dict[str, dict[str, list[Any]]]
 """Of TensorBoard's custom scalars: category -> chart -> its kind and patterns of the curves on it."""
 _SHOWN_SETTINGS = re.compile(
@@ -41,6 +42,8 @@ def tag_of(name: str) -> str:
     """
     if name.startswith("lr-"):
         return f"learning rate/{name.removeprefix('lr-')}"
+    if match := _CALIBRATION.fullmatch(name):
+        return f"dev, {match['source'].replace('/', ', ')}/{match['name']}"
     if not (match := _SCORE.fullmatch(name)):
         return name
     source = match["source"].replace("/", ", ")
