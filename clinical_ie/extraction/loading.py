@@ -18,6 +18,7 @@ from clinical_ie.extraction.extractor import Extractor
 from clinical_ie.extraction.stage import Stage
 from clinical_ie.extraction.trained_run import TrainedRun, stage_runs
 from clinical_ie.models.base_dtype import computes_in_bfloat16, hold_in_bfloat16
+from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.encoder_probe import EncoderProbe
 from clinical_ie.models.folders import known_config
 from clinical_ie.modules.encoder_module import EncoderModule
@@ -155,7 +156,9 @@ def _prepared(trained: TrainedRun, backbone: str | None, device: torch.device, p
     model.requires_grad_(False)
     if isinstance(model, InstructionGenerator):
         model.keeps_queue = True
-    elif _in_bfloat16(model, device, precision):
+    elif device.type == "cpu":
+        cast("Encoder", model.backbone).use_packing()
+    if isinstance(model, EncoderModule) and _in_bfloat16(model, device, precision):
         hold_in_bfloat16(model.backbone.base)  # what autocast would round for every batch anew
     return model.to(device)
 

@@ -24,6 +24,7 @@ from clinical_ie.models.backbones import load_encoder
 from clinical_ie.models.base_dtype import train_in_float32
 from clinical_ie.models.base_identity import BaseIdentity
 from clinical_ie.models.folders import first_sentence
+from clinical_ie.models.row_attention import padded_rows, rows_of, use_row_attention
 from clinical_ie.models.sharded_weights import gathered, loading, whole_shape
 from clinical_ie.models.unused_parameters import unused_parameters
 
@@ -66,6 +67,7 @@ class Encoder(nn.Module):
         self.hidden = int(base.config.hidden_size)
         self._position_offset = _position_offset(base)
         self._masks = AttentionMasks(base.config)
+        self._packs = False
         parameters = inspect.signature(base.forward).parameters
         self._takes_positions = "position_ids" in parameters
         self._takes_segments = hasattr(getattr(base, "embeddings", None), "token_type_embeddings") and "token_type_ids" in parameters
@@ -134,6 +136,8 @@ class Encoder(nn.Module):
             - input_ids, attention_mask, position_ids, unattended: ``(B, L)``; positions count from 0 in every architecture.
             - result: ``(B, L, H)``
         """
+        if self._packs and unattended is None and added_embeddings is None:
+            return self._packed(input_ids, attention_mask.bool(), position_ids)
         if position_ids is not None:
             position_ids = position_ids + self._position_offset
         visible = attention_mask if unattended is None else unattended_mask(attention_mask, unattended)
@@ -145,6 +149,35 @@ class Encoder(nn.Module):
             embeds = self._embeds(input_ids, added_embeddings)
             return cast("Tensor", self.model(inputs_embeds=embeds, **self._beside(mask, position_ids))[0])
         return self._with_virtual_tokens(self._embeds(input_ids, added_embeddings), visible, position_ids, prompt)
+
+    def use_packing(self) -> bool:
+        """Compute no padding from now on (padding-free), where nothing is trained; whether the architecture gives the same in that way.
+
+        It is tried on two rows: positions, segments and masks of an architecture may depend on columns.
+        """
+        prompt = isinstance(self.model, PeftModel) and isinstance(self.model.active_peft_config, PromptLearningConfig)
+        if prompt or not self._takes_positions or self._masks.windows or self.training or not use_row_attention(self.base):
+            return False
+        words = cast("nn.Embedding", self.base.get_input_embeddings()).num_embeddings
+        ids = torch.arange(words // 2, words // 2 + 24).view(2, 12) % words  # no padding among them, which some count no position for
+        mask = torch.ones(2, 12, dtype=torch.long)
+        mask[0, 7:] = 0
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+            expected = self(ids, mask)[mask.bool()].float()
+            self._packs = True
+            found = self(ids, mask)[mask.bool()].float()
+        self._packs = bool(torch.allclose(expected, found, atol=1e-4 * float(expected.abs().max())))
+        return self._packs
+
+    def _packed(self, input_ids: Tensor, mask: Tensor, position_ids: Tensor | None) -> Tensor:
+        """Hidden states of rows that are computed one behind the other, without their padding; zeros there."""
+        if position_ids is None:
+            position_ids = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+        positions = (position_ids[mask] + self._position_offset).unsqueeze(0)
+        ids = input_ids[mask].unsqueeze(0)
+        with rows_of(mask.sum(1).tolist()):
+            hidden = self.base(inputs_embeds=self._embeds(ids, None), **self._beside(torch.ones_like(ids), positions))[0]
+        return padded_rows(hidden, mask)
 
     def _embeds(self, input_ids: Tensor, added_embeddings: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
         embeds = self.embed_tokens(input_ids.clamp_min(0))
