@@ -57,7 +57,7 @@ AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
 def use_row_attention(model: PreTrainedModel) -> bool:
     """Let a model's attention look at rows by themselves; whether it has one that can."""
     parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
-    if any(part.config._attn_implementation != "sdpa" for part in parts):
+    if any(part.config._attn_implementation not in ("sdpa", IMPLEMENTATION) for part in parts):
         return False
     for part in parts:
         part.config._attn_implementation = IMPLEMENTATION
