@@ -31,5 +31,6 @@ def run(arguments: Sequence[str]) -> int:
     runs.run(["fit", *given])
     print(f"{time.monotonic() - begun:.0f} seconds in all.")
     print(f"BRAT files: {run_dir}/predictions/test/demo/, one page to look at: {run_dir}/predictions/test/demo.html")
+    print(f"Errors:     clinical-ie errors {run_dir}; your own BRAT notes: clinical-ie corpus draft NOTES --output notes.yaml")
     print(f"Curves:     {Path(sys.executable).parent}/tensorboard --logdir {run_dir}/tensorboard")
     return 0
