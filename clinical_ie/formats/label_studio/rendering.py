@@ -16,7 +16,8 @@ from clinical_ie.formats.losses import ROLE_NAMES, ROLE_NUMBERS, note_losses
 
 DOCUMENT_ID = "document_id"
 """The field of a task's data that says which document it is."""
-TO_TRIGGERS = "references to triggers, which become references to their events"
+TO_TRIGGERS = "trigger references"
+"""They come back as references to the events."""
 
 
 def render(

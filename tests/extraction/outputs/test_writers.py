@@ -129,7 +129,7 @@ def test_label_studio_tasks(tmp_path: Path) -> None:
     negated, certainty = DOCUMENT.attributes
     assert (first, second) == (replace(DOCUMENT, attributes=(replace(negated, target="E1"), certainty)), numbered(2))
     assert first.entities[0].confidence == 0.75
-    assert counts == {"Label Studio: references to triggers, which become references to their events": 1}
+    assert counts == {"Label Studio: trigger references": 1}
     assert "Frequency" in (tmp_path / "labeling.xml").read_text()
     prediction = json.loads((tmp_path / "part-00001.json").read_text(encoding="utf-8"))[0]["predictions"][0]
     assert (prediction["model_version"], prediction["score"]) == ("runs/x", 0.75)
