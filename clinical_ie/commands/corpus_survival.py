@@ -29,7 +29,7 @@ from clinical_ie.tasks.task import Source, SubwordEncoder, Task
 TASKS = (
     "entity_tagging", "entity_reading", "entity_instruction",
     "relation_classification", "relation_reading", "relation_instruction", "joint_instruction",
-    "attribute_classification",
+    "attribute_classification", "attribute_instruction",
 )  # fmt: skip
 PIPELINES = (
     ("entity_tagging", "relation_classification"),
@@ -124,7 +124,7 @@ class GoldSurvival:
 
 def _in_formats(name: str, task: Task[Any]) -> Iterator[tuple[str, Task[Any]]]:
     """An instruction in each response format that it may have; links between given mentions are the same in all."""
-    if not isinstance(task, Instruction) or task.kind == "relations":
+    if not isinstance(task, Instruction) or task.needs_mentions:
         yield name, task
         return
     for response, kind in FORMATS.items():

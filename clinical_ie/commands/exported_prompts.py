@@ -89,7 +89,12 @@ def _rendered(tokenizer: Any, messages: list[dict[str, str]]) -> str | None:
         return None
 
 
-_FINDS = {"entities": "mentions", "relations": "links between given mentions", "joint": "mentions and links"}
+_FINDS = {
+    "entities": "mentions",
+    "relations": "links between given mentions",
+    "joint": "mentions and links",
+    "attributes": "attributes of given mentions",
+}
 
 
 def _readme(tasks: Sequence[Any], held: Mapping[str, Any], base: str | None) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from clinical_ie.prompts.answers import NormalizedText
 from clinical_ie.prompts.draft_proposer import DraftProposer
-from clinical_ie.prompts.responses.response_format import LINK
+from clinical_ie.prompts.responses.response_format import LINK, numbers
 from clinical_ie.prompts.word_pattern import WORD
 
 _TAB, NEWLINE, BLANK = 9, 10, 32
@@ -54,6 +54,7 @@ class Grammar:
         types: Names of types, in the order of the prompt.
         labels: Names of labels, each with the pairs of types (by rank) that it may join.
         given: Types (by rank) of the mentions that the prompt numbers; None where mentions are part of the completion.
+        single: Labels are said of single mentions; their pairs of types are of a type with itself.
     """
 
     response: Syntax
@@ -61,6 +62,7 @@ class Grammar:
     types: tuple[str, ...]
     labels: tuple[tuple[str, frozenset[tuple[int, int]]], ...] = ()
     given: tuple[int, ...] | None = None
+    single: bool = False
 
     @property
     def copies_text(self) -> bool:
@@ -89,7 +91,7 @@ class Automaton:
         self._label_names = [f"{LINK}{name}\t".encode() for name, _ in grammar.labels]
         # No cache refers to the automaton, or every request would wait for the garbage collection.
         self._known_lines: dict[Context, tuple[tuple[bytes, tuple[str, int]], ...]] = {}
-        self._pairs = lru_cache(maxsize=64)(partial(_pair_options, tuple(legal for _, legal in grammar.labels)))
+        self._pairs = lru_cache(maxsize=64)(partial(_pair_options, tuple(legal for _, legal in grammar.labels), grammar.single))
 
     def start(self) -> State:
         """The initial state."""
@@ -222,14 +224,14 @@ class Automaton:
 
 
 def _pair_options(
-    legal: Sequence[frozenset[tuple[int, int]]], mention_types: tuple[int, ...], label: int, last: tuple[int, int]
+    legal: Sequence[frozenset[tuple[int, int]]], single: bool, mention_types: tuple[int, ...], label: int, last: tuple[int, int]
 ) -> tuple[tuple[bytes, tuple[int, int]], ...]:
-    """Pairs of numbers of mentions that a label can join, behind the last pair."""
+    """Pairs of numbers of mentions that a label can join, or single ones, behind the last."""
     return tuple(
-        (f"{head + 1} {tail + 1}".encode(), (head, tail))
+        (numbers(head, tail).encode(), (head, tail))
         for head, one in enumerate(mention_types)
         for tail, other in enumerate(mention_types)
-        if head != tail and (one, other) in legal[label] and (head, tail) > last
+        if (head == tail) == single and (one, other) in legal[label] and (head, tail) > last
     )
 
 

@@ -22,6 +22,7 @@ from clinical_ie.prompts.responses import FORMATS, ResponseFormat
 
 _OWN = Path(__file__).parent / "templates"
 _TASKS = {"entities", "relations", "joint"}
+_ATTRIBUTES = {"task", "heading", "row", "format"}
 _WORDS = (
     "name",
     "system",
@@ -58,6 +59,8 @@ class PromptTemplate:
     text: str
     mentions: str
     answer: str
+    attributes: Mapping[str, str] | None = None
+    """Words of questions about attributes; a template may do without."""
 
     @classmethod
     def load(cls, name: str) -> PromptTemplate:
@@ -79,8 +82,8 @@ class PromptTemplate:
         except (RecursionError, ValueError, TypeError, LookupError, AttributeError, OverflowError):  # depth; dates and tags that are none
             raise FileFormatError(path, 0, "not YAML, or nested too deeply", expected="a prompt template") from None
         wanted = {*_WORDS, "version", "tasks", "formats", "type_rows"}
-        if not isinstance(data, dict) or set(data) != wanted:
-            differing = sorted(set(data) ^ wanted) if isinstance(data, dict) else ["everything"]
+        if not isinstance(data, dict) or set(data) - {"attributes"} != wanted:
+            differing = sorted((set(data) - {"attributes"}) ^ wanted) if isinstance(data, dict) else ["everything"]
             raise FileFormatError(
                 path, 0, f"missing or unknown: {', '.join(map(str, differing))}", expected="the parts of templates/unified.yaml"
             )
@@ -92,6 +95,11 @@ class PromptTemplate:
         wrong += ["type_rows"] * (not isinstance(rows, list) or not rows or not all(_is_row(row, ("name", "definition")) for row in rows))
         wrong += ["link_row"] * (not _is_row(data["link_row"], ("name", "definition", "heads", "tails")))
         wrong += ["value_row"] * (not _is_row(data["value_row"], ("tails", "values")))
+        asked = data.get("attributes")
+        if asked is not None:
+            rows = asked.get("row") if isinstance(asked, dict) else None
+            whole = isinstance(asked, dict) and set(asked) == _ATTRIBUTES and _all_words(asked.values())
+            wrong += ["attributes"] * (not whole or not _is_row(rows, ("name", "definition", "targets", "values")))
         if wrong:
             raise FileFormatError(path, 0, f"wrong: {', '.join(wrong)}", expected="what templates/unified.yaml has there")
         return cls(**{**data, "type_rows": tuple(data["type_rows"])})
@@ -119,7 +127,7 @@ Demonstration = tuple[str, tuple[tuple[str, str], ...], str]
 
 @dataclass(frozen=True, slots=True)
 class InstructionSpec:
-    """The content of an instruction: ``entities``, ``relations`` or ``joint``, its types and labels, and the syntax of responses.
+    """The content of an instruction (``entities``, ``relations``, ``joint``, ``attributes``), types, labels, the syntax of responses.
 
     `type_row` chooses among the template's rows. With `arguments` rows of links say which types they join. `demonstrations` are texts,
     their mentions where those are given, and responses.
@@ -153,6 +161,9 @@ def _is_row(row: Any, names: Sequence[str]) -> bool:
 
 def render_instruction(template: PromptTemplate, spec: InstructionSpec) -> str:
     """The user's turn before the text."""
+    if spec.task == "attributes":
+        parts = _asked_attributes(template, spec)
+        return "\n\n".join([*parts, *_shown(template, spec)]) + "\n\n"
     parts = [template.tasks[spec.task]]
     row = template.type_rows[spec.type_row % len(template.type_rows)]
     if spec.task != "relations":
@@ -165,10 +176,30 @@ def render_instruction(template: PromptTemplate, spec: InstructionSpec) -> str:
     if spec.task != "entities" and spec.response.name != "json":
         format_parts.append(template.link_format)
     parts.append(" ".join(format_parts) or template.formats["json"])
-    if spec.demonstrations:
-        shown = [f"{render_text(template, text, given)}\n{template.answer}\n{response}" for text, given, response in spec.demonstrations]
-        parts.append("\n\n".join([template.demonstrations, *shown]))
-    return "\n\n".join(parts) + "\n\n"
+    return "\n\n".join([*parts, *_shown(template, spec)]) + "\n\n"
+
+
+def _shown(template: PromptTemplate, spec: InstructionSpec) -> list[str]:
+    """The demonstrations, where there are any."""
+    if not spec.demonstrations:
+        return []
+    shown = [f"{render_text(template, text, given)}\n{template.answer}\n{response}" for text, given, response in spec.demonstrations]
+    return ["\n\n".join([template.demonstrations, *shown])]
+
+
+def _asked_attributes(template: PromptTemplate, spec: InstructionSpec) -> list[str]:
+    """Task, one row for each attribute with its values, and the form of answers."""
+    words = template.attributes or {}
+    labels_of: dict[str, list[LabelDescription]] = {}
+    for label in spec.labels:
+        labels_of.setdefault(label.name.partition("=")[0], []).append(label)
+    rows = []
+    for name, labels in labels_of.items():
+        values = _either([value for _, valued, value in (label.name.partition("=") for label in labels) if valued])
+        targets = _either(labels[0].heads) if spec.arguments else "*"
+        row = words["row"].format(name=name, values=values if values != "*" else "", targets=targets, definition=labels[0].definition)
+        rows.append(row.replace("=:", ":").replace("= (", " (").rstrip(" :"))
+    return [words["task"], "\n".join([words["heading"], *rows]), words["format"]]
 
 
 def _links(template: PromptTemplate, row: str, spec: InstructionSpec) -> list[str]:

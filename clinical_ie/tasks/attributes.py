@@ -35,6 +35,18 @@ class AttributeLabels:
             return None
         return place, self.attributes[place].options.index(attribute.value) + 1
 
+    def rank_of(self, place: int, chosen: int) -> int:
+        """Where the label of a class stands among all `names`."""
+        return sum(len(attribute.options) for attribute in self.attributes[:place]) + chosen - 1
+
+    def class_at(self, rank: int) -> tuple[int, int]:
+        """The place and class of a label."""
+        for place, attribute in enumerate(self.attributes):
+            if rank < len(attribute.options):
+                return place, rank + 1
+            rank -= len(attribute.options)
+        raise IndexError(rank)
+
     def said(self, place: int, chosen: int) -> tuple[str, str | None]:
         """Type and value of a class that is not none."""
         return self.attributes[place].name, self.attributes[place].options[chosen - 1]
@@ -66,6 +78,15 @@ def gold_classes(document: Document, labels: AttributeLabels, reasons: Mapping[s
     coverage.not_of_mentions += len(document.attributes) - number
     _count_reachable(document, labels, reasons, coverage)
     return found
+
+
+def self_links(document: Document, schema: Schema) -> Iterator[tuple[Entity, Entity, int | None]]:
+    """Gold attributes as links of mentions to themselves, as `LinkLabels.gold` gives links; one value of each attribute."""
+    labels = AttributeLabels(schema)
+    gold = gold_classes(document, labels, {}, Coverage())
+    for entity in document.entities:
+        for place, chosen in gold.get(entity.id, {}).items():
+            yield entity, entity, labels.rank_of(place, chosen)
 
 
 def _count_reachable(document: Document, labels: AttributeLabels, reasons: Mapping[str, str], coverage: Coverage) -> None:

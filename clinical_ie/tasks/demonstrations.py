@@ -12,6 +12,7 @@ from clinical_ie.prompts.answers import Answer, Link, NormalizedText
 from clinical_ie.prompts.prompt_template import Demonstration
 from clinical_ie.prompts.responses import ResponseFormat
 from clinical_ie.schema import Schema
+from clinical_ie.tasks.attributes import self_links
 from clinical_ie.tasks.gold_answers import expressible, in_text_order, mention_of, trimmed_mentions
 from clinical_ie.tasks.instruction_variants import InstructionVariant
 from clinical_ie.tasks.links import LinkLabels
@@ -101,20 +102,20 @@ def demonstration(document: Document, variant: InstructionVariant, schema: Schem
     places = {entity.id: place for place, entity in enumerate(mentions)}
     links = [
         Link(variant.label_names[rank], places[head.id], places[tail.id])
-        for head, tail, rank in LinkLabels(schema).gold(document)
+        for head, tail, rank in (self_links(document, schema) if kind == "attributes" else LinkLabels(schema).gold(document))
         if rank in variant.label_names and head.id in places and tail.id in places
     ]
     found = tuple(mention_of(document.text, variant.type_names[e.type], e.span, whole, flat) for e in mentions)
     answer = Answer(found, tuple(links))
-    if kind != "relations":
+    if kind not in ("relations", "attributes"):
         answer, mentions, _ = expressible(answer, mentions, [True] * len(mentions), response, flat.text, of_links=True)
-    given = tuple((mention.type, mention.text) for mention in answer.mentions) if kind == "relations" else ()
+    given = tuple((mention.type, mention.text) for mention in answer.mentions) if kind in ("relations", "attributes") else ()
     return document.text, given, written(answer, flat, variant, kind, response)
 
 
 def written(answer: Answer, flat: NormalizedText, variant: InstructionVariant, kind: str, response: ResponseFormat) -> str:
-    """The text of an answer: of links alone where mentions are given."""
+    """The text of an answer: of links or attributes alone where mentions are given."""
     label_names = variant.spec.label_names
-    if kind == "relations":
+    if kind in ("relations", "attributes"):
         return response.render_links(answer.links, label_names)
     return response.render(answer, flat.text, label_names)

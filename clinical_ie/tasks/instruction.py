@@ -61,7 +61,7 @@ class InstructionExample(Example):
     `prefix_ids` are those of the shared prefix, `input_ids` those of the prompt's suffix, `response` the gold response with its
     end token. `segment` are the offsets of its text, `given` the ids of mentions that the prompt numbers, `types` and `labels` the names
     in the prompt, in its order, each with the schema's. What follows is for `grammar`: its syntax, where the response has one, the text,
-    the pairs of types (by rank) that each label may join, and the types of the given mentions.
+    the pairs of types (by rank) that each label may join, the types of the given mentions, and whether labels are said of single ones.
     """
 
     prefix_ids: tuple[int, ...]
@@ -74,6 +74,7 @@ class InstructionExample(Example):
     text: str = ""
     legal: tuple[tuple[str, frozenset[tuple[int, int]]], ...] = ()
     given_types: tuple[int, ...] | None = None
+    single: bool = False
 
     common: ClassVar[tuple[str, ...]] = (*Example.common, "prefix_ids", "types", "labels", "legal")
 
@@ -82,7 +83,7 @@ class InstructionExample(Example):
         """The grammar of constrained decoding, where the syntax has one."""
         if self.syntax is None:
             return None
-        return Grammar(self.syntax, self.text, tuple(name for name, _ in self.types), self.legal, self.given_types)
+        return Grammar(self.syntax, self.text, tuple(name for name, _ in self.types), self.legal, self.given_types, self.single)
 
     @property
     def length(self) -> int:
@@ -112,7 +113,7 @@ class Instruction(Task[InstructionExample]):
         seed: Of all choices; by default the run's (``seed_everything``).
     """
 
-    kind: ClassVar[Literal["entities", "relations", "joint"]]
+    kind: ClassVar[Literal["entities", "relations", "joint", "attributes"]]
 
     def __init__(
         self,
@@ -159,7 +160,7 @@ class Instruction(Task[InstructionExample]):
         trimmed = trimmed_mentions(document)
         untouched = set(document.entities)
         owner = {entity.id: segment_of(entity, segments) for entity in trimmed}
-        links = gold_links(document, source.schema, owner, coverage.unrepresentable) if self.kind != "entities" else []
+        links = self._gold(document, source.schema, owner, coverage)
         mentions_in: dict[int | None, list[Entity]] = {}
         for entity in trimmed:
             mentions_in.setdefault(owner[entity.id], []).append(entity)
@@ -180,7 +181,7 @@ class Instruction(Task[InstructionExample]):
             )  # fmt: skip
             lost: Counter[str] = Counter()
             gold = len(mentions) if self.kind == "entities" else len(answer.links)
-            if self.kind != "relations":
+            if not self.needs_mentions:
                 exact = [entity in untouched for entity in mentions]
                 answer, mentions, lost = expressible(answer, mentions, exact, self.response, flat.text, of_links=self.kind != "entities")
             example = self._example(
@@ -198,8 +199,15 @@ class Instruction(Task[InstructionExample]):
             coverage.unrepresentable.update(+lost)
             if example.length <= self.window or not training:
                 found.append(example)
-        count_gold(document, source.schema, segments, flats, owner, self.kind, self.response, coverage)
+        if self.kind != "attributes":  # whose gold is counted with its classes
+            count_gold(document, source.schema, segments, flats, owner, self.kind, self.response, coverage)
         return found
+
+    def _gold(
+        self, document: Document, schema: Schema, owner: Mapping[str, int | None], coverage: Coverage
+    ) -> list[tuple[int, str, str, int]]:
+        """Segment, ids of head and tail, and rank of the label of all that answers say of mentions."""
+        return gold_links(document, schema, owner, coverage.unrepresentable) if self.kind != "entities" else []
 
     def _prompt_parts(
         self, source: Source, encoder: ChatEncoder, training: str | None, shots: tuple[Document, ...]
@@ -245,9 +253,9 @@ class Instruction(Task[InstructionExample]):
     ) -> InstructionExample:
         encoder = source.encoder
         assert isinstance(encoder, ChatEncoder)
-        given = [(mention.type, mention.text) for mention in answer.mentions] if self.kind == "relations" else []
+        given = [(mention.type, mention.text) for mention in answer.mentions] if self.needs_mentions else []
         text = document.text[slice(*segment)]
-        grammar = variant.grammar(text, source.schema, mentions if self.kind == "relations" else None)
+        grammar = variant.grammar(text, source.schema, mentions if self.needs_mentions else None)
         return InstructionExample(
             name,
             document.id,
@@ -257,10 +265,10 @@ class Instruction(Task[InstructionExample]):
             prefix_ids,
             tuple(encoder.response(written(answer, flat, variant, self.kind, self.response))),
             segment,
-            tuple(entity.id for entity in mentions) if self.kind == "relations" else (),
+            tuple(entity.id for entity in mentions) if self.needs_mentions else (),
             tuple(zip((row.name for row in variant.spec.types), variant.types, strict=True)),
             tuple((name, rank) for rank, name in variant.label_names.items()),
-            *(() if grammar is None else (grammar.response, text, grammar.labels, grammar.given)),
+            *(() if grammar is None else (grammar.response, text, grammar.labels, grammar.given, grammar.single)),
         )
 
     def gold_output(self, example: InstructionExample, encoder: SubwordEncoder) -> Completion:
@@ -280,7 +288,6 @@ class Instruction(Task[InstructionExample]):
     ) -> Document:
         """A document with the generated mentions and links that could be grounded in the text."""
         outcomes = Counter() if outcomes is None else outcomes
-        labels = LinkLabels(schema)
         spans: dict[tuple[str, Span], None] = {}
         links: list[tuple[tuple[str, Span] | str, tuple[str, Span] | str, int]] = []
         for example in examples:
@@ -292,7 +299,7 @@ class Instruction(Task[InstructionExample]):
                 outcomes["mentions and links backtracked"] += completion.backtracks + parsed.problems.pop(UNCLOSED, 0)
             outcomes.update(parsed.problems)
             ends: list[tuple[str, Span] | str | None]
-            if self.kind == "relations":
+            if self.needs_mentions:
                 ends = list(example.given)
             else:
                 grounded = self._grounded(document.text[slice(*example.segment)], parsed, completion.constrained)
@@ -311,21 +318,21 @@ class Instruction(Task[InstructionExample]):
                 else:
                     links.append((head, tail, ranks[link.label]))
         outcomes += Counter()
-        if self.kind != "relations":
+        if not self.needs_mentions:
             ordered = sorted(spans, key=lambda mention: (mention[1].start, -mention[1].end, mention[0]))
             entities = tuple(Entity(f"T{rank}", kind, span) for rank, (kind, span) in enumerate(ordered, 1))
             document = Document(document.id, document.text, entities)
             if self.kind == "entities":
                 return document
-        return self._linked(document, links, labels, schema, outcomes)
+        return self._linked(document, links, schema, outcomes)
 
     def _parsed(self, completion: Completion, example: InstructionExample) -> ParsedCompletion:
         text = completion.text
         label_names = LabelNames(tuple(name for name, _ in example.types), tuple(name for name, _ in example.labels))
         if completion.truncated and (separators := self.response.separators):
             text = text[: max(text.rfind(separator) for separator in separators) + 1]
-        if self.kind == "relations":
-            return self.response.parse_links(text, label_names, len(example.given))
+        if self.needs_mentions:
+            return self.response.parse_links(text, label_names, len(example.given), single=self.kind == "attributes")
         return self.response.parse(text, label_names)
 
     def _grounded(self, text: str, parsed: ParsedCompletion, constrained: bool) -> list[Grounded]:
@@ -342,10 +349,10 @@ class Instruction(Task[InstructionExample]):
         self,
         document: Document,
         links: Sequence[tuple[tuple[str, Span] | str, tuple[str, Span] | str, int]],
-        labels: LinkLabels,
         schema: Schema,
         outcomes: Counter[str],
     ) -> Document:
+        labels = LinkLabels(schema)
         by_id = {entity.id: entity for entity in document.entities}
         ids = {(entity.type, entity.span): entity.id for entity in document.entities}
         found: dict[tuple[str, str, LinkLabel], None] = {}
@@ -362,14 +369,14 @@ class EntityInstruction(Instruction):
     """Named entity recognition: mentions of all types in one response."""
 
     name: ClassVar[str] = "entity_instruction"
-    kind: ClassVar[Literal["entities", "relations", "joint"]] = "entities"
+    kind: ClassVar[Literal["entities", "relations", "joint", "attributes"]] = "entities"
 
 
 class RelationInstruction(Instruction):
     """Relation extraction: links between mentions that the prompt numbers; roles of events and their values are links."""
 
     name: ClassVar[str] = "relation_instruction"
-    kind: ClassVar[Literal["entities", "relations", "joint"]] = "relations"
+    kind: ClassVar[Literal["entities", "relations", "joint", "attributes"]] = "relations"
     finds: ClassVar[Finds] = "relations"
     needs_mentions: ClassVar[bool] = True
 
@@ -378,5 +385,5 @@ class JointInstruction(Instruction):
     """Joint extraction: mentions and links in one response; relations, or events with arguments and values."""
 
     name: ClassVar[str] = "joint_instruction"
-    kind: ClassVar[Literal["entities", "relations", "joint"]] = "joint"
+    kind: ClassVar[Literal["entities", "relations", "joint", "attributes"]] = "joint"
     finds: ClassVar[Finds] = "relations"

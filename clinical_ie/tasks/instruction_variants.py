@@ -88,18 +88,19 @@ class InstructionVariant:
                 " take the response format grouped"
             )
         rank = {kind: place for place, kind in enumerate(self.types)}
-        pairs = _pairs_of_ranks(schema, self.types, tuple(self.label_names.items()))
+        single = self.spec.task == "attributes"
+        pairs = _pairs_of_ranks(schema, single, self.types, tuple(self.label_names.items()))
         numbered = None if given is None else tuple(rank[entity.type] for entity in given)
-        return Grammar(response, text, names, pairs, numbered)
+        return Grammar(response, text, names, pairs, numbered, single)
 
 
 @lru_cache(maxsize=64)
 def _pairs_of_ranks(
-    schema: Schema, types: tuple[str, ...], labels: tuple[tuple[int, str], ...]
+    schema: Schema, single: bool, types: tuple[str, ...], labels: tuple[tuple[int, str], ...]
 ) -> tuple[tuple[str, frozenset[tuple[int, int]]], ...]:
     """Labels, each with the ranks in `types` of the heads and tails that it allows; one object for all prompts of a variant."""
     rank = {kind: place for place, kind in enumerate(types)}
-    legal = _legal_pairs(schema)
+    legal = _legal_bearers(schema) if single else _legal_pairs(schema)
     return tuple(
         (name, frozenset((rank[head], rank[tail]) for head, tail in legal[number] if head in rank and tail in rank))
         for number, name in labels
@@ -113,6 +114,14 @@ def _legal_pairs(schema: Schema) -> tuple[frozenset[tuple[str, str]], ...]:
     names = schema.entity_names
     return tuple(
         frozenset((head, tail) for head in names for tail in names if rank in labels.legal(head, tail)) for rank in range(len(labels))
+    )
+
+
+@lru_cache(maxsize=16)
+def _legal_bearers(schema: Schema) -> tuple[frozenset[tuple[str, str]], ...]:
+    """Types of mentions that may bear each label of an attribute, each with itself."""
+    return tuple(
+        frozenset((name, name) for name in schema.entity_names if kind.allows(name)) for kind in schema.attributes for _ in kind.options
     )
 
 
@@ -140,7 +149,8 @@ def instruction_variant(
         row = draw.randrange(1 << 16) if augmentation.paraphrase else 0
     names = {kind.name: f"TYPE{number}" if masked else kind.name for number, kind in enumerate(kinds, 1)}
     types = tuple(LabelDescription(names[kind.name], (kind.definition or kind.name) if masked or definitions else "") for kind in kinds)
-    ranks, labels = _labels(schema, names, definitions) if task != "entities" else ((), ())
+    describe = {"entities": lambda *_: ((), ()), "attributes": _attributes}.get(task, _labels)
+    ranks, labels = describe(schema, names, definitions)
     return InstructionVariant(InstructionSpec(task, types, labels, response, row, arguments), tuple(names), ranks)
 
 
@@ -161,6 +171,20 @@ def _labels(schema: Schema, names: dict[str, str], definitions: bool) -> tuple[t
             () if everything and len(heads) == len(names) else heads,
             () if everything and len(tails) == len(names) else tails,
         )
+    return tuple(found), tuple(found.values())
+
+
+def _attributes(schema: Schema, names: dict[str, str], definitions: bool) -> tuple[tuple[int, ...], tuple[LabelDescription, ...]]:
+    """Attributes with each of their values, with the types of a prompt that may bear them."""
+    found: dict[int, LabelDescription] = {}
+    rank = -1
+    for kind in schema.attributes:
+        bearers = tuple(shown for name, shown in names.items() if kind.allows(name))
+        for label in kind.labels:
+            rank += 1
+            if bearers:
+                heads = () if len(bearers) == len(names) > 1 else bearers
+                found[rank] = LabelDescription(label, kind.definition if definitions else "", heads)
     return tuple(found), tuple(found.values())
 
 

@@ -70,7 +70,7 @@ def test_formats_are_rows_of_their_own(tiny_llama: str, notes: str, capsys: pyte
 def test_what_cannot_be_measured_is_left_out_and_told_or_refused(tiny_bert: str, notes: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert survive(notes, "--corpus", "demo", "--model", tiny_bert) == 0
     shown = capsys.readouterr().out
-    assert shown.count("without ") == 3, "three tasks need a decoder's tokenizer"
+    assert shown.count("without ") == 4, "four tasks need a decoder's tokenizer"
     assert "without joint_instruction" in shown
     assert survive(notes, "--corpus", "demo", "--model", tiny_bert, "--task", "joint_instruction") == 2
     assert "no end-of-sequence token" in capsys.readouterr().err

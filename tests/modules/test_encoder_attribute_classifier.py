@@ -72,6 +72,7 @@ def test_must_learn(options: dict[str, Any], epochs: int, tiny_bert: str, uses: 
     assert f1(model, data) >= 0.95
 
 
+@pytest.mark.slow
 def test_two_corpora_in_one_batch_have_their_own_heads(tiny_bert: str, uses: str, tmp_path: Path) -> None:
     other = {"entities": ["Reason", "Drug"], "attributes": [{"name": "Use", "values": ["given"], "targets": ["Drug"]}]}
     only = [Document(d.id, d.text, d.entities, attributes=tuple(a for a in d.attributes if a.value == "given")) for d in brat.read(uses)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +19,11 @@ from torch._dynamo.utils import counters
 from clinical_ie.callbacks.averaging import MovingAverage
 from clinical_ie.corpora import BratFolder
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.document import Attribute
 from clinical_ie.errors import SettingError
+from clinical_ie.formats import brat
 from clinical_ie.modules import InstructionGenerator, instruction_generator
+from clinical_ie.tasks.attribute_instruction import AttributeInstruction
 from clinical_ie.tasks.instruction import Completion, EntityInstruction, JointInstruction, RelationInstruction
 from tests.models.tiny_decoders import save_decoder, save_tokenizer, tiny_generator
 from tests.modules.generator_runs import SCHEMA, completions, data_of, made, predicted, trainer_of
@@ -80,6 +84,27 @@ def test_must_learn(name: str, notes: str, generator: str, tmp_path: Path) -> No
         if kind is not EntityInstruction:
             assert micro_f1(gold, found, "relations") >= 0.9
         assert outcomes["completions truncated"] == 0
+
+
+@pytest.mark.slow
+def test_must_learn_attributes(notes: str, generator: str, tmp_path: Path) -> None:
+    """The verb before a drug says whether it is started (a value) or stopped (another)."""
+    documents = [
+        replace(
+            note, relations=(), attributes=tuple(Attribute(f"A{k}", "Use", one.tail, one.type) for k, one in enumerate(note.relations, 1))
+        )
+        for note in brat.read(notes)
+    ]
+    brat.write(documents, tmp_path / "notes")
+    use = {"name": "Use", "values": ["Starts", "Stops"], "targets": ["Drug"], "definition": "What is done."}
+    corpus = BratFolder(str(tmp_path / "notes"), {"entities": SCHEMA["entities"], "attributes": [use]})
+    data = ExtractionDataModule([corpus], [AttributeInstruction(segment=64)], generator, batch_budget=700, seed=1)
+    model = made(data, generator)
+    trainer_of(tmp_path, 20).fit(model, data)
+    for constrained in (True, False):
+        model.constrained = constrained
+        gold, found = predicted(data, completions(model, data), Counter())
+        assert micro_f1(gold, found, "attributes") >= 0.9
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -58,7 +58,7 @@ class CompactJson(ResponseFormat):
         rows = [[link.label, link.head + 1, link.tail + 1] for link in links]
         return json.dumps({"links": rows}, ensure_ascii=False, separators=(",", ":"))
 
-    def parse_links(self, completion: str, label_names: LabelNames, mentions: int) -> ParsedCompletion:
+    def parse_links(self, completion: str, label_names: LabelNames, mentions: int, *, single: bool = False) -> ParsedCompletion:
         """The links of such a response between a number of mentions."""
         parsed = ParsedCompletion()
         try:

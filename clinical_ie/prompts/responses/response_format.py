@@ -17,6 +17,7 @@ UNKNOWN_TYPE = "mentions of an unknown type"
 UNKNOWN_LABEL = "links of an unknown label"
 NO_SUCH_MENTION = "links to an unknown mention"
 TWICE = "duplicate links"
+_NUMBER = re.compile(r"\s*(\d{1,9})\s*")
 _PAIR = re.compile(r"\s*(\d{1,9})\s+(\d{1,9})\s*")
 
 
@@ -61,29 +62,40 @@ class ResponseFormat(ABC):
         """The response where mentions were given in the prompt, numbered from 1."""
         return "\n".join(link_lines(links, label_names))
 
-    def parse_links(self, completion: str, label_names: LabelNames, mentions: int) -> ParsedCompletion:
-        """The links of such a response between a number of mentions."""
+    def parse_links(self, completion: str, label_names: LabelNames, mentions: int, *, single: bool = False) -> ParsedCompletion:
+        """The links of such a response between a number of mentions.
+
+        With `single`, what holds of mentions alone, as links of a mention to itself.
+        """
         parsed = ParsedCompletion()
         for line in completion.splitlines():
             if line.strip():
-                read_links(line, label_names, parsed)
+                read_links(line, label_names, parsed, single=single)
         keep_known(parsed, mentions)
         return parsed
 
 
 def link_lines(links: Iterable[Link], label_names: LabelNames) -> list[str]:
-    """One line for each label that is there, its pairs in order: ``>label``, then ``head tail``, apart by tabs, numbered from 1."""
+    """One line for each label that is there, its pairs in order: ``>label``, then ``head tail``, apart by tabs, numbered from 1.
+
+    What holds of a mention alone (an attribute, a link to itself) has its one number.
+    """
     pairs: dict[str, list[Link]] = {}
     for link in links:
         pairs.setdefault(link.label, []).append(link)
     return [
-        f"{LINK}{label}\t" + "\t".join(f"{link.head + 1} {link.tail + 1}" for link in sorted(pairs[label], key=lambda x: (x.head, x.tail)))
+        f"{LINK}{label}\t" + "\t".join(numbers(link.head, link.tail) for link in sorted(pairs[label], key=lambda x: (x.head, x.tail)))
         for label in label_names.labels
         if label in pairs
     ]
 
 
-def read_links(line: str, label_names: LabelNames, parsed: ParsedCompletion) -> None:
+def numbers(head: int, tail: int) -> str:
+    """A pair of mentions as answers write it, and a mention alone."""
+    return f"{head + 1}" if head == tail else f"{head + 1} {tail + 1}"
+
+
+def read_links(line: str, label_names: LabelNames, parsed: ParsedCompletion, *, single: bool = False) -> None:
     """Take in one line of links; numbers are checked later by `keep_known`."""
     label, *pairs = line.strip().split("\t")
     if not label.startswith(LINK) or not pairs:
@@ -93,11 +105,11 @@ def read_links(line: str, label_names: LabelNames, parsed: ParsedCompletion) -> 
         parsed.problems[UNKNOWN_LABEL] += len(pairs)
         return
     for pair in pairs:
-        found = _PAIR.fullmatch(pair)
+        found = (_NUMBER if single else _PAIR).fullmatch(pair)
         if found is None:
             parsed.problems[UNPARSED] += 1
         else:
-            parsed.links.append(Link(label[len(LINK) :], int(found[1]) - 1, int(found[2]) - 1))
+            parsed.links.append(Link(label[len(LINK) :], int(found[1]) - 1, int(found[found.re.groups]) - 1))
 
 
 def keep_known(parsed: ParsedCompletion, mentions: int) -> None:
