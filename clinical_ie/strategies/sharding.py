@@ -39,6 +39,11 @@ class FullySharded(ModelParallelStrategy):
         self._promises = Promises()
 
     @property
+    def restore_checkpoint_after_setup(self) -> bool:
+        """Weights are sharded when the model is made, so they are restored before the setup, as under all strategies here."""
+        return False
+
+    @property
     def lightning_restore_optimizer(self) -> bool:
         """Lightning hands over the state of the optimizer, as it does for strategies without shards."""
         return True

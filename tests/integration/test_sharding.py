@@ -111,6 +111,54 @@ def test_what_two_ranks_sharded_one_process_validates_predicts_and_goes_on_with(
     assert torch.load(on / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] > states["fsdp2"]["global_step"]
 
 
+@pytest.mark.slow
+def test_what_two_ranks_sharded_any_number_of_ranks_tests_and_predicts(taggers: Taggers, trained_run: Path, tmp_path: Path) -> None:
+    """From two ranks to one, and from one process to two ranks that shard what it wrote."""
+    _, folder, _ = taggers
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for number in range(3):
+        (notes / f"{number}.txt").write_text(f"Started aspirin {number} mg for pain.\n", encoding="utf-8")
+    for run in (folder / "fsdp2", trained_run):
+        scores, found = [], []
+        for ranks, strategy in ((1, "auto"), (2, "fsdp2")):
+            out = tmp_path / f"{run.name}{ranks}"
+            more = ("--trainer.accelerator=cpu", f"--trainer.devices={ranks}", f"--trainer.strategy={strategy}")
+            config = ("-c", str(run / "config.yaml"), f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}")
+            for line in (("test", f"--run_dir={out}"), ("predict", f"--data.texts={notes}", f"--output={out / 'out'}")):
+                code, printed = forked(line[0], *config, *line[1:], *more, ranks=ranks)
+                assert code == 0, printed[-4000:]
+            scores.append(results(out)["splits"]["test"])
+            found.append({str(path.relative_to(out)): path.read_bytes() for path in (out / "out").rglob("*.ann")})
+        assert scores[0] == scores[1]
+        assert found[0] == found[1] != {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["fsdp2", "zero3"])
+def test_a_sharded_model_that_is_trained_whole_lies_beside_its_checkpoint(
+    strategy: str, tiny_llama: str, small_corpus: str, tmp_path: Path
+) -> None:
+    """As transformers reads it, though no rank had it whole; one process exports the same."""
+    if strategy == "zero3":
+        pytest.importorskip("deepspeed")
+    files = ("base", "task/joint_instruction", "model/smollm2_135m", "peft/full", "data/demo", "strategy/single")
+    given = [part for name in files for part in ("-c", str(CONFIGS / f"{name}.yaml"))]
+    given += [f"--data.corpora.init_args.root={small_corpus}", f"--model.init_args.backbone={tiny_llama}", "--trainer.max_steps=2"]
+    given += ["--trainer.max_epochs=-1", "--trainer.precision=32-true", "--data.batch_budget=4096", "--data.tasks.init_args.window=4096"]
+    given += ["--data.tasks.init_args.segment=128", "--data.dev_documents=1", "--model.init_args.max_new_tokens_ratio=0.1"]
+    fit(tmp_path / "run", strategy, *given, "--test_after_fit=false")
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    beside = load_file(tmp_path / "run" / "checkpoints" / "model" / "model.safetensors")
+    for name, value in beside.items():
+        torch.testing.assert_close(value, best[f"backbone.model.{name}"], atol=0, rtol=0)
+    code, printed = forked("export", str(tmp_path / "run"), "--output", str(tmp_path / "out"), "--merge")
+    assert code == 0, printed[-4000:]
+    exported = load_file(tmp_path / "out" / "model.safetensors")
+    assert exported.keys() == beside.keys()
+    assert all(torch.equal(exported[name], value) for name, value in beside.items())
+
+
 def test_a_sharded_generator_is_trained_tested_and_exported(tiny_llama: str, small_corpus: str, tmp_path: Path) -> None:
     """Ranks whose responses differ in length and number call the decoder and its head equally often."""
     files = ("base", "task/joint_instruction", "model/smollm2_135m", "peft/lora", "data/demo", "strategy/single")
