@@ -51,7 +51,8 @@ def _note(resource: dict[str, Any], place: str, acceptance: Acceptance) -> Note 
     if not inside:
         return BadNote(name, _nothing_there(attachments, bool(plain)))
     # the repetitions of content are one document in several formats (R4, DocumentReference.content)
-    acceptance.counts["not read: further formats of a document"] += len(attachments) - 1
+    if len(attachments) > 1:
+        acceptance.counts["not read: further formats of a document"] += len(attachments) - 1
     data, charset = inside[0]
     try:
         check_encoding(charset)

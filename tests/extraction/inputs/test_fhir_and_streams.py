@@ -51,8 +51,18 @@ def test_attachments_in_their_charset(tmp_path: Path) -> None:
         Note("e", "Fever", {"source": "DocumentReference/e"}),
         Note("f", "Fever", {"source": "DocumentReference/f"}),
     ]
-    assert counts["not read: FHIR resource that is no DocumentReference"] == 1
-    assert counts["not read: further formats of a document"] == 1
+    assert counts == {
+        "not read: FHIR resource that is no DocumentReference": 1,
+        "not read: further formats of a document": 1,
+        "read as iso-8859-1": 1,
+        "read as utf-16": 1,
+    }
+
+
+def test_what_did_not_happen_is_not_counted(tmp_path: Path) -> None:
+    counts: Counter[str] = Counter()
+    list(read(put(tmp_path / "a.ndjson", resource("a", attached("Fever"))), counts=counts))
+    assert list(counts) == []
 
 
 def test_bad_resources_never_stop_the_others(tmp_path: Path) -> None:
