@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -31,6 +31,26 @@ _MAX_BACKTRACKS = 64
 """Backtracks of one completion; after them the best allowed token is taken, so that every completion comes to an end."""
 
 
+_SEPARATORS = frozenset(b"\t\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a token was chosen from, for its confidence.
+
+    Attributes:
+        token: It.
+        allowed: All tokens that the grammar allowed.
+        ending: Which of them end what is being spelled, where the chosen one does; else none.
+        shares: Probabilities of those allowed, where they are known already.
+    """
+
+    token: int
+    allowed: tuple[int, ...]
+    ending: tuple[int, ...] = ()
+    shares: tuple[float, ...] | None = None
+
+
 @dataclass(slots=True)
 class _BranchPoint:
     """Where a completion had several continuations: its length, their tokens with their probabilities, and the token taken.
@@ -43,6 +63,7 @@ class _BranchPoint:
     candidates: dict[int, float]
     chosen: int
     remaining: float = 1.0
+    everything: dict[int, float] = field(default_factory=dict)
 
     def best_alternative(self) -> tuple[int, float]:
         """The best token beside that taken, and the share that all others have of what remains without it."""
@@ -83,6 +104,31 @@ class Constraint:
         self.state = self.automaton.start()
         self.backtracks = 0
         self._branch_points: list[_BranchPoint] = []
+        self._before = self.state
+        self._allowed_before: list[int] = []
+        self._known: dict[int, float] | None = None
+
+    def choice(self, token: int) -> Choice | None:
+        """What the last token was chosen from; None where it says nothing of a mention or a link.
+
+        Where generation went back, what was discarded is among what was allowed: the alternative is no surer for it.
+        """
+        before, after = self._before, self._next_state(self._before, token)
+        if after is None or not self.automaton.spells(before, after):
+            return None
+        shares = self._known
+        allowed = list(shares) if shares is not None else self._allowed_before or self._allowed_tokens(before)
+        ending: list[int] = []
+        if self.automaton.is_whole(before) and self._ends(token):
+            ending = [other for other in allowed if self._ends(other)]
+        return Choice(token, tuple(allowed), tuple(ending), None if shares is None else tuple(shares.values()))
+
+    def _ends(self, token: int) -> bool:
+        """Whether a token begins with what separates mentions, or ends the completion."""
+        return token == self.end or self.vocabulary.token_bytes[token][0] in _SEPARATORS
+
+    def _allowed_tokens(self, state: State) -> list[int]:
+        return self.vocabulary.allowed(self.automaton, state) + [self.end] * self.automaton.may_end(state)
 
     def choose(self, logits: Tensor, best: int, generated_ids: list[int]) -> int:
         """The next token. The best of all is tried first; `generated_ids` is cut where generation backtracks.
@@ -90,10 +136,11 @@ class Constraint:
         Shape:
             - logits: ``(vocabulary,)``
         """
+        self._before, self._allowed_before, self._known = self.state, [], None
         after = self._next_state(self.state, best)
         if after is not None and not (self.backtrack_threshold and self.automaton.is_branch(self.state, after)):
             return self._advance(best, after)
-        allowed = self.vocabulary.allowed(self.automaton, self.state) + [self.end] * self.automaton.may_end(self.state)
+        allowed = self._allowed_before = self._allowed_tokens(self.state)
         indices = torch.tensor(allowed, device=logits.device)
         token = best if after is not None else allowed[int(logits[indices].argmax())]
         if not self.backtrack_threshold:
@@ -106,7 +153,7 @@ class Constraint:
                 return alternative
         after = self._allowed_state(token)
         if self.automaton.is_branch(self.state, after):
-            self._branch_points.append(_BranchPoint(len(generated_ids), self.state, candidates, token))
+            self._branch_points.append(_BranchPoint(len(generated_ids), self.state, candidates, token, everything=dict(candidates)))
         return self._advance(token, after)
 
     def draft(self, max_tokens: int) -> list[int]:
@@ -136,7 +183,8 @@ class Constraint:
             branch_point.remaining -= branch_point.candidates.pop(branch_point.chosen)
             branch_point.chosen = token
             del self._branch_points[number + 1 :], generated_ids[branch_point.length :]
-            self.state = branch_point.state
+            self.state = self._before = branch_point.state
+            self._known = branch_point.everything
             self.backtracks += 1
             if self._ngrams is not None:
                 self._proposer = proposer_of(self._grammar, self._ngrams)

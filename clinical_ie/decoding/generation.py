@@ -15,6 +15,7 @@ Shape legend: ``N`` tokens of a step, ``T`` positions of the cache.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -27,7 +28,7 @@ from transformers import DynamicCache
 
 from clinical_ie.data.chat_tokenizer import ChatTokenizer
 from clinical_ie.decoding.adapter_merging import InferenceWeights
-from clinical_ie.decoding.constraint import Constraint
+from clinical_ie.decoding.constraint import Choice, Constraint
 from clinical_ie.decoding.kv_cache import KVCache
 from clinical_ie.decoding.prompt_lookup import PromptLookupProposer
 from clinical_ie.decoding.rank_synchronization import RankSynchronizer
@@ -56,11 +57,16 @@ class GenerationRequest:
 
 @dataclass(slots=True)
 class GeneratedSequence:
-    """Tokens of a completion, whether `max_new_tokens` cut it off, and how often it backtracked."""
+    """Tokens of a completion, whether `max_new_tokens` cut it off, and how often it backtracked.
+
+    `logs` are, for each token and the end, its log-probability among the tokens that the grammar allowed and, where it ends what is being
+    spelled, that of all tokens that do (0 elsewhere); None for tokens that say nothing of a mention or a link.
+    """
 
     ids: list[int] = field(default_factory=list)
     truncated: bool = False
     backtracks: int = 0
+    logs: list[tuple[float, float] | None] = field(default_factory=list, compare=False)
 
 
 def generate(
@@ -71,6 +77,7 @@ def generate(
     batch_size: int = 8,
     num_draft_tokens: int | None = 0,
     backtrack_threshold: float = 0.0,
+    confidences: bool = False,
 ) -> list[GeneratedSequence]:
     """Completions in the order of the requests; see `GenerationQueue`."""
     queue = GenerationQueue(
@@ -79,6 +86,7 @@ def generate(
         batch_size=max(1, min(batch_size, len(requests))),
         num_draft_tokens=num_draft_tokens,
         backtrack_threshold=backtrack_threshold,
+        confidences=confidences,
     )
     for number, request in enumerate(requests):
         queue.add(str(number), request)
@@ -117,6 +125,7 @@ class GenerationQueue:
         num_draft_tokens: Most draft tokens of a sequence in a step; 0 for no speculative decoding, None for 4 where a completion copies
             its text and none elsewhere.
         backtrack_threshold: Probability of the allowed tokens below which constrained generation backtracks, see `Constraint`.
+        confidences: Keep the probabilities of tokens of constrained completions, see `GeneratedSequence`.
         on_step: Called after each step with the numbers of completions that are finished and of those that are not.
     """
 
@@ -128,13 +137,14 @@ class GenerationQueue:
         batch_size: int = 8,
         num_draft_tokens: int | None = 0,
         backtrack_threshold: float = 0.0,
+        confidences: bool = False,
         on_step: Callable[[int, int], None] | None = None,
     ) -> None:
         self.backbone, self.subwords, self.end = backbone, subwords, subwords.end_id
         self.batch_size, self.num_draft_tokens, self.backtrack_threshold = batch_size, num_draft_tokens, backtrack_threshold
         self.steps = self.rows_of_steps = self.tokens = 0
         self.seconds = 0.0
-        self.on_step = on_step
+        self.on_step, self.confidences = on_step, confidences
         self.device = next(backbone.parameters()).device
         self.rows: list[_RunningSequence] = []
         self._waiting: list[tuple[int, int, str, GenerationRequest]] = []
@@ -297,6 +307,7 @@ class GenerationQueue:
         """
         best = logits.float().argmax(1).tolist()  # takes half as long as in bfloat16
         first = 0
+        chosen: list[tuple[GeneratedSequence, int, int, Choice]] = []
         for row, draft in zip(self.rows, drafts, strict=True):
             sequence = row.sequence
             accepted = 0
@@ -306,6 +317,14 @@ class GenerationQueue:
                     row.last_token = row.constraint.choose(logits[first + accepted], row.last_token, sequence.ids)
                     sequence.backtracks = row.constraint.backtracks
                 backtracked = len(sequence.ids) < length
+                if self.confidences and row.constraint is not None:
+                    if backtracked:
+                        del sequence.logs[len(sequence.ids) :]
+                        chosen = [one for one in chosen if one[0] is not sequence or one[1] < len(sequence.ids)]
+                    choice = row.constraint.choice(row.last_token)
+                    if choice is not None:
+                        chosen.append((sequence, len(sequence.ids), first + accepted, choice))
+                    sequence.logs.append(None)
                 if row.last_token == self.end:
                     row.finished = True
                     break
@@ -317,6 +336,8 @@ class GenerationQueue:
                     break
                 accepted += 1
             first += 1 + len(draft)
+        if chosen:
+            _note_confidences(logits, chosen)
 
     def _evict_finished(self) -> None:
         """The last rows take the places of finished ones."""
@@ -328,3 +349,35 @@ class GenerationQueue:
                 if rank < len(self.rows):
                     self.rows[rank] = last
                     self._cache.move(len(self.rows), rank)
+
+
+def _note_confidences(logits: Tensor, chosen: Sequence[tuple[GeneratedSequence, int, int, Choice]]) -> None:
+    """Write down the probabilities of tokens of a step: of all at once, so that the device is asked once.
+
+    Args:
+        logits: Of the step.
+        chosen: Sequence, place in it, row of the logits, and what the token was chosen from.
+
+    Shape:
+        - logits: ``(tokens, vocabulary)``
+    """
+    asked = [(rank, one[2], one[3].allowed) for rank, one in enumerate(chosen) if one[3].shares is None]
+    rows = torch.tensor([row for _, row, allowed in asked for _ in allowed], dtype=torch.long, device=logits.device)
+    tokens = torch.tensor([token for *_, allowed in asked for token in allowed], dtype=torch.long, device=logits.device)
+    values = logits[rows, tokens].double().tolist() if asked else []
+    scores: dict[int, Sequence[float]] = {}
+    at = 0
+    for rank, _, allowed in asked:
+        scores[rank] = values[at : at + len(allowed)]
+        at += len(allowed)
+    for rank, (sequence, place, _, choice) in enumerate(chosen):
+        given = scores.get(rank) or [math.log(max(share, 1e-300)) for share in choice.shares or ()]
+        of = dict(zip(choice.allowed, given, strict=True))
+        total = _log_sum(given)
+        ends = _log_sum([of[token] for token in choice.ending]) - total if choice.ending else 0.0
+        sequence.logs[place] = min(0.0, of[choice.token] - total), min(0.0, ends)
+
+
+def _log_sum(values: Sequence[float]) -> float:
+    peak = max(values)
+    return peak + math.log(math.fsum(math.exp(value - peak) for value in values))

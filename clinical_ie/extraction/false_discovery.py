@@ -22,9 +22,9 @@ by betting (JRSS B 2024), for the tests.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
@@ -112,20 +112,28 @@ def lowest_threshold(notes: Sequence[Sequence[tuple[float, bool]]], bound: float
         certainty: Of the promise.
     """
     needed = len(_STARTS) / (1 - certainty)
-    lowest: float | None = None
-    for start in _STARTS:
-        if lowest is not None and lowest <= start:
-            continue  # the sequence from above has come past here
-        for step in range(round(start / _STEP), -1, -1):
-            threshold = step * _STEP
-            counts = [
-                (sum(sure >= threshold for sure, _ in note), sum(sure >= threshold and not right for sure, right in note)) for note in notes
-            ]
-            most = max(1, 2 * max((wrong for _, wrong in counts), default=0))
-            if capital([wrong - bound * kept for kept, wrong in counts], 1 / ((1 - bound) * most)) < needed:
-                break
-            lowest = threshold
-    return lowest
+    passed = [step for start in _STARTS for step in _passed(notes, round(start / _STEP), bound, needed)]
+    return min(passed) * _STEP if passed else None
+
+
+def _passed(notes: Sequence[Sequence[tuple[float, bool]]], start: int, bound: float, needed: float) -> Iterator[int]:
+    """Thresholds, in steps, that pass from a start down to the first that does not."""
+    ordered = sorted(((sure, number, right) for number, note in enumerate(notes) for sure, right in note), reverse=True)
+    kept_of, wrong_of = [0] * len(notes), [0] * len(notes)
+    alike = Counter({(0, 0): len(notes)})  # notes by how many of their annotations are kept, and how many of those are wrong
+    place = 0
+    for step in range(start, -1, -1):
+        while place < len(ordered) and ordered[place][0] >= step * _STEP:
+            _, number, right = ordered[place]
+            alike[kept_of[number], wrong_of[number]] -= 1
+            kept_of[number], wrong_of[number] = kept_of[number] + 1, wrong_of[number] + (not right)
+            alike[kept_of[number], wrong_of[number]] += 1
+            place += 1
+        most = max(1, 2 * max(wrong_of, default=0))
+        outcomes = [(wrong - bound * kept, number) for (kept, wrong), number in alike.items() if number]
+        if _capital(outcomes, 1 / ((1 - bound) * most)) < needed:
+            return
+        yield step
 
 
 def capital(outcomes: Iterable[float], largest: float) -> float:
@@ -138,7 +146,11 @@ def capital(outcomes: Iterable[float], largest: float) -> float:
         >>> capital([], 1.0)
         1.0
     """
-    counted = [(value, len(list(same))) for value, same in groupby(sorted(outcomes))]
+    return _capital([(value, 1) for value in outcomes], largest)
+
+
+def _capital(counted: Sequence[tuple[float, int]], largest: float) -> float:
+    """The same of outcomes with how often each came."""
     logs = []
     for share in _SHARES:
         factors = [(1 - share * largest * value, number) for value, number in counted]

@@ -20,6 +20,8 @@ from clinical_ie.data.padding import Batch
 from clinical_ie.data.response_rows import dummy_row, rows_of_responses
 from clinical_ie.decoding.generation import GeneratedSequence, GenerationQueue, GenerationRequest
 from clinical_ie.decoding.rank_synchronization import most_of_ranks
+from clinical_ie.decoding.token_spans import spelled_tokens
+from clinical_ie.decoding.token_trie import token_trie
 from clinical_ie.errors import SettingError
 from clinical_ie.models.cross_entropy import chunked_cross_entropy, chunks_of
 from clinical_ie.models.decoder import Decoder
@@ -53,6 +55,7 @@ class InstructionGenerator(TunedModule):
         max_new_tokens_ratio: See `max_new_tokens_base`.
         num_draft_tokens: Draft tokens of speculative decoding; 0 for none, by default 4 for constrained completions that copy their text.
         compiled: Compile the decoder's layers for training with `torch.compile` at the first step, which takes long; generation is eager.
+        confidences: Keep how sure each mention and link of a constrained completion is, see `clinical_ie.prompts.spelling`.
         packed_attention: How packed rows are masked: ``auto`` skips blocks that no token sees where a GPU can (FlexAttention), and is
             ``dense`` elsewhere.
         chunk: Tokens whose logits are held at once in training (chunked cross-entropy); 0 for all.
@@ -78,6 +81,7 @@ class InstructionGenerator(TunedModule):
         chunk: int = 256,
         packed_attention: PackedAttention = "auto",
         compiled: bool = False,
+        confidences: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(backbone, schemas, **options)
@@ -85,7 +89,7 @@ class InstructionGenerator(TunedModule):
         self.compiled, self.chunk = compiled, chunk
         self.packed_attention: PackedAttention = packed_attention
         self.max_new_tokens_base, self.max_new_tokens_ratio = max_new_tokens_base, max_new_tokens_ratio
-        self.num_draft_tokens = num_draft_tokens
+        self.num_draft_tokens, self.confidences = num_draft_tokens, confidences
         self.on_generation_step: Callable[[int, int], None] | None = None
         """Called with the numbers of completions of a pass that are finished and of those that are not."""
         self.keeps_queue = False
@@ -230,6 +234,7 @@ class InstructionGenerator(TunedModule):
             batch_size=self.batch_size,
             num_draft_tokens=self.num_draft_tokens,
             backtrack_threshold=self.backtrack_threshold,
+            confidences=self.confidences,
             on_step=self.on_generation_step,
         )
 
@@ -245,7 +250,9 @@ class InstructionGenerator(TunedModule):
     def _completion(self, name: str, sequence: GeneratedSequence) -> Completion:
         constrained = name in self._constrained
         self._constrained.discard(name)
-        return Completion(self.subwords.decode(sequence.ids), sequence.truncated, constrained, sequence.backtracks)
+        text = self.subwords.decode(sequence.ids)
+        tokens = spelled_tokens(text, sequence, token_trie(self.subwords.tokenizer)) if constrained and sequence.logs else ()
+        return Completion(text, sequence.truncated, constrained, sequence.backtracks, tokens)
 
     def _is_last_batch(self) -> bool:
         """Whether a loop of the trainer runs and has come to its end: what is done behind it may change the weights (averages)."""

@@ -60,20 +60,23 @@ class Mention:
 
     `at` are its offsets: in a gold answer in the normalised text (first fragment's start, last one's end); in a completion that
     copies the text, among the characters of that copy that are not white space; None where only the words are known.
+    `spelled` are the characters of a completion that say it, with the separator before them.
     """
 
     type: str
     text: str
     at: Fragment | None = None
+    spelled: tuple[Fragment, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A label between two mentions of the same answer, by place from 0."""
+    """A label between two mentions of the same answer, by place from 0; `spelled` as of `Mention`."""
 
     label: str
     head: int
     tail: int
+    spelled: tuple[Fragment, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

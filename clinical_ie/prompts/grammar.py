@@ -112,6 +112,16 @@ class Automaton:
             return bool(state[4]) or len(state[2]) > 1
         return self.may_end(state) and (after is state or after[0] != state[0] or after[1] is not state[1])
 
+    def spells(self, state: State, after: State) -> bool:
+        """Whether a step says something of a mention or a link, and does not only copy the text around."""
+        return True
+
+    def is_whole(self, state: State) -> bool:
+        """Whether what is being spelled, a mention or a pair, may end here; it does where a separator or the end follows."""
+        if state[0] == "copy":
+            return self._is_mention(state)
+        return state[0] == "pair" and any(len(option[0]) == state[4] for option in state[3])
+
     def draft(self, state: State, proposer: DraftProposer | None = None) -> bytes:
         """A draft for speculative decoding: what is forced, or the rest of the text where a mention can only stand at one place."""
         if state[0] == "pick" and len(state[2]) == 1 and not state[4]:

@@ -72,6 +72,10 @@ class TextCopyingAutomaton(Automaton):
             return len(state[4]) > 1
         return super().is_branch(state, after)
 
+    def spells(self, state: State, after: State) -> bool:
+        """Whether a step opens, closes or copies a mention, or says something of a link."""
+        return bool(state[0] != "mark" or state[2] or after[0] != "mark" or after[2] or after[1] is not state[1])
+
     def draft(self, state: State, proposer: DraftProposer | None = None) -> bytes:
         """A draft for speculative decoding: the text with proposed markup, or the text alone without a proposer."""
         if state[0] not in {"mark", "tag"}:

@@ -59,14 +59,14 @@ class AttributeInstruction(Instruction):
     def _linked(
         self,
         document: Document,
-        links: Sequence[tuple[tuple[str, Span] | str, tuple[str, Span] | str, int]],
+        links: Sequence[tuple[tuple[str, Span] | str, tuple[str, Span] | str, int, float | None]],
         schema: Schema,
         outcomes: Counter[str],
     ) -> Document:
         labels = AttributeLabels(schema)
         types = {entity.id: entity.type for entity in document.entities}
-        found: dict[tuple[str, int], int] = {}
-        for mention, _, rank in links:
+        found: dict[tuple[str, int], tuple[int, float | None]] = {}
+        for mention, _, rank, sure in links:
             place, chosen = labels.class_at(rank)
             assert isinstance(mention, str)
             if place not in labels.borne_by(types[mention]):
@@ -74,5 +74,5 @@ class AttributeInstruction(Instruction):
             elif (mention, place) in found:
                 outcomes["second values of a mention"] += 1
             else:
-                found[mention, place] = chosen
-        return with_attributes(document, [(mention, place, chosen, None) for (mention, place), chosen in found.items()], labels)
+                found[mention, place] = chosen, sure
+        return with_attributes(document, [(mention, place, chosen, sure) for (mention, place), (chosen, sure) in found.items()], labels)

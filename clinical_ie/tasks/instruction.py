@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from clinical_ie.document import Document, Entity, Fragment, Span
@@ -23,6 +23,7 @@ from clinical_ie.prompts.grounding import Grounded, Status, counted, ground
 from clinical_ie.prompts.prompt_template import InstructionSpec, PromptTemplate, render_instruction, render_text
 from clinical_ie.prompts.responses import FORMATS
 from clinical_ie.prompts.responses.markup import UNCLOSED
+from clinical_ie.prompts.spelling import SpelledToken, confidence
 from clinical_ie.schema import Schema
 from clinical_ie.tasks.answer_coverage import count_gold
 from clinical_ie.tasks.coverage import Coverage
@@ -45,13 +46,14 @@ class Completion:
     """The text that a model generated.
 
     `truncated` where it was cut off at its token limit, `constrained` where a grammar masked its tokens, `backtracks` counts how often
-    constrained decoding discarded a mention or link that it had begun.
+    constrained decoding discarded a mention or link that it had begun. `tokens` are those that say something, with their probabilities.
     """
 
     text: str
     truncated: bool = False
     constrained: bool = False
     backtracks: int = 0
+    tokens: tuple[SpelledToken, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,8 +290,8 @@ class Instruction(Task[InstructionExample]):
     ) -> Document:
         """A document with the generated mentions and links that could be grounded in the text."""
         outcomes = Counter() if outcomes is None else outcomes
-        spans: dict[tuple[str, Span], None] = {}
-        links: list[tuple[tuple[str, Span] | str, tuple[str, Span] | str, int]] = []
+        spans: dict[tuple[str, Span], float | None] = {}
+        links: list[tuple[tuple[str, Span] | str, tuple[str, Span] | str, int, float | None]] = []
         for example in examples:
             completion = outputs[example.id]
             parsed = self._parsed(completion, example)
@@ -309,18 +311,20 @@ class Instruction(Task[InstructionExample]):
                     (names[mention.type], shifted(place.span, example.segment[0]).joined(document.text)) if place.span is not None else None
                     for mention, place in zip(parsed.mentions, grounded, strict=True)
                 ]
-                spans.update(dict.fromkeys(end for end in ends if isinstance(end, tuple)))
+                for mention, end in zip(parsed.mentions, ends, strict=True):
+                    if isinstance(end, tuple):
+                        spans[end] = _surer(confidence(mention.spelled, completion.tokens), spans.get(end))
             ranks = dict(example.labels)
             for link in parsed.links:
                 head, tail = ends[link.head], ends[link.tail]
                 if head is None or tail is None:
                     outcomes["links to an ungrounded mention"] += 1
                 else:
-                    links.append((head, tail, ranks[link.label]))
+                    links.append((head, tail, ranks[link.label], confidence(link.spelled, completion.tokens)))
         outcomes += Counter()
         if not self.needs_mentions:
             ordered = sorted(spans, key=lambda mention: (mention[1].start, -mention[1].end, mention[0]))
-            entities = tuple(Entity(f"T{rank}", kind, span) for rank, (kind, span) in enumerate(ordered, 1))
+            entities = tuple(Entity(f"T{rank}", kind, span, spans[kind, span]) for rank, (kind, span) in enumerate(ordered, 1))
             document = Document(document.id, document.text, entities)
             if self.kind == "entities":
                 return document
@@ -348,21 +352,27 @@ class Instruction(Task[InstructionExample]):
     def _linked(
         self,
         document: Document,
-        links: Sequence[tuple[tuple[str, Span] | str, tuple[str, Span] | str, int]],
+        links: Sequence[tuple[tuple[str, Span] | str, tuple[str, Span] | str, int, float | None]],
         schema: Schema,
         outcomes: Counter[str],
     ) -> Document:
         labels = LinkLabels(schema)
         by_id = {entity.id: entity for entity in document.entities}
         ids = {(entity.type, entity.span): entity.id for entity in document.entities}
-        found: dict[tuple[str, str, LinkLabel], None] = {}
-        for one, other, rank in links:
+        found: dict[tuple[str, str, LinkLabel], float | None] = {}
+        for one, other, rank, sure in links:
             head, tail = (end if isinstance(end, str) else ids[end] for end in (one, other))
             if head == tail or rank not in labels.legal(by_id[head].type, by_id[tail].type):
                 outcomes["links that the schema does not allow"] += 1
             else:
-                found[head, tail, labels.labels[rank]] = None
-        return linked(document, [(head, tail, label, 0.0, None) for head, tail, label in found], schema)
+                key = head, tail, labels.labels[rank]
+                found[key] = _surer(sure, found.get(key))
+        return linked(document, [(head, tail, label, 0.0, sure) for (head, tail, label), sure in found.items()], schema)
+
+
+def _surer(one: float | None, other: float | None) -> float | None:
+    """The higher of two confidences of what was said twice."""
+    return other if one is None else one if other is None else max(one, other)
 
 
 class EntityInstruction(Instruction):

@@ -10,6 +10,7 @@ from clinical_ie.prompts.responses.response_format import (
     UNKNOWN_TYPE,
     UNPARSED,
     ResponseFormat,
+    cells,
     link_lines,
     read_links,
     renumbered,
@@ -41,16 +42,18 @@ class Grouped(ResponseFormat):
         """The content of a completion."""
         parsed = ParsedCompletion()
         numbers: dict[int, int] = {}
+        after = 0
         for line in completion.split("\n"):
+            at, after = after, after + len(line) + 1
             if not line.strip():
                 continue
             if line.lstrip().startswith(LINK):
-                read_links(line, label_names, parsed)
+                read_links(line, label_names, parsed, at)
                 continue
             kind, *texts = (" ".join(part.split()) for part in line.split("\t"))
             if not texts or not kind:
                 parsed.problems[UNPARSED] += 1
-            for words in texts:
+            for words, spelled in zip(texts, cells(line, at), strict=False):  # a line without tabs has a cell and no texts
                 number = len(numbers)
                 numbers[number] = -1
                 if not words:
@@ -59,6 +62,6 @@ class Grouped(ResponseFormat):
                     parsed.problems[UNKNOWN_TYPE] += 1
                 else:
                     numbers[number] = len(parsed.mentions)
-                    parsed.mentions.append(Mention(kind, words))
+                    parsed.mentions.append(Mention(kind, words, spelled=(spelled,)))
         renumbered(parsed, numbers)
         return parsed

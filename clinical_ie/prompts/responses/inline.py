@@ -70,35 +70,42 @@ class Inline(AnnotatedText):
         last = len(lines)  # of the text; lines of links stand behind it
         while last > 1 and (not lines[last - 1].strip() or lines[last - 1].lstrip().startswith(LINK)):
             last -= 1
+        body = "\n".join(lines[:last])
+        at = len(body) + 1
         for line in lines[last:]:
             if line.strip():
-                read_links(line, label_names, parsed)
-        body = "\n".join(lines[:last])
+                read_links(line, label_names, parsed, at)
+            at += len(line) + 1
         copy, dense = "", ""  # the copy of the text, and the same without white space
-        opened: list[tuple[int, int]] = []
+        opened: list[tuple[int, int, list[Fragment]]] = []
         numbers: dict[int, int] = {}
         for part in _PART.finditer(body):
             types = [_NUMBER.split(name.strip())[:2] for name in part["types"].split(",")] if part["types"] is not None else []
             known = [kind in label_names.types for kind, *_ in types]
             if part["opening"]:
-                opened.append((len(copy), len(dense)))
+                opened.append((len(copy), len(dense), [part.span()]))
             elif opened and (types or part["bare"]):
-                start, dense_start = opened.pop()
+                start, dense_start, spelled = opened.pop()
                 words = " ".join(copy[start:].split())
                 if not words or not types:
                     parsed.problems[UNPARSED] += 1
                     continue
                 parsed.problems[UNKNOWN_TYPE] += len(types) - sum(known)
-                for (kind, *number), is_known in zip(types, known, strict=True):
+                name_end = part.start()
+                for (kind, *number), is_known, said in zip(types, known, (part["types"] or "").split(","), strict=True):
+                    named = name_end, name_end + 1 + len(said)  # with what stands before it, a bar or a comma
+                    name_end = named[1]
                     if is_known:
                         numbers.setdefault(int(number[0]) - 1 if number else len(parsed.mentions), len(parsed.mentions))
-                        parsed.mentions.append(Mention(kind, words, (dense_start, len(dense))))
+                        parsed.mentions.append(Mention(kind, words, (dense_start, len(dense)), (*spelled, named)))
             elif types and all(known):
                 parsed.problems[UNCLOSED] += 1
             elif not (part["lone"] or (opened and part["unfinished"])):
                 copied = part[0][1] if part["escaped"] else part[0]
                 copy += copied
                 dense += "".join(copied.split())
+                for *_, spelled in opened:
+                    spelled.append(part.span())
         parsed.problems[UNCLOSED] += len(opened)
         parsed.problems += type(parsed.problems)()  # no entries of 0
         parsed.copied = dense

@@ -31,11 +31,13 @@ class Lines(ResponseFormat):
         """The content of a completion."""
         parsed = ParsedCompletion()
         numbers: dict[int, int] = {}
+        after = 0
         for line in completion.split("\n"):
+            at, after = after, after + len(line) + 1
             if not line.strip():
                 continue
             if line.lstrip().startswith(LINK):
-                read_links(line, label_names, parsed)
+                read_links(line, label_names, parsed, at)
                 continue
             kind, _, words = (" ".join(part.split()) for part in line.partition("\t"))
             number = len(numbers)
@@ -46,6 +48,6 @@ class Lines(ResponseFormat):
                 parsed.problems[UNKNOWN_TYPE] += 1
             else:
                 numbers[number] = len(parsed.mentions)
-                parsed.mentions.append(Mention(kind, words))
+                parsed.mentions.append(Mention(kind, words, spelled=((max(at - 1, 0), at + len(line)),)))
         renumbered(parsed, numbers)
         return parsed

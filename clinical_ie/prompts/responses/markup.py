@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from clinical_ie.document import Fragment
 from clinical_ie.prompts.answers import Answer, LabelNames, Link, Mention, ParsedCompletion
 from clinical_ie.prompts.responses.annotated_text import AnnotatedText, at, crossing
 from clinical_ie.prompts.responses.response_format import LINK, UNKNOWN_TYPE, UNPARSED, link_lines, read_links, renumbered
@@ -52,33 +53,40 @@ class Markup(AnnotatedText):
         last = len(lines)  # of the text; lines of links stand behind it
         while last > 1 and (not lines[last - 1].strip() or lines[last - 1].lstrip().startswith(LINK)):
             last -= 1
+        body = "\n".join(lines[:last])
+        at = len(body) + 1
         for line in lines[last:]:
             if line.strip():
-                read_links(line, label_names, parsed)
-        body = "\n".join(lines[:last])
+                read_links(line, label_names, parsed, at)
+            at += len(line) + 1
         names = "|".join(re.escape(name) for name in sorted(label_names.types, key=len, reverse=True))
         copy, dense = "", ""  # the copy of the text, and the same without white space
-        opened: list[tuple[str, int, int, int]] = []
+        opened: list[tuple[str, int, int, int, list[Fragment]]] = []
         found: dict[int, Mention] = {}
         number = 0
+        after = 0
         for part in re.split(rf"(</?(?:{names})>)", body) if names else [body]:
+            place_of = after, after + len(part)
+            after = place_of[1]
             if names and re.fullmatch(rf"</?(?:{names})>", part):
                 kind = part.strip("</>")
                 if not part.startswith("</"):
-                    opened.append((kind, number, len(copy), len(dense)))
+                    opened.append((kind, number, len(copy), len(dense), [place_of]))
                     number += 1
                     continue
                 place = next((place for place in range(len(opened) - 1, -1, -1) if opened[place][0] == kind), None)
                 if place is None:
                     parsed.problems[UNCLOSED] += 1
                     continue
-                _, at, start, dense_start = opened.pop(place)
+                _, at, start, dense_start, spelled = opened.pop(place)
                 words = " ".join(copy[start:].split())
                 if words:
-                    found[at] = Mention(kind, words, (dense_start, len(dense)))
+                    found[at] = Mention(kind, words, (dense_start, len(dense)), (*spelled, place_of))
                 else:
                     parsed.problems[UNPARSED] += 1
             else:
+                for *_, spelled in opened:
+                    spelled.append(place_of)
                 part, strange = _STRANGE.subn("", part)
                 parsed.problems[UNKNOWN_TYPE] += (strange + 1) // 2
                 copy += part.replace("&lt;", "<").replace("&amp;", "&")

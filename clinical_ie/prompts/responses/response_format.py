@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
+from clinical_ie.document import Fragment
 from clinical_ie.prompts.answers import Answer, LabelNames, Link, Mention, ParsedCompletion
 
 LINK = ">"
@@ -68,9 +70,11 @@ class ResponseFormat(ABC):
         With `single`, what holds of mentions alone, as links of a mention to itself.
         """
         parsed = ParsedCompletion()
-        for line in completion.splitlines():
+        at = 0
+        for line in completion.split("\n"):
             if line.strip():
-                read_links(line, label_names, parsed, single=single)
+                read_links(line, label_names, parsed, at, single=single)
+            at += len(line) + 1
         keep_known(parsed, mentions)
         return parsed
 
@@ -95,8 +99,9 @@ def numbers(head: int, tail: int) -> str:
     return f"{head + 1}" if head == tail else f"{head + 1} {tail + 1}"
 
 
-def read_links(line: str, label_names: LabelNames, parsed: ParsedCompletion, *, single: bool = False) -> None:
-    """Take in one line of links; numbers are checked later by `keep_known`."""
+def read_links(line: str, label_names: LabelNames, parsed: ParsedCompletion, at: int, *, single: bool = False) -> None:
+    """Take in one line of links, which begins at a character of the completion; numbers are checked later by `keep_known`."""
+    spelled = cells(line, at)
     label, *pairs = line.strip().split("\t")
     if not label.startswith(LINK) or not pairs:
         parsed.problems[UNPARSED] += 1
@@ -104,12 +109,28 @@ def read_links(line: str, label_names: LabelNames, parsed: ParsedCompletion, *, 
     if label[len(LINK) :] not in label_names.labels:
         parsed.problems[UNKNOWN_LABEL] += len(pairs)
         return
-    for pair in pairs:
+    for place, pair in enumerate(pairs):
         found = (_NUMBER if single else _PAIR).fullmatch(pair)
         if found is None:
             parsed.problems[UNPARSED] += 1
         else:
-            parsed.links.append(Link(label[len(LINK) :], int(found[1]) - 1, int(found[found.re.groups]) - 1))
+            parsed.links.append(Link(label[len(LINK) :], int(found[1]) - 1, int(found[found.re.groups]) - 1, (spelled[place],)))
+
+
+def cells(line: str, at: int) -> list[Fragment]:
+    r"""The characters of what stands between the tabs of a line, each with its tab, the first with the name of the line and its newline.
+
+    Args:
+        line: ``Name<TAB>one<TAB>other``, without its newline.
+        at: The character of the completion where it begins.
+
+    Example:
+        >>> cells("Drug\ta\tbc", 10)
+        [(9, 16), (16, 19)]
+    """
+    ends = [*[place for place, character in enumerate(line) if character == "\t"][1:], len(line)]
+    starts = [max(at - 1, 0), *(at + end for end in ends[:-1])]
+    return [(start, at + end) for start, end in zip(starts, ends, strict=True)]
 
 
 def keep_known(parsed: ParsedCompletion, mentions: int) -> None:
@@ -127,6 +148,6 @@ def keep_known(parsed: ParsedCompletion, mentions: int) -> None:
 
 def renumbered(parsed: ParsedCompletion, numbers: dict[int, int]) -> None:
     """Renumber the ends of links from mentions generated to mentions parsed, and drop links without a mention."""
-    moved = [Link(link.label, numbers.get(link.head, -1), numbers.get(link.tail, -1)) for link in parsed.links]
+    moved = [replace(link, head=numbers.get(link.head, -1), tail=numbers.get(link.tail, -1)) for link in parsed.links]
     parsed.links = moved
     keep_known(parsed, len(parsed.mentions))
