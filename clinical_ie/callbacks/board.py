@@ -18,7 +18,7 @@ from clinical_ie.callbacks.metrics import SCORED
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.tasks.task import SourceName
 
-_SCORE = re.compile(r"dev/(?P<source>.+?)/(?P<kind>entities|links)/(?:types/(?P<type>.+)/)?(?P<metric>[a-z]+_[a-z0-9]+)")
+_SCORE = re.compile(r"dev/(?P<source>.+?)/(?P<kind>entities|links|attributes)/(?:types/(?P<type>.+)/)?(?P<metric>[a-z]+_[a-z0-9]+)")
 _CALIBRATION = re.compile(r"dev/(?P<source>.+)/calibration/(?P<name>[a-z_]+)")
 Layout = dict[str, dict[str, list[Any]]]
 """Of TensorBoard's custom scalars: category -> chart -> its kind and patterns of the curves on it."""

@@ -115,11 +115,10 @@ class Evaluation(OutputCallback):
         if stage == "dev":
             self.metrics[key.source].update(rule_set("strict-one-to-one").count(gold, predicted))
             if isinstance(trainer.logger, TensorBoardLogger):
-                entities = data.tasks[key.task].finds == "entities"
-                if entities:
+                finds = data.tasks[key.task].finds
+                if finds == "entities":
                     self._confused[key.source].update(confusion_counts([gold], [predicted]))
-                number = len(gold.entities) if entities else sum(1 for _ in gold.links())
-                self._sure[key.source].add(judged(gold, predicted), number)
+                self._sure[key.source].add(judged(gold, predicted), sum(one.kind == finds for one in judged(gold, gold)))
         if self._is_written(trainer, stage):
             self._compared[key.source].append((key.place, compare(gold, predicted, self.rules(key.source))))
             self._strings[key.source].add(gold, predicted, data.trained_strings or frozenset())

@@ -44,6 +44,7 @@ class ErrorCounts:
     links_apart: int = 0
     types: Groups = field(default_factory=dict)
     links: Groups = field(default_factory=dict)
+    attributes: Groups = field(default_factory=dict)
     lengths: Groups = field(default_factory=dict)
     sections: Groups = field(default_factory=dict)
     seen: Groups = field(default_factory=dict)
@@ -61,7 +62,7 @@ class ErrorCounts:
     def add(self, row: OutcomeRow) -> None:
         """Count a mention or a link."""
         mention = row.of == "mention"
-        _count(self.types if mention else self.links, row.type, row.outcome)
+        _count({"mention": self.types, "link": self.links, "attribute": self.attributes}[row.of], row.type, row.outcome)
         if row.gold_type and row.predicted_type and row.gold_type != row.predicted_type:
             self.confusions[row.of, row.gold_type, row.predicted_type] += 1
         if row.ends_found is not None:
@@ -83,6 +84,7 @@ class ErrorCounts:
         found = [
             _grouped("Mentions by type", "mention", dict(sorted(self.types.items())), total=True),
             _grouped("Links by type", "link", dict(sorted(self.links.items())), total=True, note=self._ends()),
+            _grouped("Attributes of mentions", "attribute", self._compared_attributes(), total=True, note=_OF_ATTRIBUTES),
             self._boundaries(),
             self._confusions(),
             _grouped("Mentions by whether training has seen their string", "gold string", dict(sorted(self.seen.items(), reverse=True))),
@@ -91,6 +93,15 @@ class ErrorCounts:
             self._texts(),
         ]
         return [table for table in found if table.rows]
+
+    @property
+    def attributes_apart(self) -> int:
+        """Gold attributes that are not compared, because the predictions hold none at all."""
+        return 0 if self._compared_attributes() else sum(counts.total() for counts in self.attributes.values())
+
+    def _compared_attributes(self) -> Groups:
+        predicted = any(counts.total() > counts["missed"] for counts in self.attributes.values())
+        return dict(sorted(self.attributes.items())) if predicted else {}
 
     def _ends(self) -> str:
         if not self.ends:
@@ -119,6 +130,7 @@ class ErrorCounts:
         return ErrorTable("Strings most often wrong", ("string", "type", "error", "times"), rows)
 
 
+_OF_ATTRIBUTES = "Boundary: at a mention that is not gold's; type: another value."
 _IN_WORDS = {"earlier": "earlier", "same": "where gold does", "later": "later"}
 
 

@@ -25,6 +25,8 @@ def show_errors(counts: ErrorCounts, console: Console | None = None) -> None:
         console.print(f"[bold yellow]{counts.extra:,} predicted documents have no gold: all they hold is spurious[/]")
     if counts.links_apart:
         console.print(f"[yellow]{counts.links_apart:,} gold links are not compared: the predictions hold mentions alone[/]")
+    if counts.attributes_apart:
+        console.print(f"[yellow]{counts.attributes_apart:,} gold attributes are not compared: the predictions hold none[/]")
     for table in counts.tables():
         console.print()
         console.print(_table(table))
@@ -54,13 +56,8 @@ def _is_ratio(cell: object) -> bool:
 def errors_json(counts: ErrorCounts) -> dict[str, Any]:
     """All tables as plain values; a row is an object with the table's columns as names."""
     tables = {table.title: [dict(zip(table.columns, row, strict=True)) for row in table.rows] for table in counts.tables()}
-    return {
-        "documents": counts.documents,
-        "missing": counts.missing,
-        "extra": counts.extra,
-        "links_apart": counts.links_apart,
-        "tables": tables,
-    }
+    apart = {"links_apart": counts.links_apart, "attributes_apart": counts.attributes_apart}
+    return {"documents": counts.documents, "missing": counts.missing, "extra": counts.extra, **apart, "tables": tables}
 
 
 def write_rows(rows: Iterable[OutcomeRow], file: IO[str], *, texts: bool) -> None:

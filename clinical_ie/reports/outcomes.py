@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from clinical_ie.document import Document, Entity
+from clinical_ie.document import Attribute, Document, Entity
+from clinical_ie.reports.attribute_outcomes import attribute_pairs
 from clinical_ie.scoring.alignment import Alignment, Link, Outcome, Pair
 from clinical_ie.scoring.strings import normalised
 from clinical_ie.segmentation.sections import Sections
@@ -13,12 +14,12 @@ from clinical_ie.segmentation.sections import Sections
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:
-    """A mention or a link of one document, gold or predicted or both.
+    """A mention, a link or an attribute of one document, gold or predicted or both.
 
-    Offsets are fragments such as ``3-8;12-15``, of a link those of its head and its tail. `words` counts the words of the gold mention, of
-    a spurious one its own; `seen` says whether training has seen the string of a gold mention, None where that is not known. `start` and
-    `end` say where a predicted mention with other boundaries begins and ends (``earlier``, ``same``, ``later``). `ends_found` says of a
-    missed link whether both its mentions were found.
+    The type of an attribute is its label (``POLARITY=NEG``). Offsets are fragments such as ``3-8;12-15``, of a link those of its head and
+    its tail. `words` counts the words of the gold mention, of a spurious one its own; `seen` says whether training has seen the string of
+    a gold mention, None where that is not known. `start` and `end` say where a predicted mention with other boundaries begins and ends
+    (``earlier``, ``same``, ``later``). `ends_found` says of a missed link whether both its mentions were found.
     """
 
     document: str
@@ -46,7 +47,7 @@ class OutcomeRow:
 
 
 def outcome_rows(alignment: Alignment, seen: Collection[str] | None = None, *, texts: bool = False) -> Iterator[OutcomeRow]:
-    """All mentions and links of a document.
+    """All mentions, links and attributes of mentions of a document.
 
     Args:
         alignment: Of the document.
@@ -61,6 +62,8 @@ def outcome_rows(alignment: Alignment, seen: Collection[str] | None = None, *, t
     confidences = link_confidences(alignment.predicted)
     for pair in alignment.links:
         yield _link_row(alignment, pair, sections, found_ids, confidences, texts)
+    for outcome, ours, theirs in attribute_pairs(alignment):
+        yield _attribute_row(alignment, outcome, ours, theirs, sections, texts)
 
 
 def link_confidences(document: Document) -> list[float | None]:
@@ -120,6 +123,32 @@ def _link_row(
         section=sections.at(head.start),
         ends_found=head.id in found and tail.id in found if pair.outcome == "missed" else None,
         text=f"{normalised(alignment.gold, head)} -> {normalised(alignment.gold, tail)}" if texts else "",
+    )
+
+
+def _attribute_row(
+    alignment: Alignment,
+    outcome: Outcome,
+    gold: tuple[Attribute, Entity] | None,
+    predicted: tuple[Attribute, Entity] | None,
+    sections: Sections,
+    texts: bool,
+) -> OutcomeRow:
+    either = gold or predicted
+    assert either is not None
+    return OutcomeRow(
+        document=alignment.gold.id,
+        of="attribute",
+        outcome=outcome,
+        gold_id=gold[0].id if gold else "",
+        gold_type=gold[0].label if gold else "",
+        gold_offsets=_offsets(gold[1]) if gold else "",
+        predicted_id=predicted[0].id if predicted else "",
+        predicted_type=predicted[0].label if predicted else "",
+        predicted_offsets=_offsets(predicted[1]) if predicted else "",
+        confidence=predicted[0].confidence if predicted else None,
+        section=sections.at(either[1].start),
+        text=normalised(alignment.gold, either[1]) if texts else "",
     )
 
 

@@ -18,6 +18,7 @@ def test_every_curve_is_in_a_group_of_its_own_kind_and_keeps_its_name_apart() ->
     tags = {tag_of(name) for name in names}
     assert len(tags) == len(names)
     assert {tag.partition("/")[0] for tag in tags} == {"dev, ward, 2024, entity_tagging", "types, ward, 2024, entity_tagging"}
+    assert tag_of(f"dev/{SOURCE}/attributes/types/POLARITY=NEG/strict_f1") == "types, ward, 2024, entity_tagging/strict_f1/POLARITY=NEG"
     assert tag_of(f"dev/{SOURCE}/calibration/entities_ece") == "dev, ward, 2024, entity_tagging/entities_ece"
     for name in ("dev/entities/strict_f1", "dev/strict_f1", "dev/loss", "train/loss", "dev/links/lenient_f1", "epoch"):
         assert tag_of(name) == name

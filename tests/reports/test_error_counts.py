@@ -8,11 +8,13 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from clinical_ie.document import Document, Entity, Relation, Span
+from clinical_ie.document import Attribute, Document, Entity, Relation, Span
 from clinical_ie.reports.error_counts import EXTRA, MISSING, ErrorCounts
 from clinical_ie.reports.error_tables import errors_json, show_errors, write_rows
 from clinical_ie.reports.outcomes import OutcomeRow, outcome_rows
 from clinical_ie.scoring.alignment import Alignment
+from clinical_ie.scoring.counts import total
+from clinical_ie.scoring.strict_one_to_one import StrictOneToOne
 
 TEXT = "ALLERGIES: severe penicillin rash\nPLAN: aspirin 5 mg daily for chest pain"
 
@@ -130,3 +132,40 @@ def test_a_discontinuous_mention_with_the_same_ends_has_other_fragments() -> Non
     predicted = replace(gold, entities=(Entity("T1", "P", Span.of(0, 27)),))
     (row,) = outcome_rows(Alignment.of(gold, predicted))
     assert (row.outcome, row.start, row.end) == ("boundary", "same", "same")
+
+
+def test_attributes_of_mentions() -> None:
+    """Right, of another value, at other boundaries, missed, spurious; one of a relation does not count."""
+    text = "no fever but rash and mild pain"
+    fever, rash, pain = (Span.of(text.index(word), text.index(word) + len(word)) for word in ("fever", "rash", "mild pain"))
+    mentions = (Entity("T1", "P", fever), Entity("T2", "P", rash), Entity("T3", "P", pain))
+    relation = (Relation("R1", "X", "T1", "T2"),)
+    ours = [
+        ("A1", "Sure", "T1", "no"),
+        ("A2", "Sure", "T2", "yes"),
+        ("A3", "Sure", "T3", "yes"),
+        ("A4", "Now", "T1", None),
+        ("A5", "Now", "R1", None),
+    ]
+    theirs = [("A1", "Sure", "T1", "no"), ("A2", "Sure", "T2", "no"), ("A3", "Sure", "T3", "yes"), ("A4", "Past", "T2", None)]
+    gold = Document("d", text, mentions, relation, attributes=tuple(Attribute(*one) for one in ours))
+    shorter = Entity("T3", "P", Span.of(pain.start + 5, pain.end))
+    predicted = Document("d", text, (*mentions[:2], shorter), relation, attributes=tuple(Attribute(*one) for one in theirs))
+    counts = ErrorCounts()
+    alignment = Alignment.of(gold, predicted)
+    for row in outcome_rows(alignment):
+        counts.add(row)
+    assert {name: row[:7] for name, row in table("Attributes of mentions", counts).items()} == {
+        "Now": (1, 0, 0, 0, 0, 1, 0),
+        "Past": (0, 0, 0, 0, 0, 0, 1),
+        "Sure=no": (1, 1, 0, 0, 0, 0, 0),
+        "Sure=yes": (2, 0, 1, 1, 0, 0, 0),
+        "all": (4, 1, 1, 1, 0, 1, 1),
+    }
+    strict = total(StrictOneToOne().count(gold, predicted).attributes["strict"].values())
+    assert (strict.tp, strict.fn, strict.fp) == (1, 3, 3), "as strict scoring counts them"
+    alone = ErrorCounts()
+    for row in outcome_rows(Alignment.of(gold, replace(predicted, attributes=()))):
+        alone.add(row)
+    assert alone.attributes_apart == 4
+    assert "Attributes of mentions" not in {one.title for one in alone.tables()}
