@@ -20,7 +20,10 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, pipelin
 
 from clinical_ie import Extractor, load
 from clinical_ie.commands.quiet import quieten
+from clinical_ie.formats import brat, jsonl
 from clinical_ie.models.folders import locate
+from clinical_ie.scoring.rules import StrictOneToOne
+from clinical_ie.scoring.score import score
 
 STRIDE = 32
 """Sub-words that two inputs of the pipeline share: as much as twice the overlap of our windows."""
@@ -56,6 +59,15 @@ def plain_pipeline(extractor: Extractor, dtype: torch.dtype, **options: Any) -> 
     return pipeline("token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="first", batch_size=8, **options)
 
 
+def show_f1(run: str, folder: str) -> None:
+    gold = jsonl.read(folder) if folder.endswith(".jsonl") else brat.read(folder)
+    print(f"\nStrict F1 of mentions in {len(gold)} annotated notes")
+    plain = load(run, device="cpu", precision="32", batch_budget=8192)
+    plain.stages[0].model.backbone._packs = False
+    for name, extractor in (("extract, as above", load(run, device="cpu")), ("float32, padded", plain)):
+        print(f"{name:<52} {score(gold, extractor.annotate(gold), StrictOneToOne()).micro('entities', 'strict').f1:.4f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
@@ -65,6 +77,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--budgets", type=int, nargs="+", default=[2048], help="sub-words of our batches")
     parser.add_argument("--windows", type=int, nargs="+", default=[0], help="sub-words of our windows; 0 for the run's own")
+    parser.add_argument("--gold", help="annotated notes (BRAT or JSON lines), for F1 beside float32 with padding, the road of `predict`")
     parser.add_argument("--skip", nargs="+", default=[], choices=["pipeline"], help="what is left out")
     options = parser.parse_args()
     quieten()
@@ -106,6 +119,8 @@ def main() -> None:
     for name, seconds in best.items():
         part = seen if "sees" in name else subwords
         print(f"{name:<52} {seconds:>11.1f} {len(texts) / seconds:>8.2f} {part / seconds:>21,.0f}", flush=True)
+    if options.gold:
+        show_f1(options.run, options.gold)
 
 
 if __name__ == "__main__":
