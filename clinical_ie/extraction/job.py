@@ -98,8 +98,8 @@ def extract(
         output = OutputFolder(folder, asked, noted)
         size = PartSize(*output.noted["part size"])
         before = output.documents + output.failed
-        works = work(datetime.fromisoformat(output.noted["began"]))
         try:
+            works = work(datetime.fromisoformat(output.noted["began"]))
             with NotesProgress(count) as progress:
                 todo = _todo(parts(notes, size), output, progress)
                 with closing(work_here(works[0], todo) if len(works) == 1 else work_beside(works, todo)) as results:
