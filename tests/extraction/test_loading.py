@@ -12,14 +12,16 @@ import torch
 import clinical_ie
 from clinical_ie import load
 from clinical_ie.corpora import Demo
-from clinical_ie.data.collation import TaggingCollator
+from clinical_ie.data.collation import PromptCollator, TaggingCollator
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
 from clinical_ie.errors import SettingError
 from clinical_ie.extraction.inputs import Note
 from clinical_ie.extraction.loading import identity
+from clinical_ie.modules import InstructionGenerator
 from clinical_ie.tasks.task import Source
 from tests.extraction import runs
+from tests.models.tiny_decoders import tiny_generator
 
 
 def test_the_package_imports_nothing_heavy() -> None:
@@ -130,3 +132,29 @@ def test_the_identity_of_a_model_is_that_of_its_run_task_and_corpus(pipeline_run
     assert identity(tagger_run) == identity(tagger_run, corpus="demo")
     assert len(identity(pipeline_run)) == 2
     assert identity(tagger_run) != identity(f"{pipeline_run}/entities")  # its fingerprint is another
+
+
+def test_a_generator_is_asked_as_in_prediction(tmp_path: Path) -> None:
+    backbone = tiny_generator(tmp_path / "backbone", turns=True)
+    torch.manual_seed(0)
+    module = InstructionGenerator(
+        backbone, {"demo": Demo().schema.to_dict()}, batch_size=3, max_new_tokens_base=6, max_new_tokens_ratio=0.2
+    )
+    settings = {"backbone": backbone, "batch_size": 3, "max_new_tokens_base": 6, "max_new_tokens_ratio": 0.2}
+    runs.write_run(tmp_path / "run", module, settings, "EntityInstruction", response="lines", segment=48)
+    extractor = load(tmp_path / "run", precision="32", batch_budget=120)
+    stage = extractor.stages[0]
+    documents = [Document(f"n{number}", runs.note(number, 60)) for number in range(6)]
+    found = list(extractor.annotate(documents))
+    assert [document.id for document in found] == [document.id for document in documents]
+    assert extractor.outcomes["completions"] > len(documents)
+
+    # the oracle: one example after the other, in a queue that is new each time
+    stage.model.keeps_queue = False
+    stage.model.remaining_outputs()
+    for document, ours in zip(documents, found, strict=True):
+        examples = stage.task.examples(document, stage.source)
+        outputs = {}
+        for example in examples:
+            outputs |= stage.model.predict_step(PromptCollator()([example]), 0) | stage.model.remaining_outputs()
+        assert ours == stage.task.annotations(document, examples, outputs, stage.source.schema)
