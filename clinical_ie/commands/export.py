@@ -11,6 +11,7 @@ from clinical_ie.commands.arguments import Parser
 from clinical_ie.commands.export_cards import export_cards
 from clinical_ie.commands.exported_prompts import PROMPTS, write_prompts
 from clinical_ie.errors import SettingError
+from clinical_ie.extraction.exported_run import write_settings
 from clinical_ie.extraction.trained_run import TrainedRun
 from clinical_ie.files import writing_folder
 from clinical_ie.models.folders import base_of
@@ -41,6 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     check_exportable(model)
     with writing_folder(output) as partial:
         write_whole(model, partial, options.dtype) if options.merge else write_adapter(model, partial)
+        write_settings(partial, TrainedRun(run_dir), whole=options.merge)
         write_prompts(partial, tasks, model.schemas, model.subwords, base=None if options.merge else base_of(model.backbone_name))
     print(f"{'Model' if options.merge else 'Adapter'}: {output}")
     print(f"Prompt:  {output}/{PROMPTS}, what to send for each note; {output}/README.md tells how")

@@ -79,9 +79,9 @@ def identity(run: str | Path, relations: str | Path | None = None, *, corpus: st
     """What tells a model from another without loading it: of each stage its run, the step of its weights, its task and the corpus."""
     found = []
     for trained, task, name, _ in _asked(run, relations, corpus):
-        checkpoint, settings = trained.checkpoint, repr(trained.setting("data", "tasks"))
+        settings = repr(trained.setting("data", "tasks"))
         digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
-        found.append(f"{checkpoint.fingerprint}, step {checkpoint.step}, {checkpoint.size} bytes, {task.name} {digest}, {name}")
+        found.append(f"{trained.identity}, {task.name} {digest}, {name}")
     return found
 
 

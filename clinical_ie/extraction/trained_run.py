@@ -40,6 +40,11 @@ class TrainedRun:
         """Corpus -> schema as plain data, of all that the model has learned."""
         return dict(self.checkpoint.meta["schemas"])
 
+    @property
+    def identity(self) -> str:
+        """What tells its weights from others: the run's fingerprint, the optimizer step, the size of the checkpoint."""
+        return f"{self.checkpoint.fingerprint}, step {self.checkpoint.step}, {self.checkpoint.size} bytes"
+
     @cached_property
     def tasks(self) -> list[Any]:
         """The tasks: how the model was asked.
@@ -64,19 +69,23 @@ class TrainedRun:
         Raises:
             SettingError: The backbone is missing or another one, or the settings are of another version.
         """
-        import lightning.pytorch as pl
-        from jsonargparse import ArgumentParser
-
-        (given,) = self._entries("model")
         checkpoint = self.checkpoint.whole()
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_argument("--model", type=pl.LightningModule)
-        settings = {**given["init_args"], **changed, "schemas": checkpoint["schemas"]}
-        model = self._made(parser, "model", {"class_path": given["class_path"], "init_args": settings})
+        model = self._untrained(checkpoint["schemas"], changed)
         model.configure_model()
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"], strict=model.strict_loading)
         return model.eval()
+
+    def _untrained(self, schemas: dict[str, Any], changed: dict[str, Any]) -> Any:
+        """The model without weights."""
+        import lightning.pytorch as pl
+        from jsonargparse import ArgumentParser
+
+        (given,) = self._entries("model")
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument("--model", type=pl.LightningModule)
+        settings = {**given["init_args"], **changed, "schemas": schemas}
+        return self._made(parser, "model", {"class_path": given["class_path"], "init_args": settings})
 
     def setting(self, *keys: str) -> Any:
         """What ``config.yaml`` holds under a key; None where there is none."""
@@ -128,4 +137,8 @@ def stage_runs(folder: Path | str) -> list[TrainedRun]:
     data = YamlFile(config, expected="the settings of a run").data if config.is_file() else None
     if isinstance(data, dict) and data and set(data) <= {*STAGES} and all(isinstance(value, str) for value in data.values()):
         return [TrainedRun(folder / data[name]) for name in STAGES if name in data]
+    if (folder / "clinical_ie.yaml").is_file():
+        from clinical_ie.extraction.exported_run import ExportedRun
+
+        return [ExportedRun(folder)]
     return [TrainedRun(folder)]

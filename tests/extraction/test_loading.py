@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig
 
 import clinical_ie
 from clinical_ie import load
+from clinical_ie.cli import main
 from clinical_ie.corpora import Demo
 from clinical_ie.data.collation import PromptCollator, TaggingCollator
 from clinical_ie.data.tokenization import Subwords
@@ -158,3 +160,25 @@ def test_a_generator_is_asked_as_in_prediction(tmp_path: Path) -> None:
         for example in examples:
             outputs |= stage.model.predict_step(PromptCollator()([example]), 0) | stage.model.remaining_outputs()
         assert ours == stage.task.annotations(document, examples, outputs, stage.source.schema)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing")
+@pytest.mark.parametrize("merge", [False, True])
+def test_an_exported_generator_finds_what_its_run_finds(tmp_path: Path, merge: bool) -> None:
+    backbone = tiny_generator(tmp_path / "backbone", turns=True)
+    torch.manual_seed(0)
+    lengths = {"max_new_tokens_base": 12, "max_new_tokens_ratio": 0.2}
+    lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    module = InstructionGenerator(backbone, {"demo": Demo().schema.to_dict()}, peft=lora, **lengths)  # type: ignore[arg-type]
+    peft = {"class_path": "peft.LoraConfig", "init_args": {"r": 4, "target_modules": "all-linear", "init_lora_weights": False}}
+    runs.write_run(
+        tmp_path / "run", module, {"backbone": backbone, "peft": peft, **lengths}, "EntityInstruction", response="lines", segment=48
+    )
+    assert main(["export", str(tmp_path / "run"), "--output", str(tmp_path / "out"), *["--merge"] * merge]) == 0
+    texts = [runs.note(number, 60) for number in range(4)]
+    exported = load(tmp_path / "out", precision="32")
+    assert list(exported.stream(texts)) == list(load(tmp_path / "run", precision="32").stream(texts))
+    assert exported.outcomes["completions"]
+    plain = dict(exported.stages[0].model.named_parameters())
+    assert any("lora" in name for name in plain) is not merge
+    assert identity(tmp_path / "out") != identity(tmp_path / "run")

@@ -1,0 +1,75 @@
+"""A generator that `clinical-ie export` has written: its weights as other software reads them, and how to ask it, in one YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clinical_ie.corpora.yaml_file import YamlFile
+from clinical_ie.errors import FileFormatError
+from clinical_ie.extraction.trained_run import TrainedRun
+from clinical_ie.files import write_text
+
+SETTINGS = "clinical_ie.yaml"
+_KEYS = ("model", "data", "schemas", "identity", "whole")
+
+
+class ExportedRun(TrainedRun):
+    """What an exported folder holds, in the place of the run that it comes from.
+
+    Args:
+        folder: With ``clinical_ie.yaml`` beside an adapter or a whole model.
+
+    Raises:
+        FileFormatError: The file is damaged.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.config = self.folder / SETTINGS
+        data = YamlFile(self.config, expected="what `clinical-ie export` writes").data
+        if not isinstance(data, dict) or set(data) != set(_KEYS):
+            raise FileFormatError(self.config, 0, "not the settings of an exported model", expected=", ".join(_KEYS))
+        self._data: dict[str, Any] = data
+
+    @property
+    def schemas(self) -> dict[str, Any]:
+        """Corpus -> schema as plain data."""
+        return dict(self._data["schemas"])
+
+    @property
+    def identity(self) -> str:
+        """That of the run, and whether it was merged: which rounds."""
+        return f"{self._data['identity']}, exported {'whole' if self._data['whole'] else 'as an adapter'}"
+
+    def model(self, **changed: Any) -> Any:
+        """The model with its weights, in evaluation mode and on the CPU.
+
+        Args:
+            changed: Arguments of the model in place of those of the run, such as where the base of an adapter lies now.
+        """
+        if self._data["whole"]:
+            changed = {**changed, "backbone": str(self.folder), "peft": None, "freeze": None, "base_dtype": "auto"}
+        model = self._untrained(self.schemas, changed)
+        model.configure_model()
+        if not self._data["whole"]:
+            from peft import set_peft_model_state_dict
+            from safetensors.torch import load_file
+
+            set_peft_model_state_dict(model.backbone.model, load_file(self.folder / "adapter_model.safetensors"))
+        return model.eval()
+
+
+def write_settings(folder: Path, run: TrainedRun, *, whole: bool) -> None:
+    """Write how an exported model is asked, for `clinical-ie extract`.
+
+    Args:
+        folder: That of the export.
+        run: Whose model it is.
+        whole: Whether the folder holds a whole model; else an adapter.
+    """
+    data = {"model": run.setting("model"), "data": {"tasks": run.setting("data", "tasks")}}
+    settings = {**data, "schemas": run.schemas, "identity": run.identity, "whole": whole}
+    write_text(folder / SETTINGS, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
