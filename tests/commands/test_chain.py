@@ -80,7 +80,7 @@ def test_where_settings_come_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "no task: add -c task/NAME (known: entity_instruction, "),
+        ([], "no task: add -c task/NAME (known: attribute_classification, "),
         (["-c", "task/entity_tagging"], "no model: add -c model/NAME (known: bert_large, "),
         (["-c", "task/entity_tagging", "-c", "model/minilm"], "no corpus: add -c data/NAME (known: brat_folder, demo, "),
     ],
@@ -103,7 +103,7 @@ def test_whole_sections_count_as_axes() -> None:
         (["-c", "model/minilm", *SHORT], "-c model/minilm sets arguments of model,"),
         (["-c", "model/minilm", *SHORT], "put -c task/entity_tagging before it"),
         (["-c", "peft/lora", *SHORT], "-c peft/lora sets arguments of model,"),
-        (["-c", "model/minilm"], "put -c task/NAME before it (known: entity_instruction,"),
+        (["-c", "model/minilm"], "put -c task/NAME before it (known: attribute_classification,"),
         (["--data.tasks.window=128", *SHORT], "--data.tasks.window sets arguments of data.tasks,"),
         (["--data.corpora.init_args.root=here", *SHORT], "put -c data/phee before it"),
     ],

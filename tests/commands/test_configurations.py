@@ -54,7 +54,7 @@ def test_recipes_need_not_name_their_folder() -> None:
 @pytest.mark.parametrize(
     ("name", "within", "said"),
     [
-        ("task/entity_taging", "", "did you mean 'task/entity_tagging'? (task has entity_instruction, entity_reading,"),
+        ("task/entity_taging", "", "did you mean 'task/entity_tagging'? (task has attribute_classification, attribute_instruction,"),
         ("entity_tagging", "", "did you mean 'task/entity_tagging'? (packaged are data/..., "),
         ("tasks/entity_tagging", "", "did you mean 'task/entity_tagging'?"),
         ("data/n2c2-2018.yaml", "", "did you mean 'data/n2c2_2018'?"),
