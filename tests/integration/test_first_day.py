@@ -23,14 +23,15 @@ SHORT = {"fit": ["--trainer.max_epochs=2", "--data.batch_budget=512"], "extract"
 
 
 def of_a_first_day() -> list[Command]:
-    """The block of README that begins with `corpus draft`, and the line before it that writes notes."""
+    """The block of README that begins with `corpus draft`, its `score`, and what the quickstart has beyond that."""
     readme = REPOSITORY / "README.md"
     block = [one for one in commands(readme) if one.words[0] == "clinical-ie" and {"draft", "my_notes.yaml", "--corpus"} & set(one.words)]
     block += [
         one for one in commands(readme) if "runs/mine" in one.text and "my_notes.yaml" not in one.words and one.words[0] == "clinical-ie"
     ]
     block += [one for one in commands(readme) if one.words[1:2] == ["score"]]
-    return block
+    quickstart = REPOSITORY / "docs" / "start" / "quickstart.md"
+    return block + [one for one in commands(quickstart) if one.words[1:2] in (["errors"], ["export"])]
 
 
 def test_a_first_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,7 +45,7 @@ def test_a_first_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
             path.with_suffix(".ann").unlink()
     lines = of_a_first_day()
     assert [one.words[1] for one in lines][:3] == ["corpus", "corpus", "fit"]
-    assert {one.words[1] for one in lines} >= {"corpus", "fit", "test", "view", "extract", "score"}
+    assert {one.words[1] for one in lines} >= {"corpus", "fit", "test", "view", "extract", "score", "errors", "export"}
     for line in lines:
         assert main([*line.words[1:], *SHORT.get(line.words[1], ())]) == 0, line
     said = capsys.readouterr().out
@@ -54,6 +55,7 @@ def test_a_first_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     shown = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     for name in re.findall(r"^├── (\S+)|^└── (\S+)", shown, re.MULTILINE):
         assert (tmp_path / "runs" / "mine" / (name[0] or name[1])).exists(), name
+    assert "strict F1" in (tmp_path / "cards" / "tripod_llm.md").read_text(encoding="utf-8")
     assert "<script" in (tmp_path / "notes.html").read_text(encoding="utf-8")
     assert len(list((tmp_path / "annotated" / "brat").rglob("*.ann"))) == KEPT["test"]
     for place in ("my_notes", "my_notes.jsonl", "my_notes.html"):
