@@ -52,7 +52,7 @@ class Run:
         named = strategy_named(strategy)
         self.strategy: Strategy = "ddp" if named == "single" and ranks > 1 else named
         self.step: Step = step_of(module, data, precision)
-        if self.strategy.startswith("zero"):  # its engine holds all weights in one precision
+        if self.strategy.startswith("zero") and self.step.precision != "bf16-mixed":  # else its engine holds all weights in one precision
             self.step = replace(self.step, base_dtype=torch.float32)
         self.simulated: Simulated | None = None
         self.generation = cache_bytes(module, data, self.step)
@@ -187,7 +187,7 @@ def _is_frozen(run: Run) -> bool:
 
 def _can_halve_base(run: Run) -> bool:
     """Whether the frozen base is held in float32 although the run computes in bfloat16."""
-    half = run.step.precision.startswith("bf16") and not run.strategy.startswith("zero")
+    half = run.step.precision == "bf16-mixed" or (run.step.precision == "bf16-true" and not run.strategy.startswith("zero"))
     return half and _is_frozen(run) and run.step.base_dtype == torch.float32 and run.module.quantized is None
 
 

@@ -28,6 +28,7 @@ from transformers.pytorch_utils import Conv1D
 
 from clinical_ie.errors import SettingError
 from clinical_ie.models.folders import weight_files
+from clinical_ie.models.sharded_weights import gathered, hold_in, whole_shape
 
 BaseDtype = Literal["auto", "float32", "bfloat16"]
 _MATRICES = (nn.Linear, Conv1D, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -120,11 +121,14 @@ def hold_in_bfloat16(model: PreTrainedModel) -> None:
         model: Loaded, and to be frozen; weights in few bits (integers) stay as they are.
     """
     tables, matrices = _tables(model), _matrices(model)
-    exact = {table.weight for table in tables if _looks_up_ids(table) and _fits_bfloat16(table.weight)}
+    exact: set[Tensor] = set()
+    for table in tables:
+        with gathered([table.weight]):  # under ZeRO-3 no rank has it whole
+            exact |= {table.weight} if _looks_up_ids(table) and _fits_bfloat16(table.weight) else set()
     for parameter in {*model.parameters()}:
         if parameter.is_floating_point():
             dtype = torch.bfloat16 if parameter in matrices or parameter in exact else torch.float32
-            parameter.data = parameter.data.to(dtype)  # one weight after the other
+            hold_in(parameter, dtype)  # one weight after the other
     others = (each for each in model.parameters() if each.dtype == torch.float32 and each not in {table.weight for table in tables})
     reference = next(others, None)
     for table in tables:
@@ -136,7 +140,7 @@ def train_in_float32(model: nn.Module) -> None:
     """Hold what is trained in 32 bits: adapters and copies of modules that were made from a base in bfloat16."""
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.dtype == torch.bfloat16:
-            parameter.data = parameter.data.float()
+            hold_in(parameter, torch.float32)
 
 
 def _matrices(model: nn.Module) -> set[nn.Parameter]:
@@ -148,7 +152,7 @@ def _matrices(model: nn.Module) -> set[nn.Parameter]:
         for parameter in module.parameters(recurse=False)
         if parameter.is_floating_point()
         and parameter not in tables
-        and ((isinstance(module, _MATRICES) and parameter.ndim > 1) or parameter.ndim > 2)
+        and len(whole_shape(parameter)) > (1 if isinstance(module, _MATRICES) else 2)
     }
 
 

@@ -114,6 +114,15 @@ def set_weight(parameter: Tensor, whole: Tensor) -> None:
         parameter.copy_(whole)
 
 
+def hold_in(parameter: Tensor, dtype: torch.dtype) -> None:
+    """Hold a weight in another type, or the shard of it that this rank has; DeepSpeed gathers it in the type of the shards."""
+    parameter.data = parameter.data.to(dtype)
+    if is_partitioned(parameter):
+        shard = cast("Tensor", cast("Any", parameter).ds_tensor)
+        held = shard.data.to(dtype)
+        shard.data = held.pin_memory() if shard.is_pinned() else held  # it keeps what DeepSpeed has noted on it
+
+
 def set_weights(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Give a module the weights of a state by their names; what the state lacks stays as it is.
 

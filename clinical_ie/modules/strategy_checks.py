@@ -29,11 +29,6 @@ def check_strategy(module: Any, strategy: Strategy) -> None:
         )
     if module.quantized is not None and (isinstance(strategy, FullySharded) or (isinstance(strategy, Zero) and strategy.stage == 3)):
         raise SettingError("weights in few bits are not sharded here; give -c strategy/ddp or strategy/zero2, or quantized: null")
-    if module.base_dtype == "bfloat16" and isinstance(strategy, Zero):
-        raise SettingError(
-            "DeepSpeed's engine holds all weights in one precision of its own, so base_dtype: bfloat16 would be without effect; leave it"
-            " out, or give -c strategy/ddp or strategy/fsdp2"
-        )
     if getattr(module.peft, "use_dora", False) and isinstance(strategy, Zero) and strategy.stage == 3:
         raise SettingError(
             "DoRA reads the weights that it adapts outside of their own passes, where ZeRO-3 has not gathered them; take -c peft/lora, or"
@@ -41,5 +36,6 @@ def check_strategy(module: Any, strategy: Strategy) -> None:
         )
     if getattr(module, "compiled", False) and isinstance(strategy, Zero) and strategy.stage == 3:
         raise SettingError(
-            "layers that are compiled cannot gather their weights (ZeRO-3); give compiled: false, or -c strategy/zero2 or strategy/fsdp2"
+            "layers cannot be compiled around the hooks by which ZeRO-3 gathers their weights (docs/large_models.md); give compiled: false,"
+            " or -c strategy/zero2 or strategy/fsdp2"
         )

@@ -134,8 +134,8 @@ class TunedModule(pl.LightningModule):
         """
         if self._trainer is None:
             return chosen_dtype(self.base_dtype, frozen=self.freezes, precision=None)
-        if isinstance(self.trainer.strategy, DeepSpeedStrategy):  # its engine holds all weights in one precision of its own
-            return torch.float32
+        if isinstance(self.trainer.strategy, DeepSpeedStrategy) and self.trainer.precision != "bf16-mixed":
+            return torch.float32  # in all other precisions its engine holds all weights in one of its own
         return chosen_dtype(self.base_dtype, frozen=self.freezes, precision=str(self.trainer.precision))
 
     def corpus_weights(self, schemas: dict[str, Schema]) -> CorpusWeights:

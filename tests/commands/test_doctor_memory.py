@@ -147,6 +147,27 @@ def test_the_batch_that_settings_allow(tiny_llama: str, tiny_bert: str) -> None:
     assert cache_bytes(module, data, step) == 2 * 2 * 2 * 8 * 1024 * 32 * 4
 
 
+def test_what_a_run_saves(tiny_llama: str) -> None:
+    """Weights in float32 and AdamW's two states of them: 12 bytes of each that is trained, 16 with an average; ZeRO saves its masters."""
+    peft = LoraConfig(r=4, target_modules="all-linear")
+    module, data = generator(tiny_llama, peft=peft)
+    run = Run(module, data, precision="32-true", strategy="auto", ranks=1, on_gpu=False)
+    checkpoint, weights = run.saved()
+    assert run.simulated is not None
+    assert (checkpoint, weights) == (12 * run.simulated.trained, 4 * run.simulated.trained)
+    averaged = Run(module, data, precision="32-true", strategy="auto", ranks=1, on_gpu=False, averaged=True)
+    assert averaged.saved() == (16 * run.simulated.trained, weights)
+    for strategy, itemsize in (("ddp", 2), ("zero2", 4)):
+        half = Run(module, data, precision="bf16-true", strategy=strategy, ranks=2, on_gpu=False)
+        assert half.saved() == (3 * itemsize * run.simulated.trained, itemsize * run.simulated.trained)
+
+
+@pytest.mark.parametrize(("precision", "held"), [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32), ("bf16-true", torch.float32)])
+def test_a_frozen_base_under_zero(precision: str, held: torch.dtype, tiny_llama: str) -> None:
+    module, data = generator(tiny_llama, peft=LoraConfig(r=4, target_modules="all-linear"))
+    assert Run(module, data, precision=precision, strategy="zero3", ranks=2).step.base_dtype == held
+
+
 def test_what_would_make_it_fit(tiny_llama: str) -> None:
     module, data = generator(tiny_llama, batch_size=1)
     data.batch_budget = 768  # of longer rows, the masks of all pairs of tokens take most in so narrow a model

@@ -93,7 +93,9 @@ class _Logged(DummyLogger):
             self.losses.append(round(metrics["train/loss"], 6))
 
 
-def train(cell: Cell, strategy: str, places: Places) -> Trajectory:
+def train(
+    cell: Cell, strategy: str, places: Places, *more: pl.Callback, precision: Any = "32-true", base_dtype: Any = "auto"
+) -> Trajectory:
     """A cell's steps, on one process where the strategy is ``auto`` and on two ranks elsewhere; no losses on the second rank.
 
     Optimizer, layer-wise rates, warm-up and decay, and gradient clipping are on.
@@ -104,14 +106,15 @@ def train(cell: Cell, strategy: str, places: Places) -> Trajectory:
     data, module, backbone = made(cell.kind, *places)
     rates = {"learning_rate": 1e-3, "head_learning_rate": 5e-3, "adapter_learning_rate": 1e-2, "layer_decay": 0.9}
     model = module(
-        backbone, data.schemas, peft=TUNINGS[cell.tuning], dropout=0.0, backbone_dropout=0.0, warmup_share=0.3, **rates  # type: ignore[arg-type]
+        backbone, data.schemas, peft=TUNINGS[cell.tuning], dropout=0.0, backbone_dropout=0.0, warmup_share=0.3, base_dtype=base_dtype,
+        **rates,  # type: ignore[arg-type]
     )  # fmt: skip
     logged, watch = _Logged(), _Watch()
     trainer = pl.Trainer(
         accelerator="cpu", devices=ranks, strategy=strategy, max_steps=STEPS, log_every_n_steps=1, logger=logged,
         gradient_clip_val=CLIPS[cell.kind, cell.tuning], accumulate_grad_batches=cell.accumulated * RANKS // ranks,
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, use_distributed_sampler=False,
-        limit_val_batches=0, callbacks=[watch] if ranks == 1 else [],
+        limit_val_batches=0, callbacks=[*more, *([watch] if ranks == 1 else [])], precision=precision,
     )  # fmt: skip
     trainer.fit(model, data)
     assert trainer.global_step == STEPS

@@ -31,7 +31,6 @@ def strategy(kind: type, **attributes: Any) -> Any:
         (strategy(ModelParallelStrategy), {}, "strategy/fsdp2"),
         (strategy(Zero, stage=3), {"quantized": "nf4"}, "strategy/zero2"),
         (strategy(FullySharded), {"quantized": "nf4"}, "strategy/ddp"),
-        (strategy(Zero, stage=2), {"base_dtype": "bfloat16"}, "strategy/fsdp2"),
         (strategy(Zero, stage=3), {"compiled": True}, "compiled: false"),
         (strategy(Zero, stage=3), {"peft": LoraConfig(use_dora=True)}, "peft/lora"),
     ],
@@ -50,6 +49,6 @@ def test_weights_in_few_bits_and_compiled_layers_go_where_weights_are_whole() ->
     check_strategy(SimpleNamespace(**PLAIN | {"quantized": "nf4", "compiled": True}), strategy(Zero, stage=2))
 
 
-@pytest.mark.parametrize("of", [SingleDeviceStrategy(), DDPStrategy(), strategy(FullySharded)])
-def test_a_base_in_bfloat16_goes_where_no_engine_holds_the_weights(of: Any) -> None:
+@pytest.mark.parametrize("of", [SingleDeviceStrategy(), DDPStrategy(), strategy(FullySharded), strategy(Zero, stage=3)])
+def test_a_base_in_bfloat16_goes_everywhere(of: Any) -> None:
     check_strategy(SimpleNamespace(**PLAIN | {"base_dtype": "bfloat16"}), of)
