@@ -30,7 +30,7 @@ from clinical_ie.reports.note_page import NotePage
 
 _TIMES = """<script>(async () => {
 const pause = () => new Promise((done) => setTimeout(done, 20));
-while (document.documentElement.dataset.ready !== "true" && !document.querySelector(".displacy")) await pause();
+while (document.documentElement.dataset.ready !== "true" && !document.querySelector(".entities")) await pause();
 await pause();
 const found = { ready: performance.now(), memory: performance.memory?.usedJSHeapSize ?? 0 };
 for (const one of performance.getEntriesByType("paint")) found[one.name] = one.startTime;
@@ -96,7 +96,7 @@ def in_browser(page: Path) -> dict[str, float]:
             pass
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Listener)
-    server.timeout = 180
+    server.timeout = 90
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text(encoding="utf-8"), count=1)
     before, _, after = text.rpartition("</body>")
     page.write_text(before + _TIMES.replace("ADDRESS", f"http://127.0.0.1:{server.server_port}") + after, encoding="utf-8")
