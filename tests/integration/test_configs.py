@@ -73,6 +73,7 @@ def test_a_recipe_names_chains_that_parse(file: Path, capsys: pytest.CaptureFixt
         assert tasks in {
             "entities": (["EntityTagging"], ["EntityReading"]),
             "relations": (["RelationClassification"], ["RelationReading"]),
+            "attributes": (["AttributeClassification"],),
             "both": (["EntityInstruction", "RelationInstruction"],),
         }[stage]  # fmt: skip
         assert len(printed["data"]["corpora"]) == 1
