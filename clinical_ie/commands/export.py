@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from clinical_ie.commands.exported_prompts import PROMPTS, write_prompts
 from clinical_ie.errors import SettingError
 from clinical_ie.extraction.exported_run import write_settings
 from clinical_ie.extraction.trained_run import TrainedRun
-from clinical_ie.files import writing_folder
+from clinical_ie.files import write_text, writing_folder
 from clinical_ie.models.folders import base_of
 
 
@@ -44,6 +45,8 @@ def run(arguments: Sequence[str]) -> int:
         write_whole(model, partial, options.dtype) if options.merge else write_adapter(model, partial)
         write_settings(partial, TrainedRun(run_dir), whole=options.merge)
         write_prompts(partial, tasks, model.schemas, model.subwords, base=None if options.merge else base_of(model.backbone_name))
+        if model.calibration:
+            write_text(partial / "calibration.json", json.dumps(model.calibration, indent=1) + "\n")
     print(f"{'Model' if options.merge else 'Adapter'}: {output}")
     print(f"Prompt:  {output}/{PROMPTS}, what to send for each note; {output}/README.md tells how")
     return 0

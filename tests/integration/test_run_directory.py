@@ -24,6 +24,9 @@ from clinical_ie.document import Document
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.reports import rows
 from clinical_ie.reports.gold_survival import survival
+from clinical_ie.scoring.calibration import expected_calibration_error, tempered
+from clinical_ie.scoring.judged import judged
+from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.tasks import EntityTagging
 from clinical_ie.tasks.task import Source
 
@@ -100,6 +103,22 @@ def test_what_stands_beside_a_score(finished_run: Path, small_corpus: str) -> No
     assert (strict["f1"], strict["model"], strict["seed"]) == (entry["entities"]["strict"]["micro"]["f1"], run["model"], run["seed"])
 
 
+def test_confidences_are_calibrated_as_the_checkpoint_says(finished_run: Path) -> None:
+    """The error in ``results.json`` is that of the predictions that lie beside it, with the temperature of the best checkpoint."""
+    known = Checkpoint(finished_run / "checkpoints" / "best.ckpt").meta["calibration"]["demo/entity_tagging"]["entities"]
+    entry = json.loads((finished_run / "results.json").read_text(encoding="utf-8"))["splits"]["test"]["demo"]["entity_tagging"]
+    found = entry["calibration"]["entities"]
+    assert found["temperature"] == known["temperature"]
+    assert found.get("not_calibrated") == known.get("reason")
+    folder = finished_run / "predictions" / "test"
+    gold = {document.id: document for document in jsonl.read(folder / "demo.gold.jsonl")}
+    pairs = [(one.confidence, one.right) for document in jsonl.read(folder / "demo.jsonl") for one in judged(gold[document.id], document)]
+    assert len(pairs) == found["annotations"] > 0
+    assert expected_calibration_error(pairs) == pytest.approx(found["ece"])  # type: ignore[arg-type]
+    before = [(tempered(sure or 0.0, 1 / known["temperature"]), right) for sure, right in pairs]
+    assert expected_calibration_error(before) == pytest.approx(found["ece_before"])
+
+
 def test_brat_and_json_lines_hold_the_same_predictions(finished_run: Path) -> None:
     folder = finished_run / "predictions" / "test"
     one = sorted(brat.read(folder / "demo"), key=lambda document: document.id)
@@ -123,7 +142,7 @@ def test_tensorboard(finished_run: Path) -> None:
     assert expected <= scalars
     assert any(name.startswith("learning rate/") for name in scalars)
     assert len(events.Scalars("dev/entities/strict_f1")) == 3
-    assert "dev/demo/entity_tagging/confusion" in events.Tags()["images"]
+    assert {"dev/demo/entity_tagging/confusion", "dev/demo/entity_tagging/reliability"} <= set(events.Tags()["images"])
     assert all(event.value > 0 for event in events.Scalars("train/tokens_per_second"))
     assert 1 <= len(events.Tensors("dev/demo/entity_tagging/precision and recall")) <= 3  # none where nothing was found
     (layout,) = events.Tensors("custom_scalars__config__")
