@@ -152,6 +152,10 @@ def peak(seen: profile) -> int:
     events = sorted(seen.kineto_results.events(), key=lambda event: event.start_ns())
     begin = min(event.start_ns() for event in events if event.name() == MARKS[0])
     end = max(event.start_ns() for event in events if event.name() == MARKS[1])
+    if not any(event.name() == "[memory]" and begin <= event.start_ns() <= end for event in events):
+        raise SystemExit(
+            "the profiler noted no memory between the marks, as happened once among many runs; measure this case by itself (--only)"
+        )
     held = most = 0
     for event in events:
         if event.name() == "[memory]":
