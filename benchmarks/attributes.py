@@ -1,7 +1,7 @@
 """Attributes of MACCROBAT's gold mentions: a trained classifier beside what needs no model, on the same test reports.
 
-Usage: python benchmarks/attributes.py RUN CORPUS, with a run of `-c task/attribute_classification -c experiment/maccrobat_attributes` and
-the corpus' folder. Training reports are those that the run was not tested on.
+Usage: python benchmarks/attributes.py CORPUS [RUN], with the corpus' folder and a run of `-c task/attribute_classification -c model/minilm
+-c experiment/maccrobat_attributes`, whose split the others have too; without a run, only what needs no model.
 
 * majority by type: each mention gets the commonest class of its entity type in training, none included
 * majority by words: the commonest class of its type and words in training, none where they were not seen
@@ -14,11 +14,14 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
+from clinical_ie.corpora import Maccrobat
+from clinical_ie.corpora.hash_split import HashSplit
+from clinical_ie.corpora.reading import CorpusReader
 from clinical_ie.document import Attribute, Document, Entity
-from clinical_ie.formats import brat, jsonl
+from clinical_ie.formats import jsonl
+from clinical_ie.formats.findings import Findings
 from clinical_ie.scoring.rules import rule_set
 from clinical_ie.scoring.score import score
 from clinical_ie.scoring.strings import normalised
@@ -58,12 +61,11 @@ def cued(document: Document) -> Callable[[Entity], Said]:
     return say
 
 
-def main(run: str, corpus: str) -> None:
+def main(root: str, run: str | None = None) -> None:
     """Print a row for each way."""
-    ours = {document.id: document for document in jsonl.read(Path(run) / "predictions" / "test" / "maccrobat.jsonl")}
-    everything = [document.joined() for document in brat.read(corpus)]
-    gold = [document for document in everything if document.id in ours]
-    training = [document for document in everything if document.id not in ours]
+    corpus, shares = Maccrobat(root), {"maccrobat": 0.2}
+    reader = CorpusReader(corpus, HashSplit(test_share=shares, dev_share={"maccrobat": 0.0}), Findings())
+    training, gold = ([document.joined() for document in reader.read(part)] for part in ("train", "test"))
     by_type = majorities(training, lambda _, entity: entity.type)
     by_words = majorities(training, lambda document, entity: (entity.type, normalised(document, entity)))
 
@@ -74,17 +76,19 @@ def main(run: str, corpus: str) -> None:
         "majority by type": [labelled(document, lambda entity: by_type.get(entity.type, [])) for document in gold],
         "majority by words": [labelled(document, words_of(document)) for document in gold],
         "cues before": [labelled(document, cued(document)) for document in gold],
-        "classifier": [replace(ours[document.id], relations=(), events=()) for document in gold],
     }
+    if run is not None:
+        found = {document.id: document for document in jsonl.read(Path(run) / "predictions" / "test" / "maccrobat.jsonl", Findings())}
+        ways["classifier"] = [found[document.id] for document in gold]
     print(f"{len(training)} training and {len(gold)} test reports, gold mentions, strict-one-to-one\n")
     print("| way | P | R | F1 | F1 POLARITY=NEG | F1 POLARITY=UNCERTAIN | F1 TREND |\n|---|---:|---:|---:|---:|---:|---:|")
     for name, predicted in ways.items():
-        found = score(gold, predicted, rule_set("strict-one-to-one"))
-        micro, types = found.micro("attributes", "strict"), found.types("attributes", "strict")
+        result = score(gold, predicted, rule_set("strict-one-to-one"))
+        micro, types = result.micro("attributes", "strict"), result.types("attributes", "strict")
         trend = sum((counts for label, counts in types.items() if label.startswith("TREND")), type(micro)())
         shown = (micro.precision, micro.recall, micro.f1, types["POLARITY=NEG"].f1, types["POLARITY=UNCERTAIN"].f1, trend.f1)
         print(f"| {name} | {' | '.join(f'{value:.3f}' for value in shown)} |")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:])
