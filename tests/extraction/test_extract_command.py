@@ -63,7 +63,7 @@ def test_bad_usage_is_said_before_anything_is_loaded(tagger_run: str, tmp_path: 
 
 @pytest.mark.slow
 def test_two_workers_that_are_killed_with_their_parent_come_to_the_files_of_one(tagger_run: str, tmp_path: Path) -> None:
-    notes = write_notes(tmp_path / "notes", 60, 2500)  # some ten parts
+    notes = write_notes(tmp_path / "notes", 36, 2500)  # some six parts
     line = [sys.executable, "-m", "clinical_ie", "extract", "--model", tagger_run, notes, "--precision=32", "--format", "jsonl", "brat"]
     assert main([*line[3:], "--output", str(tmp_path / "one"), "--workers=1"]) == 0
 
