@@ -113,8 +113,8 @@ class Constraint:
 
         Where generation went back, what was discarded is among what was allowed: the alternative is no surer for it.
         """
-        before, after = self._before, self._next_state(self._before, token)
-        if after is None or not self.automaton.spells(before, after):
+        before = self._before
+        if not self.automaton.spells(before, self.state):
             return None
         shares = self._known
         allowed = list(shares) if shares is not None else self._allowed_before or self._allowed_tokens(before)
