@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from clinical_ie.extraction.parts import Part
 
 _EPILOG = """\
-Notes are read, annotated and written as they come, in parts. The same command goes on where an interrupted or killed one was. Notes that cannot be annotated are listed in DIR/failed.jsonl with the reason, and stop nothing.
+Notes are read, annotated and written as they come, in parts. The same command goes on where an interrupted or killed one was.
+Notes that cannot be annotated are listed in DIR/failed.jsonl with the reason, and stop nothing.
 
 Exit codes: 0 all notes are annotated, 1 some are not (DIR/failed.jsonl) or the run failed, 2 bad usage, 75 stopped by a signal."""
 
