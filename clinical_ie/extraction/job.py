@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -19,6 +20,9 @@ from clinical_ie.extraction.parts import Part, PartSize, parts
 from clinical_ie.extraction.progress import NotesProgress
 from clinical_ie.extraction.thresholds import Thresholds
 from clinical_ie.extraction.workers import Work, work_beside, work_here
+
+_KERNEL_CACHES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
+"""Settings of oneDNN and of torch beside it: how many kernels are kept, one for each shape of a batch. Theirs is 1,024, some 200 MB."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class ModelWork:
 
     def begin(self) -> Callable[[Part, Path], PartResult]:
         """Load the model."""
+        for name, most in _KERNEL_CACHES.items():  # they are read when the first kernel is made
+            os.environ.setdefault(name, most)
         import torch
 
         from clinical_ie.extraction.loading import load

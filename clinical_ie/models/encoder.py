@@ -28,6 +28,9 @@ from clinical_ie.models.row_attention import padded_rows, rows_of, use_row_atten
 from clinical_ie.models.sharded_weights import gathered, loading, whole_shape
 from clinical_ie.models.unused_parameters import unused_parameters
 
+_PACKED_MULTIPLE = 64
+"""Sub-words of rows that are laid out without padding come to a multiple of this."""
+
 
 class Encoder(nn.Module):
     """Hidden states of sub-words, of marker tokens, and of both with virtual tokens in front.
@@ -173,11 +176,14 @@ class Encoder(nn.Module):
         """Hidden states of rows that are computed one behind the other, without their padding; zeros there."""
         if position_ids is None:
             position_ids = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
-        positions = (position_ids[mask] + self._position_offset).unsqueeze(0)
-        ids = input_ids[mask].unsqueeze(0)
-        with rows_of(mask.sum(1).tolist()):
+        lengths = mask.sum(1).tolist()
+        # kernels are made for each number of sub-words and kept (oneDNN): a row of padding at the end leaves few numbers
+        rest = -sum(lengths) % _PACKED_MULTIPLE
+        positions = nn.functional.pad(position_ids[mask], (0, rest)).unsqueeze(0) + self._position_offset
+        ids = nn.functional.pad(input_ids[mask], (0, rest)).unsqueeze(0)
+        with rows_of([*lengths, rest] if rest else lengths):
             hidden = self.base(inputs_embeds=self._embeds(ids, None), **self._beside(torch.ones_like(ids), positions))[0]
-        return padded_rows(hidden, mask)
+        return padded_rows(hidden[:, : sum(lengths)], mask)
 
     def _embeds(self, input_ids: Tensor, added_embeddings: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
         embeds = self.embed_tokens(input_ids.clamp_min(0))

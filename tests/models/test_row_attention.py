@@ -60,3 +60,14 @@ def test_what_looks_at_columns_is_left_as_it_is() -> None:
             torch.testing.assert_close(encoder(ids, mask)[mask.bool()], expected[mask.bool()], atol=1e-5, rtol=1e-4)
     assert not Encoder("tiny", base=ModernBertModel(windows), freeze=True).eval().use_packing()
     assert not Encoder("tiny", base=BertModel(BertConfig(**SMALL)), freeze=True).train().use_packing()
+
+
+def test_kernels_are_made_for_few_lengths() -> None:
+    encoder = Encoder("tiny", base=BertModel(BertConfig(**SMALL)), freeze=True).eval()
+    assert encoder.use_packing()
+    seen: set[int] = set()
+    encoder.base.register_forward_pre_hook(lambda _, __, given: seen.add(given["inputs_embeds"].shape[1]), with_kwargs=True)
+    with torch.inference_mode():
+        for length in range(1, 140, 3):
+            encoder(torch.full((1, length), 7), torch.ones(1, length, dtype=torch.long))
+    assert seen == {64, 128, 192}
