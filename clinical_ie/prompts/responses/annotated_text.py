@@ -55,6 +55,14 @@ def at(mention: Mention) -> Fragment:
     return mention.at
 
 
+def spell(spelled: list[Fragment], start: int, end: int) -> None:
+    """Add where more of the copy stands in the completion, to the last fragment where it goes on from that."""
+    if spelled and spelled[-1][1] == start:
+        spelled[-1] = spelled[-1][0], end
+    elif start < end:
+        spelled.append((start, end))
+
+
 def crossing(one: Fragment, other: Fragment) -> bool:
     """Whether two ranges overlap and neither holds the other."""
     return one[0] < other[0] < one[1] < other[1] or other[0] < one[0] < other[1] < one[1]

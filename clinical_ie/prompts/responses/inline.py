@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from clinical_ie.document import Fragment
 from clinical_ie.prompts.answers import Answer, LabelNames, Link, Mention, ParsedCompletion
-from clinical_ie.prompts.responses.annotated_text import AnnotatedText, at, crossing
+from clinical_ie.prompts.responses.annotated_text import AnnotatedText, at, crossing, spell
 from clinical_ie.prompts.responses.markup import UNCLOSED
 from clinical_ie.prompts.responses.response_format import LINK, UNKNOWN_TYPE, UNPARSED, link_lines, read_links, renumbered
 
@@ -77,15 +77,16 @@ class Inline(AnnotatedText):
                 read_links(line, label_names, parsed, at)
             at += len(line) + 1
         copy, dense = "", ""  # the copy of the text, and the same without white space
-        opened: list[tuple[int, int, list[Fragment]]] = []
+        spelled: list[Fragment] = []  # where in the completion the copy stands
+        opened: list[tuple[int, int, int, Fragment]] = []
         numbers: dict[int, int] = {}
         for part in _PART.finditer(body):
             types = [_NUMBER.split(name.strip())[:2] for name in part["types"].split(",")] if part["types"] is not None else []
             known = [kind in label_names.types for kind, *_ in types]
             if part["opening"]:
-                opened.append((len(copy), len(dense), [part.span()]))
+                opened.append((len(copy), len(dense), len(spelled), part.span()))
             elif opened and (types or part["bare"]):
-                start, dense_start, spelled = opened.pop()
+                start, dense_start, first, opening = opened.pop()
                 words = " ".join(copy[start:].split())
                 if not words or not types:
                     parsed.problems[UNPARSED] += 1
@@ -97,15 +98,14 @@ class Inline(AnnotatedText):
                     name_end = named[1]
                     if is_known:
                         numbers.setdefault(int(number[0]) - 1 if number else len(parsed.mentions), len(parsed.mentions))
-                        parsed.mentions.append(Mention(kind, words, (dense_start, len(dense)), (*spelled, named)))
+                        parsed.mentions.append(Mention(kind, words, (dense_start, len(dense)), (opening, *spelled[first:], named)))
             elif types and all(known):
                 parsed.problems[UNCLOSED] += 1
             elif not (part["lone"] or (opened and part["unfinished"])):
                 copied = part[0][1] if part["escaped"] else part[0]
                 copy += copied
                 dense += "".join(copied.split())
-                for *_, spelled in opened:
-                    spelled.append(part.span())
+                spell(spelled, *part.span())
         parsed.problems[UNCLOSED] += len(opened)
         parsed.problems += type(parsed.problems)()  # no entries of 0
         parsed.copied = dense

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from clinical_ie.document import Fragment
 from clinical_ie.prompts.answers import Answer, LabelNames, Link, Mention, ParsedCompletion
-from clinical_ie.prompts.responses.annotated_text import AnnotatedText, at, crossing
+from clinical_ie.prompts.responses.annotated_text import AnnotatedText, at, crossing, spell
 from clinical_ie.prompts.responses.response_format import LINK, UNKNOWN_TYPE, UNPARSED, link_lines, read_links, renumbered
 
 _STRANGE = re.compile(r"</?[^\W\d][\w-]*>")
@@ -61,7 +61,8 @@ class Markup(AnnotatedText):
             at += len(line) + 1
         names = "|".join(re.escape(name) for name in sorted(label_names.types, key=len, reverse=True))
         copy, dense = "", ""  # the copy of the text, and the same without white space
-        opened: list[tuple[str, int, int, int, list[Fragment]]] = []
+        spelled: list[Fragment] = []  # where in the completion the copy stands
+        opened: list[tuple[str, int, int, int, int, Fragment]] = []
         found: dict[int, Mention] = {}
         number = 0
         after = 0
@@ -71,22 +72,21 @@ class Markup(AnnotatedText):
             if names and re.fullmatch(rf"</?(?:{names})>", part):
                 kind = part.strip("</>")
                 if not part.startswith("</"):
-                    opened.append((kind, number, len(copy), len(dense), [place_of]))
+                    opened.append((kind, number, len(copy), len(dense), len(spelled), place_of))
                     number += 1
                     continue
                 place = next((place for place in range(len(opened) - 1, -1, -1) if opened[place][0] == kind), None)
                 if place is None:
                     parsed.problems[UNCLOSED] += 1
                     continue
-                _, at, start, dense_start, spelled = opened.pop(place)
+                _, at, start, dense_start, first, opening = opened.pop(place)
                 words = " ".join(copy[start:].split())
                 if words:
-                    found[at] = Mention(kind, words, (dense_start, len(dense)), (*spelled, place_of))
+                    found[at] = Mention(kind, words, (dense_start, len(dense)), (opening, *spelled[first:], place_of))
                 else:
                     parsed.problems[UNPARSED] += 1
             else:
-                for *_, spelled in opened:
-                    spelled.append(place_of)
+                spell(spelled, *place_of)
                 part, strange = _STRANGE.subn("", part)
                 parsed.problems[UNKNOWN_TYPE] += (strange + 1) // 2
                 copy += part.replace("&lt;", "<").replace("&amp;", "&")
