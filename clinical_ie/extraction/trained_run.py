@@ -69,6 +69,7 @@ class TrainedRun:
         Raises:
             SettingError: The backbone is missing or another one, or the settings are of another version.
         """
+        self._entries("model")  # settings that are wrong are said before weights are read
         checkpoint = self.checkpoint.whole()
         model = self._untrained(checkpoint["schemas"], changed)
         model.configure_model()

@@ -238,7 +238,7 @@ def _pair_options(
 ) -> tuple[tuple[bytes, tuple[int, int]], ...]:
     """Pairs of numbers of mentions that a label can join, or single ones, behind the last."""
     return tuple(
-        (numbers(head, tail).encode(), (head, tail))
+        (numbers(head, tail, single=single).encode(), (head, tail))
         for head, one in enumerate(mention_types)
         for tail, other in enumerate(mention_types)
         if (head == tail) == single and (one, other) in legal[label] and (head, tail) > last

@@ -117,5 +117,5 @@ def written(answer: Answer, flat: NormalizedText, variant: InstructionVariant, k
     """The text of an answer: of links or attributes alone where mentions are given."""
     label_names = variant.spec.label_names
     if kind in ("relations", "attributes"):
-        return response.render_links(answer.links, label_names)
+        return response.render_links(answer.links, label_names, single=kind == "attributes")
     return response.render(answer, flat.text, label_names)

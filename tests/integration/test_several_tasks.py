@@ -109,7 +109,9 @@ def test_what_a_run_of_several_tasks_leaves_behind(run: Path) -> None:
         assert tasks[LINK]["relation_setting"] == "gold entities"
     assert set(written["run"]["coverage"]["train"]) == {f"{corpus}/{task}" for corpus in ("ward", "clinic") for task in (FIND, LINK)}
     for task in (FIND, LINK):
-        assert {path.name for path in (run / "predictions" / "test" / task).glob("*.jsonl")} == {"ward.jsonl", "clinic.jsonl"}
+        assert {path.name for path in (run / "predictions" / "test" / task).glob("*.jsonl")} == {
+            f"{corpus}{part}.jsonl" for corpus in ("ward", "clinic") for part in ("", ".gold")
+        }
     linked = jsonl.read(run / "predictions" / "test" / LINK / "ward.jsonl")
     assert all(document.entities for document in linked), "gold mentions"
     (state,) = (state for name, state in last(run)["callbacks"].items() if name.startswith("Checkpoints"))
@@ -172,7 +174,9 @@ def test_two_ranks_say_what_one_says(run: Path, tmp_path: Path) -> None:
     assert all(entry["outcomes"]["completions"] >= 6 for tasks in one.values() for entry in tasks.values())
     for folder in (tmp_path / "run1", tmp_path / "run2"):
         for task in (FIND, LINK):
-            assert {path.name for path in (folder / "predictions" / "test" / task).glob("*.jsonl")} == {"ward.jsonl", "clinic.jsonl"}
+            assert {path.name for path in (folder / "predictions" / "test" / task).glob("*.jsonl")} == {
+            f"{corpus}{part}.jsonl" for corpus in ("ward", "clinic") for part in ("", ".gold")
+        }
 
 
 @pytest.mark.parametrize(

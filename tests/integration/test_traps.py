@@ -198,7 +198,7 @@ def test_every_task_fits_tests_and_predicts(
     assert entry[kind]["strict"]["micro"]["fn"] >= 0
     assert main(["test", "-c", str(folder / "config.yaml")]) == 0
     assert json.loads((folder / "results.json").read_text(encoding="utf-8"))["splits"] == before
-    mentions = [] if not task.startswith("relation") else [f"--data.mentions={folder / 'predictions' / 'test'}"]
+    mentions = [] if not task.startswith(("relation", "attribute")) else [f"--data.mentions={folder / 'predictions' / 'test'}"]
     assert main(["predict", "-c", str(folder / "config.yaml"), *mentions]) == 0
     assert len(list((folder / "predictions" / "predict" / "demo").glob("*.ann"))) == 6
 

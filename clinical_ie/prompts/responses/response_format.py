@@ -60,9 +60,9 @@ class ResponseFormat(ABC):
     def parse(self, completion: str, label_names: LabelNames) -> ParsedCompletion:
         """The content of a completion, mentions in its order."""
 
-    def render_links(self, links: Iterable[Link], label_names: LabelNames) -> str:
-        """The response where mentions were given in the prompt, numbered from 1."""
-        return "\n".join(link_lines(links, label_names))
+    def render_links(self, links: Iterable[Link], label_names: LabelNames, *, single: bool = False) -> str:
+        """The response where mentions were given in the prompt, numbered from 1; with `single`, of what holds of mentions alone."""
+        return "\n".join(link_lines(links, label_names, single=single))
 
     def parse_links(self, completion: str, label_names: LabelNames, mentions: int, *, single: bool = False) -> ParsedCompletion:
         """The links of such a response between a number of mentions.
@@ -79,24 +79,24 @@ class ResponseFormat(ABC):
         return parsed
 
 
-def link_lines(links: Iterable[Link], label_names: LabelNames) -> list[str]:
+def link_lines(links: Iterable[Link], label_names: LabelNames, *, single: bool = False) -> list[str]:
     """One line for each label that is there, its pairs in order: ``>label``, then ``head tail``, apart by tabs, numbered from 1.
 
-    What holds of a mention alone (an attribute, a link to itself) has its one number.
+    With `single`, what holds of mentions alone (attributes, held as links of a mention to itself) has their one number.
     """
     pairs: dict[str, list[Link]] = {}
     for link in links:
         pairs.setdefault(link.label, []).append(link)
     return [
-        f"{LINK}{label}\t" + "\t".join(numbers(link.head, link.tail) for link in sorted(pairs[label], key=lambda x: (x.head, x.tail)))
+        f"{LINK}{label}\t" + "\t".join(numbers(link.head, link.tail, single=single) for link in sorted(pairs[label], key=lambda x: (x.head, x.tail)))
         for label in label_names.labels
         if label in pairs
     ]
 
 
-def numbers(head: int, tail: int) -> str:
-    """A pair of mentions as answers write it, and a mention alone."""
-    return f"{head + 1}" if head == tail else f"{head + 1} {tail + 1}"
+def numbers(head: int, tail: int, *, single: bool = False) -> str:
+    """A pair of mentions as answers write it, or a mention alone."""
+    return f"{head + 1}" if single else f"{head + 1} {tail + 1}"
 
 
 def read_links(line: str, label_names: LabelNames, parsed: ParsedCompletion, at: int, *, single: bool = False) -> None:
