@@ -175,8 +175,8 @@ def test_two_ranks_say_what_one_says(run: Path, tmp_path: Path) -> None:
     for folder in (tmp_path / "run1", tmp_path / "run2"):
         for task in (FIND, LINK):
             assert {path.name for path in (folder / "predictions" / "test" / task).glob("*.jsonl")} == {
-            f"{corpus}{part}.jsonl" for corpus in ("ward", "clinic") for part in ("", ".gold")
-        }
+                f"{corpus}{part}.jsonl" for corpus in ("ward", "clinic") for part in ("", ".gold")
+            }
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class CompactJson(ResponseFormat):
         renumbered(parsed, numbers)
         return parsed
 
-    def render_links(self, links: Any, label_names: LabelNames) -> str:
+    def render_links(self, links: Any, label_names: LabelNames, *, single: bool = False) -> str:
         """The response where mentions were given in the prompt."""
         rows = [[link.label, link.head + 1, link.tail + 1] for link in links]
         return json.dumps({"links": rows}, ensure_ascii=False, separators=(",", ":"))

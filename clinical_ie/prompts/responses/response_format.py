@@ -88,7 +88,8 @@ def link_lines(links: Iterable[Link], label_names: LabelNames, *, single: bool =
     for link in links:
         pairs.setdefault(link.label, []).append(link)
     return [
-        f"{LINK}{label}\t" + "\t".join(numbers(link.head, link.tail, single=single) for link in sorted(pairs[label], key=lambda x: (x.head, x.tail)))
+        f"{LINK}{label}\t"
+        + "\t".join(numbers(link.head, link.tail, single=single) for link in sorted(pairs[label], key=lambda x: (x.head, x.tail)))
         for label in label_names.labels
         if label in pairs
     ]
