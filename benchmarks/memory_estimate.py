@@ -11,6 +11,7 @@ freed does not go back to the system.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -136,6 +137,7 @@ def measured(case: Case, models: str, output: str, ranks: int) -> None:
 
     pl.seed_everything(0, verbose=False)
     module, data = made(case, Path(models))
+    gc.collect()  # what an earlier case has left is not to be given back while this one is measured, and so taken off its sum
     with tempfile.TemporaryDirectory() as folder, profile(use_cpu=True, profile_memory=True) as seen:
         trainer = pl.Trainer(
             accelerator="cpu", devices=ranks, strategy={"single": "auto"}.get(case.strategy, case.strategy), max_steps=3, logger=False,
