@@ -215,7 +215,8 @@ def _works(
         return [make({**model, "device": device}) for _ in range(workers or 1)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     number = workers or max(1, min(cores, 2 + cores // 8))
-    return [make({**model, "device": "cpu"}, threads=max(1, cores // number)) for _ in range(number)]
+    threads = max(1, cores // number) if number > 1 else None  # this process computes itself, as torch is set up in it
+    return [make({**model, "device": "cpu"}, threads=threads) for _ in range(number)]
 
 
 def _show(summary: Summary, remarks: Counter[str], folder: Path, formats: Sequence[str]) -> None:
