@@ -20,6 +20,22 @@ Fragment = tuple[int, int]
 """Half-open character range ``(start, end)``."""
 
 
+def overlaps_joined(fragments: Iterable[Fragment]) -> list[Fragment]:
+    """Fragments in the order of the text, those that overlap as one; those that touch stay apart.
+
+    Example:
+        >>> overlaps_joined([(9, 12), (3, 8), (6, 9)])
+        [(3, 9), (9, 12)]
+    """
+    found: list[Fragment] = []
+    for start, end in sorted(fragments):
+        if found and start < found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """One or more fragments of a text, in text order and without overlap.

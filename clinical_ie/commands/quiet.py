@@ -21,8 +21,6 @@ class _ToStderr(logging.Handler):
 def quieten() -> None:
     """Keep remarks that no user can act on from the screen; called before torch and its kin are imported, since some remark on that."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # PEFT imports bitsandbytes wherever it is installed, which warns that a CPU could have faster 4-bit kernels, whatever the run is.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_no_kernels)
     ours = logging.getLogger("clinical_ie")
     ours.setLevel(logging.INFO)
     if not ours.handlers:
@@ -53,7 +51,3 @@ def quieten() -> None:
 
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _no_kernels(record: logging.LogRecord) -> bool:
-    return "kernels-community" not in str(record.msg)

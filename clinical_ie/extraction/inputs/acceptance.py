@@ -14,6 +14,8 @@ from clinical_ie.files import unfit
 
 MOST_CHARACTERS = 2_000_000
 """The longest note by default; a long stay in hospital, all notes in one, has some 500,000."""
+_MOST_IN_A_LINE = 500_000
+"""Characters: as long as all notes of a long stay, without one end of a line; data or a dump, no note."""
 _HALF = re.compile(r"[\ud800-\udfff]")
 _CONTROL = bytes([*range(1, 9), *range(14, 28), 127])
 _SAMPLE = 4096
@@ -72,6 +74,8 @@ class Acceptance:
         """Why a text is no note; empty where it is one."""
         if len(text) > self.most_characters:
             return self.too_long(f"{len(text):,} characters")
+        if len(text) > _MOST_IN_A_LINE and (longest := max(map(len, text.splitlines()))) > _MOST_IN_A_LINE:
+            return f"a line of {longest:,} characters, more than the limit of {_MOST_IN_A_LINE:,}: data, not a note; break it into lines"
         if not text.strip().lstrip("\ufeff"):
             return "white space only" if text else "empty"
         if (nul := text.find("\0")) >= 0:

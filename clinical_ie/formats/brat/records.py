@@ -17,6 +17,7 @@ from clinical_ie.document import (
     Normalization,
     Relation,
     Span,
+    overlaps_joined,
 )
 from clinical_ie.errors import DocumentError
 from clinical_ie.formats.brat.covered_text import last_line, lines_of
@@ -189,16 +190,10 @@ class _Parser:
 
     def in_order(self, fragments: list[Fragment], where: str, number: int) -> tuple[Fragment, ...]:
         """Fragments in the order of the text, those that overlap as one: every character of the mention is beyond doubt."""
-        ordered = sorted(fragments)
-        merged = ordered[:1]
-        for start, end in ordered[1:]:
-            if start < merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            else:
-                merged.append((start, end))
-        if len(merged) < len(ordered):
+        merged = overlaps_joined(fragments)
+        if len(merged) < len(fragments):
             code, what = "fragments-overlap", "overlap; joined"
-        elif ordered != fragments:
+        elif merged != fragments:
             code, what = "fragments-out-of-order", "are out of order; sorted"
         elif any(one[1] == other[0] for one, other in pairwise(merged)):
             code, what = "fragments-touch", "touch each other; kept"

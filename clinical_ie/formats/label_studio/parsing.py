@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from clinical_ie.document import Attribute, Document, Entity, Event, Fragment, Relation, Span
+from clinical_ie.document import Attribute, Document, Entity, Event, Fragment, Relation, Span, overlaps_joined
 from clinical_ie.errors import shown
 from clinical_ie.fields import Fields, MalformedDataError, probability
 from clinical_ie.formats.brat.offsets import CHARACTERS, Positions
@@ -225,14 +225,8 @@ class _Results:
         return sorted(entities, key=lambda entity: order.get(entity.id, order.get(entity.id.rpartition("_")[0], 0))), mention
 
     def _in_order(self, fragments: list[Fragment], leader: str) -> tuple[Fragment, ...]:
-        ordered = sorted(fragments)
-        merged = ordered[:1]
-        for start, end in ordered[1:]:
-            if start < merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            else:
-                merged.append((start, end))
-        if len(merged) < len(ordered):
+        merged = overlaps_joined(fragments)
+        if len(merged) < len(fragments):
             message = f"document {shown(self.name)}: fragments of region {shown(leader)} overlap; joined"
             self.findings.warning(self.path, 0, "fragments-overlap", message)
         return tuple(merged)

@@ -113,3 +113,13 @@ def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
 def test_settings_that_cannot_work(tmp_path: Path, setting: dict[str, object]) -> None:
     with pytest.raises(SettingError):
         read(tmp_path, **setting)  # type: ignore[arg-type]
+
+
+def test_one_line_of_a_megabyte_is_no_note(tmp_path: Path) -> None:
+    (tmp_path / "dump.txt").write_text("QUJD" * 250_000, encoding="utf-8")
+    (tmp_path / "stay.txt").write_text(("No fever. " * 40 + "\n") * 2_500, encoding="utf-8")
+    dump, stay = read(tmp_path)
+    assert isinstance(dump, BadNote)
+    assert dump.reason == "a line of 1,000,000 characters, more than the limit of 500,000: data, not a note; break it into lines"
+    assert isinstance(stay, Note)
+    assert len(stay.text) > 1_000_000
