@@ -17,6 +17,7 @@ import yaml
 from clinical_ie.commands import configurations
 from clinical_ie.commands.chain_tasks import TASK_ARGS, TASKS, ChainTasks
 from clinical_ie.errors import FileFormatError, SettingError
+from clinical_ie.extraction.pipeline_stages import BOTH, STAGES
 from clinical_ie.files import read_text
 
 DEFAULTS = ("base", "strategy/single")
@@ -28,7 +29,6 @@ _GROUPS = {"trainer", "data", "evaluation", "predictions", "checkpoints", "patie
 _SECTIONS = {*_GROUPS, *_CLASSES}
 _LISTS = {TASKS, "data.corpora", "trainer.callbacks"}
 """Keys of lists of classes."""
-_STAGES = {"entities", "relations", "attributes", "both"}
 _DEEPEST, _LARGEST = 100, 100_000
 
 
@@ -149,7 +149,7 @@ class Chain:
         inside = {str(name.value): name.start_mark.line + 1 for name, _ in node.value}
         if not key and inside.keys() >= {"axes", "grids"}:
             raise FileFormatError(path, 0, "a study, not a configuration", remedy=f"run it with `clinical-ie study run {path.stem}`")
-        if not key and inside.keys() <= _STAGES and inside:
+        if not key and inside.keys() <= {*STAGES, BOTH} and inside:
             raise FileFormatError(
                 path, 0, "a recipe of two models, not a configuration", remedy=f"train it with `clinical-ie pipeline {path.stem}`"
             )

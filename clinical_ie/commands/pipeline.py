@@ -27,19 +27,18 @@ from clinical_ie.commands.chain import Chain
 from clinical_ie.commands.chain_tasks import tasks_of
 from clinical_ie.corpora.yaml_file import YamlFile
 from clinical_ie.errors import FileFormatError, RunError, SettingError, Stopped
+from clinical_ie.extraction.pipeline_stages import BOTH, STAGES
 from clinical_ie.files import write_text
 from clinical_ie.reports.entry import Entry
 from clinical_ie.reports.prediction_folder import folder_of, set_all_aside
 from clinical_ie.reports.results import Results
 from clinical_ie.reports.run_tables import show_run
 from clinical_ie.strategies.checkpoint import Checkpoint
+from clinical_ie.strategies.checkpoint_names import BEST
 from clinical_ie.tasks.task import Task
 
-STAGES = ("entities", "relations", "attributes")
-BOTH = "both"
-"""What recipes call one run for mentions and links."""
 _EXPECTED = "entities with relations, attributes or both of these, or both with or without attributes"
-_BEST = "checkpoints/best.ckpt"
+_BEST = f"checkpoints/{BEST}"
 LINKED = "linked"
 """The folder of what the relation stage found, where the attribute stage follows."""
 

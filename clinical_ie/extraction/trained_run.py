@@ -9,13 +9,13 @@ from typing import Any, cast
 
 from clinical_ie.corpora.yaml_file import YamlFile
 from clinical_ie.errors import FileFormatError, SettingError, did_you_mean
+from clinical_ie.extraction.pipeline_stages import BOTH, STAGES
 from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.strategies.checkpoint_names import BEST
 
 CONFIG = "config.yaml"
-BOTH = "both"
-STAGES = (BOTH, "entities", "relations", "attributes")
-"""Keys of the ``config.yaml`` of a pipeline, in the order in which its runs are asked; one run for mentions and links is ``both``."""
+_KEYS = (BOTH, *STAGES)
+"""Of the ``config.yaml`` of a pipeline, in the order in which its runs are asked."""
 
 
 class TrainedRun:
@@ -136,8 +136,8 @@ def stage_runs(folder: Path | str) -> list[TrainedRun]:
         raise SettingError(f"{folder}: no such folder; expected a run that `clinical-ie fit` or `clinical-ie pipeline` has finished{near}")
     config = folder / CONFIG
     data = YamlFile(config, expected="the settings of a run").data if config.is_file() else None
-    if isinstance(data, dict) and data and set(data) <= {*STAGES} and all(isinstance(value, str) for value in data.values()):
-        return [TrainedRun(folder / data[name]) for name in STAGES if name in data]
+    if isinstance(data, dict) and data and set(data) <= {*_KEYS} and all(isinstance(value, str) for value in data.values()):
+        return [TrainedRun(folder / data[name]) for name in _KEYS if name in data]
     if (folder / "clinical_ie.yaml").is_file():
         from clinical_ie.extraction.exported_run import ExportedRun
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from clinical_ie.scoring.judged import Judged, JudgedKind
+from clinical_ie.scoring.counts import Kind
+from clinical_ie.scoring.judged import Judged
 
 THRESHOLDS = 101
 """0, 0.01, ..., 1."""
@@ -20,7 +21,7 @@ class ConfidenceCounts:
     confidence. `unsure` are those without a confidence, which are on no curve.
     """
 
-    kind: JudgedKind
+    kind: Kind
     gold: int = 0
     unsure: int = 0
     found: Counter[tuple[int, bool]] = field(default_factory=Counter)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from clinical_ie.document import Document, Entity, bare_role
-
-JudgedKind = Literal["entities", "relations", "attributes"]
-"""Mentions; relations and arguments of events; attributes with their values."""
+from clinical_ie.scoring.counts import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +21,7 @@ class Judged:
         right: Whether gold has it: strictly, with all fragments, and each annotation of gold once.
     """
 
-    kind: JudgedKind
+    kind: Kind
     type: str
     confidence: float | None
     right: bool
@@ -44,7 +41,7 @@ def judged(gold: Document, predicted: Document) -> list[Judged]:
     return found
 
 
-def _annotations(document: Document) -> Iterator[tuple[JudgedKind, str, Hashable, float | None]]:
+def _annotations(document: Document) -> Iterator[tuple[Kind, str, Hashable, float | None]]:
     anchors = document.anchors()
     for entity in document.entities:
         yield "entities", entity.type, _key(entity), entity.confidence

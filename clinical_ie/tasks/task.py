@@ -7,10 +7,11 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from clinical_ie.document import Document, Fragment
 from clinical_ie.schema import Schema
+from clinical_ie.scoring.counts import Kind
 from clinical_ie.tasks.coverage import Coverage
 
 
@@ -105,7 +106,7 @@ DIRECTED_ATTENTION = "attention that each token directs for itself"
 """What a task may need of an encoder beside words in a row, as messages call it."""
 
 E = TypeVar("E", bound=Example)
-Finds = Literal["entities", "relations", "attributes"]
+Finds = Kind
 Output = Any
 """A module's output for one example, in plain Python: tag strings, relation labels, completion text."""
 
