@@ -176,6 +176,7 @@ def same_as_export(run: Path, output: Path, *, merge: bool) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peft", ["full", "ia3", "dora", "prompt_tuning", "p_tuning", "prefix_tuning"])
 def test_every_way_of_tuning_trains_and_comes_back(peft: str, given: Arguments, tmp_path: Path) -> None:
     folder = tmp_path / peft

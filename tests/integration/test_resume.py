@@ -179,6 +179,7 @@ def test_the_same_command_begins_goes_on_and_is_done(
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_with_averaged_weights_too(arguments: Arguments, tmp_path: Path) -> None:
     averaging = ["--trainer.callbacks+=clinical_ie.callbacks.averaging.MovingAverage", "--trainer.callbacks.init_args.decay=0.9"]
     whole, run = tmp_path / "whole", tmp_path / "run"

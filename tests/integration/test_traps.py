@@ -211,6 +211,7 @@ def test_a_run_gives_no_warnings_that_no_user_can_act_on(of_task: Callable[..., 
     assert "Warning" not in command("test", "-c", str(tmp_path / "run" / "config.yaml"))
 
 
+@pytest.mark.slow
 def test_going_on_with_p_tuning(of_task: Callable[..., list[str]], tmp_path: Path) -> None:
     """Two epochs, and two epochs with a stop between: the same weights, the prompt encoder's among them."""
 
