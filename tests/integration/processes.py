@@ -5,6 +5,7 @@ Importing torch, Lightning and transformers takes longer than most of what these
 
 from __future__ import annotations
 
+import copy
 import json
 import multiprocessing
 import os
@@ -15,6 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 _SECONDS = 200.0
 """After which ranks that wait for each other are ended."""
@@ -86,6 +89,19 @@ def command(*arguments: str, ranks: int = 1) -> str:
 def results(run: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))
     return found
+
+
+def same_scores(*splits: dict[str, Any]) -> None:
+    """Scores (corpus -> task) are equal; probabilities come from other batches, and their errors are equal but for rounding."""
+    plain, errors = [], []
+    for each in splits:
+        left = copy.deepcopy(each)
+        taken = [entry.pop("calibration", {}) for tasks in left.values() for entry in tasks.values()]
+        plain.append(left)
+        errors.append([kind[name] for found in taken for kind in found.values() for name in sorted(kind) if name.startswith("ece")])
+    for left, other in zip(plain[1:], errors[1:], strict=True):
+        assert left == plain[0]
+        assert other == pytest.approx(errors[0], abs=1e-4)
 
 
 def scored_by_ranks(subcommand: str, split: str, run: Path, folder: Path, *more: str) -> list[dict[str, Any]]:

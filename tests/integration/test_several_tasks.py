@@ -15,7 +15,7 @@ import yaml
 
 from clinical_ie.cli import main
 from clinical_ie.formats import brat, jsonl
-from tests.integration.processes import forked, results, scored_by_ranks
+from tests.integration.processes import forked, results, same_scores, scored_by_ranks
 from tests.integration.signals import signal_at
 from tests.models.tiny_decoders import tiny_generator
 from tests.modules.tiny_training import DOSES, DRUGS, Marks, Phrase, write_notes
@@ -170,16 +170,8 @@ def test_an_export_holds_the_prompts_of_all_tasks(run: Path, tmp_path: Path) -> 
 def test_two_ranks_say_what_one_says(run: Path, tmp_path: Path) -> None:
     """Ranks generate different notes for different times, and their answers come together."""
     one, two = scored_by_ranks("test", "test", run, tmp_path)
-    all_of_them = one, two, results(run)["splits"]["test"]
-    # probabilities come from other batches, and are the same but for rounding
-    errors = [
-        [found["ece"] for tasks in each.values() for entry in tasks.values() for found in entry.pop("calibration", {}).values()]
-        for each in all_of_them
-    ]
-    assert all_of_them[0] == all_of_them[1] == all_of_them[2]
-    assert errors[0]
-    assert errors[0] == pytest.approx(errors[1], abs=1e-4)
-    assert errors[0] == pytest.approx(errors[2], abs=1e-4)
+    same_scores(one, two, results(run)["splits"]["test"])
+    assert all("calibration" in entry for tasks in one.values() for entry in tasks.values())
     assert all(entry["outcomes"]["completions"] >= 6 for tasks in one.values() for entry in tasks.values())
     for folder in (tmp_path / "run1", tmp_path / "run2"):
         for task in (FIND, LINK):
