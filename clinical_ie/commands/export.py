@@ -1,4 +1,4 @@
-"""``clinical-ie export``: a trained generator as a folder that plain transformers, PEFT or vLLM loads; or the cards of any run."""
+"""``clinical-ie export``: a trained model as a folder that plain transformers, PEFT or vLLM loads; or the cards of any run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any
 
 from clinical_ie.commands.arguments import Parser
 from clinical_ie.commands.export_cards import export_cards
+from clinical_ie.commands.export_encoder import write_encoder, write_readme
 from clinical_ie.commands.exported_prompts import PROMPTS, write_prompts
 from clinical_ie.errors import SettingError
-from clinical_ie.extraction.exported_run import write_settings
+from clinical_ie.extraction.exported_run import CALIBRATION, write_settings
 from clinical_ie.extraction.trained_run import TrainedRun
 from clinical_ie.files import write_text, writing_folder
 from clinical_ie.models.folders import base_of
+
+_MERGED = {"peft": None, "freeze": None, "base_dtype": "auto"}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -23,12 +26,19 @@ def run(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="clinical-ie export",
         example="clinical-ie export runs/llama --output=models/llama_n2c2",
-        description="Write the best state of a generator as a Hugging Face folder: the adapter or the whole model. Of any run: its cards.",
+        description=(
+            "Write the best state of a run as a Hugging Face folder: of a generator the adapter or the whole model, of an encoder the whole"
+            " model and its heads. Or the cards of a run."
+        ),
     )
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("--output", required=True, help="a folder that does not exist yet")
-    parser.add_argument("--merge", action="store_true", help="the whole model, the adapter merged into its weights")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of a whole model's weights")
+    parser.add_argument(
+        "--merge", action="store_true", help="the whole model, the adapter merged into its weights (an encoder is always whole)"
+    )
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of a whole model's weights; heads stay in float32"
+    )
     parser.add_argument("--card", action="store_true", help="of any run: model card, data statement and TRIPOD-LLM table, and no weights")
     options = parser.parse_args(arguments[1:])
     output = Path(options.output)
@@ -39,34 +49,48 @@ def run(arguments: Sequence[str]) -> int:
         if options.merge:
             raise SettingError("--card writes no weights and --merge does; give one of the two, each with an --output of its own")
         return export_cards(run_dir, output)
-    model, tasks = load_run(run_dir), TrainedRun(run_dir).tasks
-    check_exportable(model)
+    trained = TrainedRun(run_dir)
+    model = load_run(run_dir)
+    from clinical_ie.modules.encoder_module import EncoderModule
+
     with writing_folder(output) as partial:
-        write_whole(model, partial, options.dtype) if options.merge else write_adapter(model, partial)
-        write_settings(partial, TrainedRun(run_dir), whole=options.merge)
-        write_prompts(partial, tasks, model.schemas, model.subwords, base=None if options.merge else base_of(model.backbone_name))
+        if isinstance(model, EncoderModule):
+            said = _write_encoder(model, trained, partial, options.dtype)
+        else:
+            said = _write_generator(model, trained, partial, options.dtype if options.merge else None)
         if model.calibration:
-            write_text(partial / "calibration.json", json.dumps(model.calibration, indent=1) + "\n")
-    print(f"{'Model' if options.merge else 'Adapter'}: {output}")
-    print(f"Prompt:  {output}/{PROMPTS}, what to send for each note; {output}/README.md tells how")
+            write_text(partial / CALIBRATION, json.dumps(model.calibration, indent=1) + "\n")
+    print(said.replace("{output}", str(output)))
     return 0
 
 
+def _write_encoder(model: Any, trained: TrainedRun, folder: Path, dtype: str) -> str:
+    changed = write_encoder(model, folder, dtype)
+    write_settings(folder, trained, whole=True, changed=changed)
+    write_readme(folder, trained.tasks, model.schemas)
+    return "Model: {output}, whole: `clinical-ie extract --model={output}` needs nothing else; {output}/README.md tells how"
+
+
+def _write_generator(model: Any, trained: TrainedRun, folder: Path, dtype: str | None) -> str:
+    """The whole model in a type of weights, or its adapter alone where that is None: what to tell the user."""
+    check_exportable(model)
+    write_adapter(model, folder) if dtype is None else write_whole(model, folder, dtype)
+    write_settings(folder, trained, whole=dtype is not None, changed={} if dtype is None else _MERGED)
+    write_prompts(folder, trained.tasks, model.schemas, model.subwords, base=base_of(model.backbone_name) if dtype is None else None)
+    kind = "Adapter" if dtype is None else "Model"
+    return f"{kind}: {{output}}\nPrompt:  {{output}}/{PROMPTS}, what to send for each note; {{output}}/README.md tells how"
+
+
 def load_run(run_dir: Path) -> Any:
-    """The module of a generator's run with its best weights.
+    """The module of a run with its best weights.
 
     Raises:
-        SettingError: No run, or one of an encoder.
+        SettingError: No finished run.
     """
     from clinical_ie.commands.quiet import quieten
 
     quieten()
-    from clinical_ie.modules import InstructionGenerator
-
-    model = TrainedRun(run_dir).model()
-    if not isinstance(model, InstructionGenerator):
-        raise SettingError(f"{run_dir} is a run of {type(model).__name__}; only generators are exported")
-    return model
+    return TrainedRun(run_dir).model()
 
 
 def check_exportable(model: Any) -> None:

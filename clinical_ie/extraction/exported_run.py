@@ -1,7 +1,9 @@
-"""A generator that `clinical-ie export` has written: its weights as other software reads them, and how to ask it, in one YAML file."""
+"""A model that `clinical-ie export` has written: its weights as other software reads them, and how to ask it, in one YAML file."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from clinical_ie.extraction.trained_run import TrainedRun
 from clinical_ie.files import write_text
 
 SETTINGS = "clinical_ie.yaml"
+HEADS = "heads.safetensors"
+"""What lies on top of an encoder."""
+CALIBRATION = "calibration.json"
 _KEYS = ("model", "data", "schemas", "identity", "whole")
 
 
@@ -51,7 +56,7 @@ class ExportedRun(TrainedRun):
             changed: Arguments of the model in place of those of the run, such as where the base of an adapter lies now.
         """
         if self._data["whole"]:
-            changed = {**changed, "backbone": str(self.folder), "peft": None, "freeze": None, "base_dtype": "auto"}
+            changed = {**changed, "backbone": str(self.folder)}
         model = self._untrained(self.schemas, changed)
         model.configure_model()
         if not self._data["whole"]:
@@ -59,17 +64,45 @@ class ExportedRun(TrainedRun):
             from safetensors.torch import load_file
 
             set_peft_model_state_dict(model.backbone.model, load_file(self.folder / "adapter_model.safetensors"))
+        elif (heads := self.folder / HEADS).is_file():
+            _put_on(model, heads)
+        if (known := self.folder / CALIBRATION).is_file():
+            model.calibration = json.loads(known.read_text(encoding="utf-8"))
         return model.eval()
 
 
-def write_settings(folder: Path, run: TrainedRun, *, whole: bool) -> None:
+def _put_on(model: Any, heads: Path) -> None:
+    """Load what lies on top of an encoder, whose own weights are loaded.
+
+    Raises:
+        FileFormatError: It is not all that does, or something else.
+    """
+    from safetensors.torch import load_file
+
+    own = {id(value) for value in model.backbone.base.state_dict(keep_vars=True).values()}
+    wanted = {name for name, value in model.state_dict(keep_vars=True).items() if id(value) not in own}
+    found = load_file(heads)
+    if strange := sorted(wanted ^ set(found)):
+        raise FileFormatError(
+            heads,
+            0,
+            f"{strange[0]} is {'missing' if strange[0] in wanted else 'not of this model'}",
+            expected="what `clinical-ie export` writes",
+        )
+    model.load_state_dict(found, strict=False)
+
+
+def write_settings(folder: Path, run: TrainedRun, *, whole: bool, changed: Mapping[str, Any]) -> None:
     """Write how an exported model is asked, for `clinical-ie extract`.
 
     Args:
         folder: That of the export.
         run: Whose model it is.
         whole: Whether the folder holds a whole model; else an adapter.
+        changed: Arguments of the model in place of those of the run.
     """
-    data = {"model": run.setting("model"), "data": {"tasks": run.setting("data", "tasks")}}
-    settings = {**data, "schemas": run.schemas, "identity": run.identity, "whole": whole}
+    given = run.setting("model")
+    model = {**given, "init_args": {**given["init_args"], **changed}}
+    data = {"tasks": run.setting("data", "tasks")}
+    settings = {"model": model, "data": data, "schemas": run.schemas, "identity": run.identity, "whole": whole}
     write_text(folder / SETTINGS, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
