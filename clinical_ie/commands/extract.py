@@ -70,7 +70,7 @@ def run(arguments: Sequence[str]) -> int:
             asked["threshold"] = [thresholds.default, dict(sorted(thresholds.by_type.items()))]
         works = partial(_works, {"run": options.model, **model}, options.device, options.workers, formats, options.snippets, thresholds)
         summary = extract(given, folder, asked, works, count=None if options.input == "-" else lambda: _count(notes()))
-    _show(summary, remarks, folder, formats if thresholds is None else (*formats, "review"))
+    _show(summary, remarks, folder, formats)
     return 1 if summary.failed else 0
 
 
@@ -91,7 +91,7 @@ def _parser() -> Parser:
     parser.add_argument("--format", nargs="+", action="extend", choices=list(OUTPUTS), metavar="NAME",
                         help=f"what to write, one or more of {', '.join(OUTPUTS)} (default: jsonl)")  # fmt: skip
     parser.add_argument("--threshold", nargs="+", action="extend", default=[], metavar="[TYPE=]P",
-                        help="lowest confidence that is kept, of all or of a type: 0.8 Drug=0.9; the rest goes to DIR/review")  # fmt: skip
+                        help="lowest confidence kept, of all or of a type: 0.8 Drug=0.9; the rest goes to DIR/review.jsonl")  # fmt: skip
     parser.add_argument("--max-false-discovery", type=float, metavar="SHARE",
                         help="choose thresholds so that of each type at most this share of what is kept is wrong, with probability 0.9; "
                              "needs --calibration")  # fmt: skip
@@ -227,5 +227,7 @@ def _show(summary: Summary, remarks: Counter[str], folder: Path, formats: Sequen
         print(f"  {name}: {number:,}")
     for name in formats:
         print(f"{name + ':':<8} {folder / name}/")
+    if (review := folder / "review.jsonl").exists():
+        print(f"review:  {review}")
     if summary.failed:
         print(f"{summary.failed:,} notes could not be annotated; {folder}/failed.jsonl says why", file=sys.stderr)

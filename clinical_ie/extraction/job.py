@@ -112,6 +112,7 @@ def extract(
                     for result in results:
                         output.commit(result)
                         progress.add(result.documents + len(result.failed))
+            output.end()
         finally:
             output.close()
         outcomes: Counter[str] = Counter()

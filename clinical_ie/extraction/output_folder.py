@@ -6,6 +6,7 @@
     DIR/ledger.jsonl       a line for each part that is done, in the order in which they were
     DIR/failed.jsonl       id and reason of each note that could not be annotated
     DIR/jsonl/, DIR/brat/  what was found, a folder for each format
+    DIR/review.jsonl       with thresholds: what is not sure enough; until all is done, parts of it in DIR/review/
     DIR/.parts/            parts that are not done
 
 A part's files lie in ``.parts`` until all are whole, then they take their places, then the ledger gets its line. Whatever is interrupted
@@ -24,11 +25,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from clinical_ie.errors import InputError, SettingError, printable
-from clinical_ie.extraction.part_work import PartResult
+from clinical_ie.extraction.part_work import REVIEW, PartResult
 from clinical_ie.extraction.parts import Part
 from clinical_ie.files import write_text
 
-_ASKED, _LEDGER, _FAILED, _PARTS, _LOCK = "extraction.json", "ledger.jsonl", "failed.jsonl", ".parts", ".lock"
+_ASKED, _LEDGER, _FAILED, _REVIEW = "extraction.json", "ledger.jsonl", "failed.jsonl", f"{REVIEW}.jsonl"
+_PARTS, _LOCK = ".parts", ".lock"
 
 
 class OutputFolder:
@@ -151,6 +153,22 @@ class OutputFolder:
         self.mentions += result.mentions
         self.links += result.links
         self.failed += len(result.failed)
+
+    def end(self) -> None:
+        """All parts are done: make one file of those for review. Killed at any moment, it is made again or there already."""
+        parts = self.folder / REVIEW
+        if not parts.is_dir():
+            return
+        aside = self.folder / _PARTS
+        aside.mkdir(exist_ok=True)
+        whole = aside / _REVIEW
+        with whole.open("wb") as file:
+            for part in sorted(parts.iterdir()):
+                with part.open("rb") as given:
+                    shutil.copyfileobj(given, file)
+            os.fsync(file.fileno())
+        whole.replace(self.folder / _REVIEW)
+        parts.rename(aside / REVIEW)  # as a whole: half of them would be taken for all
 
     def close(self) -> None:
         """Write down what failed, in the order of the input, and leave nothing that is not an answer."""

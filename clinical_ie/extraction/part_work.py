@@ -17,7 +17,7 @@ from clinical_ie.extraction.parts import Part
 from clinical_ie.extraction.thresholds import Thresholds, keep
 
 REVIEW = "review"
-"""The folder of what is not sure enough."""
+"""What is not sure enough: a folder of parts, in the end one file."""
 
 
 @dataclass(frozen=True, slots=True)

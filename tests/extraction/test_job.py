@@ -18,6 +18,7 @@ from clinical_ie.extraction.inputs import BadNote, Note
 from clinical_ie.extraction.job import ModelWork, Summary, extract
 from clinical_ie.extraction.output_folder import alone_in
 from clinical_ie.extraction.parts import Part, PartSize
+from clinical_ie.extraction.thresholds import Thresholds
 from clinical_ie.formats import jsonl
 from tests.extraction import runs
 
@@ -29,12 +30,12 @@ BAD = BadNote("bad/2", "byte 7 is not UTF-8")
 class FixedWork:
     """A work whose model is there already, and which a signal may stop before one of the parts."""
 
-    def __init__(self, extractor: Any, stop: int | None = None) -> None:
-        self.extractor, self.stop = extractor, stop
+    def __init__(self, extractor: Any, stop: int | None = None, thresholds: Thresholds | None = None) -> None:
+        self.extractor, self.stop, self.thresholds = extractor, stop, thresholds
         self.done: list[int] = []
 
     def begin(self) -> Callable[[Part, Path], Any]:
-        write = ModelWork({}, tuple(ASKED["format"]), datetime(2026, 11, 26)).on(self.extractor)
+        write = ModelWork({}, tuple(ASKED["format"]), datetime(2026, 11, 26), thresholds=self.thresholds).on(self.extractor)
 
         def annotate(part: Part, folder: Path) -> Any:
             found = write(part, folder)
@@ -97,6 +98,43 @@ def test_an_interrupted_extraction_goes_on_and_comes_to_the_same_files(extractor
     assert run(notes(), tmp_path / "out", third).new == 0
     assert not third.done
     assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("moment", ["at a part", "before the file takes its place", "before its parts go"])
+def test_what_is_not_sure_enough_comes_into_one_file(
+    extractor: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    thresholds = Thresholds(0.6)
+    run(notes(), tmp_path / "whole", FixedWork(extractor, None, thresholds))
+    expected = files(tmp_path / "whole")
+    kept, review = jsonl.read(tmp_path / "whole" / "jsonl"), jsonl.read(tmp_path / "whole" / "review.jsonl")
+    for documents, low, high in ((kept, 0.6, 1.0), (review, 0.0, 0.6)):
+        sure = [entity.confidence for document in documents for entity in document.entities]
+        assert sure
+        assert all(low <= (value or 0) <= high for value in sure)
+    assert [document.id for document in review] == [d.id for d in kept if d.id in {found.id for found in review}], "in the order of notes"
+    out = tmp_path / "out"
+    if moment == "at a part":
+        with pytest.raises(KeyboardInterrupt):
+            run(notes(), out, FixedWork(extractor, 3, thresholds))
+        assert (out / "review").is_dir()
+        assert not (out / "review.jsonl").exists()
+    else:
+        method = "replace" if moment.endswith("place") else "rename"
+        original = getattr(Path, method)
+
+        def stopped(self: Path, target: Path) -> Path:
+            if self.name.startswith("review"):
+                raise KeyboardInterrupt
+            return original(self, target)  # type: ignore[no-any-return]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, method, stopped)
+            with pytest.raises(KeyboardInterrupt):
+                run(notes(), out, FixedWork(extractor, None, thresholds))
+    for _ in range(2):
+        run(notes(), out, FixedWork(extractor, None, thresholds))
+        assert files(out) == expected
 
 
 def test_half_a_line_of_the_ledger_is_no_line(extractor: Extractor, tmp_path: Path) -> None:

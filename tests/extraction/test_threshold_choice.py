@@ -33,7 +33,8 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def extracted(model: Path, notes: Path, output: Path, *options: str) -> tuple[list[Document], list[Document]]:
     base = ["extract", str(notes), f"--model={model}", f"--output={output}", "--device=cpu", "--workers=1", "--precision=32"]
     assert run([*base, *options]) == 0
-    review = output / "review"
+    review = output / "review.jsonl"
+    assert not (output / "review").exists()
     return jsonl.read(output / "jsonl"), jsonl.read(review) if review.exists() else []
 
 
