@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -173,6 +174,22 @@ def same_as_export(run: Path, output: Path, *, merge: bool) -> None:
     assert (
         len({json.dumps({name: sorted(v) if isinstance(v, list) else v for name, v in s.items()}, sort_keys=True) for s in settings}) == 1
     )
+
+
+def test_a_run_that_goes_on_writes_the_folder_that_is_missing(run: Path, given: Arguments, tmp_path: Path) -> None:
+    """One that was killed between the best checkpoint and its folder, or whose checkpoints alone were copied; before it learns on."""
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("adapter"))
+    steps = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    with signal_at(signal.SIGTERM, steps + 1):
+        assert main(given(folder, "--test_after_fit=false", "--trainer.max_epochs=3", "--resume=auto")) == 75
+    assert (folder / "checkpoints" / "best.ckpt").read_bytes() == (run / "checkpoints" / "best.ckpt").read_bytes(), "no new best"
+    same_as_export(folder, tmp_path / "exported", merge=False)
+    shutil.rmtree(folder / "checkpoints" / "adapter")
+    more = ("--test_after_fit=false", "--trainer.max_epochs=3", "--resume=auto", "--checkpoints.model_folder=false")
+    with signal_at(signal.SIGTERM, steps + 2):
+        assert main(given(folder, *more)) == 75
+    assert not (folder / "checkpoints" / "adapter").exists(), "who wants none gets none"
 
 
 @pytest.mark.slow
