@@ -18,13 +18,13 @@ _FREE = re.compile(
     r"""(
     config | ckpt_path | init_from | weights_only | run_dir | test_after_fit | evaluation(\..*)? | predictions(\..*)?
     | interruption(\..*)? | trace(\..*)? | process_group_timeout
-    | checkpoints\.every_minutes | patience\.epochs
+    | checkpoints\.( every_minutes | model_folder ) | patience\.epochs
     | trainer\.( accelerator | devices | num_nodes | strategy(\..*)? | sync_batchnorm | logger(\..*)? | default_root_dir | profiler(\..*)?
         | plugins(\..*)? | max_time(\..*)? | min_epochs | min_steps | max_epochs | max_steps | limit_(test|predict)_batches
         | num_sanity_val_steps | log_every_n_steps | enable_.* | detect_anomaly | benchmark | inference_mode | use_distributed_sampler
         | barebones | model_registry )
     | model\.init_args\.( backbone | base_dtype | gradient_checkpointing | compiled | chunk | packed_attention
-        | constrained | backtrack_threshold | batch_size
+        | constrained | confidences | backtrack_threshold | batch_size
         | max_new_tokens_base | max_new_tokens_ratio | num_draft_tokens )
     | data\.roots\..* | data\.( root | tokenizer | texts | mentions | workers | eval_batch_budget | lenient )
     | data\.corpora\.\d+\.init_args\.root

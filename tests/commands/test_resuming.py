@@ -29,6 +29,8 @@ RUN: dict[str, Any] = {
         ({"trainer.accelerator": "cuda"}, True),
         ({"evaluation.rules": "n2c2-2018"}, True),
         ({"checkpoints.every_minutes": 5.0}, True),
+        ({"checkpoints.model_folder": False}, True),
+        ({"model.init_args.confidences": False}, True),
         ({"seed_everything": 1}, False),
         ({"trainer.max_epochs": 4}, False),
         ({"trainer.precision": "bf16-mixed"}, False),
