@@ -35,20 +35,22 @@ def work_here(work: Work, parts: Iterable[tuple[Part, Path]]) -> Generator[PartR
 
 
 def work_beside(works: Sequence[Work], parts: Iterable[tuple[Part, Path]]) -> Generator[PartResult]:
-    """Results of parts as they come, from a process for each work. No more parts are asked for than the processes can hold.
+    """Results of parts as they come, from a process for each work, which begins when there is a part for it.
 
-    When this generator is closed, so are the processes; they also end when this process does, however that happens.
+    No more parts are asked for than the processes can hold. When this generator is closed, so are the processes; they also end when this process does, however that happens.
 
     Raises:
         ClinicalIEError: What a worker raised.
         RunError: A worker ended in the middle of its work.
     """
-    workers = [_Worker(work) for work in works]
+    workers: list[_Worker] = []
     try:
         waiting = iter(parts)
         while True:
-            while len((idlest := min(workers, key=lambda each: len(each.parts))).parts) < _AHEAD and (given := next(waiting, None)):
-                idlest.give(*given)
+            while sum(_AHEAD - len(each.parts) for each in workers) + len(works) > len(workers) and (given := next(waiting, None)):
+                if len(workers) < len(works) and all(each.parts for each in workers):
+                    workers.append(_Worker(works[len(workers)]))
+                min(workers, key=lambda each: len(each.parts)).give(*given)
             busy = {worker.answers: worker for worker in workers if worker.parts}
             if not busy:
                 return
