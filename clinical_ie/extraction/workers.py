@@ -37,7 +37,8 @@ def work_here(work: Work, parts: Iterable[tuple[Part, Path]]) -> Generator[PartR
 def work_beside(works: Sequence[Work], parts: Iterable[tuple[Part, Path]]) -> Generator[PartResult]:
     """Results of parts as they come, from a process for each work, which begins when there is a part for it.
 
-    No more parts are asked for than the processes can hold. When this generator is closed, so are the processes; they also end when this process does, however that happens.
+    No more parts are asked for than the processes can hold. When this generator is closed, so are the processes; they also end when this
+    process does, however that happens.
 
     Raises:
         ClinicalIEError: What a worker raised.
