@@ -22,7 +22,7 @@ _MERGED = {"peft": None, "freeze": None, "base_dtype": "auto"}
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Write an adapter folder, or a whole model with the adapter merged into it."""
+    """Write an adapter, a whole model with the adapter merged into it, an encoder with its heads, or cards."""
     parser = Parser(
         prog="clinical-ie export",
         example="clinical-ie export runs/llama --output=models/llama_n2c2",

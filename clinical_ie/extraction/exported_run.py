@@ -57,6 +57,8 @@ class ExportedRun(TrainedRun):
         """
         if self._data["whole"]:
             changed = {**changed, "backbone": str(self.folder)}
+        from clinical_ie.models.encoder import Encoder
+
         model = self._untrained(self.schemas, changed)
         model.configure_model()
         if not self._data["whole"]:
@@ -64,8 +66,8 @@ class ExportedRun(TrainedRun):
             from safetensors.torch import load_file
 
             set_peft_model_state_dict(model.backbone.model, load_file(self.folder / "adapter_model.safetensors"))
-        elif (heads := self.folder / HEADS).is_file():
-            _put_on(model, heads)
+        elif isinstance(model.backbone, Encoder):
+            _put_on(model, self.folder / HEADS)
         if (known := self.folder / CALIBRATION).is_file():
             model.calibration = json.loads(known.read_text(encoding="utf-8"))
         return model.eval()
@@ -79,6 +81,8 @@ def _put_on(model: Any, heads: Path) -> None:
     """
     from safetensors.torch import load_file
 
+    if not heads.is_file():
+        raise FileFormatError(heads, 0, "no such file", expected="what `clinical-ie export` writes, all of it")
     own = {id(value) for value in model.backbone.base.state_dict(keep_vars=True).values()}
     wanted = {name for name, value in model.state_dict(keep_vars=True).items() if id(value) not in own}
     found = load_file(heads)

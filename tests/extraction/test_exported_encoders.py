@@ -156,6 +156,9 @@ def test_heads_of_another_model_are_refused(tagger_run: str, pipeline_run: str, 
     shutil.copy(other / "heads.safetensors", one / "heads.safetensors")
     with pytest.raises(FileFormatError, match=r"heads.safetensors: .* expected what `clinical-ie export` writes"):
         load(one)
+    (one / "heads.safetensors").unlink()
+    with pytest.raises(FileFormatError, match="heads.safetensors: no such file"):
+        load(one)
 
 
 def test_extract_takes_an_export(tagger_run: str, tmp_path: Path) -> None:
