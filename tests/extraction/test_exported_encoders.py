@@ -157,7 +157,7 @@ def test_heads_of_another_model_are_refused(tagger_run: str, pipeline_run: str, 
     with pytest.raises(FileFormatError, match=r"heads.safetensors: .* expected what `clinical-ie export` writes"):
         load(one)
     (one / "heads.safetensors").unlink()
-    with pytest.raises(FileFormatError, match="heads.safetensors: no such file"):
+    with pytest.raises(FileFormatError, match=r"heads.safetensors: no such file"):
         load(one)
 
 
