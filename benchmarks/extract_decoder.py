@@ -6,7 +6,7 @@ RUN is a generator that finds mentions, on SmolLM2 or another Llama that came fr
 likely token each time, compute in bfloat16 with as many threads, and are cut off at the same number of tokens. `generate` has the adapter
 merged, and batches of 8 that are padded on the left. llama.cpp (llama-cpp-python, left out where it is not installed) gets the merged
 weights as a GGUF file in bfloat16 and answers one prompt after the other, as its Python package does; what prompts share it keeps. Its
-grammar holds answers to lines of a type and words; that the words are the note's it cannot say, ours does.
+grammar holds answers to the syntax and the types; that the words are the note's it cannot say, ours does.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ from clinical_ie.commands.quiet import quieten
 from clinical_ie.document import Document
 from clinical_ie.tasks.instruction import InstructionExample
 
+GBNF = {
+    "lines": 'root ::= (line ("\\n" line)*)?\nline ::= type "\\t" [^\\t\\n]+\n',
+    "inline": 'root ::= part*\npart ::= [^\\\\{|}] | "\\\\" [\\\\{|}] | "{" part+ "|" type ("," type)* "}"\n',
+}
+"""Syntax of answers -> llama.cpp's grammar of it."""
 Said = list[list[int]]
 """Tokens of each answer."""
 
@@ -152,10 +157,13 @@ def main() -> None:
             write_gguf(merged, options.gguf, file)
             longest = max(len(each.prefix_ids) + len(each.input_ids) + most(each) for each in examples)
             llama = Llama(str(file), n_ctx=longest + 8, n_threads=options.threads, n_threads_batch=options.threads, verbose=False)
-            types = " | ".join(f'"{name}"' for name in stage.task.spec(stage.source.corpus, stage.source.schema).label_names.types)
-            rules = f'root ::= (line ("\\n" line)*)?\nline ::= type "\\t" [^\\t\\n]+\ntype ::= {types}\n'
+            names = stage.task.spec(stage.source.corpus, stage.source.schema).label_names.types
+            rules = GBNF.get(stage.task.response.name)
+            types = " | ".join(f'"{name}"' for name in names)
             ways["llama.cpp"] = partial(in_llama_cpp, llama, None, end), 0
-            ways["llama.cpp, its grammar"] = partial(in_llama_cpp, llama, LlamaGrammar.from_string(rules, verbose=False), end), 0
+            if rules is not None:
+                grammar = LlamaGrammar.from_string(f"{rules}type ::= {types}\n", verbose=False)
+                ways["llama.cpp, its grammar"] = partial(in_llama_cpp, llama, grammar, end), 0
             print(f"llama-cpp-python {llama_cpp.__version__}", flush=True)
         reference: Said = []
         for name, (way, few) in ways.items():

@@ -9,6 +9,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.trainer.states import TrainerFn
 
 from clinical_ie.modules.instruction_generator import InstructionGenerator
 from clinical_ie.reports.durations import duration
@@ -30,7 +31,8 @@ class _GenerationLines(pl.Callback):
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not isinstance(pl_module, InstructionGenerator):
             return
-        what = {"fit": "dev"}.get(str(trainer.state.fn), str(trainer.state.fn))
+        asked = cast("TrainerFn", trainer.state.fn)
+        what = "dev" if asked == "fit" else asked.value
         begun = said = time.monotonic()
 
         def tell(finished: int, left: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import pytest
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 
 from clinical_ie.callbacks import progress
 from clinical_ie.callbacks.progress import ProgressLines
@@ -41,7 +42,7 @@ def trainer(**given: Any) -> Any:
     return SimpleNamespace(
         **{
             "global_step": 0, "current_epoch": 0, "max_epochs": 4, "num_training_batches": 2, "estimated_stepping_batches": 8,
-            "is_global_zero": True, "world_size": 1, "progress_bar_metrics": {}, "state": SimpleNamespace(fn="fit"),
+            "is_global_zero": True, "world_size": 1, "progress_bar_metrics": {}, "state": SimpleNamespace(fn=TrainerFn("fit")),
             "num_test_batches": [100], "num_predict_batches": [10], "num_val_batches": [10], **given,
         }
     )  # fmt: skip
@@ -107,7 +108,7 @@ def test_long_epochs_and_tests_say_something_every_two_minutes(clock: Clock, cap
 
 
 def test_ranks_but_the_first_are_silent(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    lines, run = ProgressLines(every=0), trainer(is_global_zero=False, state=SimpleNamespace(fn="validate"))
+    lines, run = ProgressLines(every=0), trainer(is_global_zero=False, state=SimpleNamespace(fn=TrainerFn("validate")))
     with caplog.at_level(logging.INFO, "clinical_ie"):
         lines.on_train_start(run, MODULE)
         lines.on_train_epoch_end(run, MODULE)
@@ -127,7 +128,7 @@ def test_a_run_without_an_end(clock: Clock, caplog: pytest.LogCaptureFixture) ->
 
 @pytest.mark.parametrize(("fn", "what"), [("test", "test"), ("fit", "dev")])
 def test_completions_are_counted_behind_the_last_batch(fn: str, what: str, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    lines, run = ProgressLines(), trainer(state=SimpleNamespace(fn=fn))
+    lines, run = ProgressLines(), trainer(state=SimpleNamespace(fn=TrainerFn(fn)))
     module = InstructionGenerator.__new__(InstructionGenerator)
     (lines.on_test_epoch_start if fn == "test" else lines.on_validation_epoch_start)(run, module)
     tell = module.on_generation_step
