@@ -1,6 +1,7 @@
 """Kills of an extraction at random moments (SIGKILL): its output must be that of one that nobody has disturbed.
 
-A kill is cheap: the model is loaded once, and each try is a fork of this process that goes on with the extraction. Prints one line.
+Mentions below a confidence of 0.5 go to review. A kill is cheap: the
+model is loaded once, and each try is a fork of this process that goes on with the extraction. Prints one line.
 
     python benchmarks/extract_kills.py RUN NOTES_FOLDER --kills 200
 """
@@ -14,6 +15,7 @@ import shutil
 import signal
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -23,6 +25,7 @@ from clinical_ie.commands.quiet import quieten
 from clinical_ie.extraction.inputs import read
 from clinical_ie.extraction.job import ModelWork, extract
 from clinical_ie.extraction.parts import PartSize
+from clinical_ie.extraction.thresholds import Thresholds
 
 FORMATS = ("jsonl", "brat", "csv")
 
@@ -37,6 +40,11 @@ class LoadedWork(ModelWork):
         return self.on(self.extractor)
 
 
+def works(began: datetime) -> list[LoadedWork]:
+    """What one process does."""
+    return [LoadedWork({}, FORMATS, began, thresholds=Thresholds(0.5))]
+
+
 def run_child(notes: Path, folder: Path, size: PartSize) -> int:
     """A fork that extracts; its process id."""
     child = os.fork()
@@ -44,7 +52,7 @@ def run_child(notes: Path, folder: Path, size: PartSize) -> int:
         return child
     code = 1
     try:
-        extract(read(notes), folder, {"input": str(notes)}, lambda began: [LoadedWork({}, FORMATS, began)], size=size)
+        extract(read(notes), folder, {"input": str(notes)}, works, size=size)
         code = 0
     finally:
         os._exit(code)
