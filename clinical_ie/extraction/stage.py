@@ -13,13 +13,12 @@ from lightning.fabric.utilities import move_data_to_device
 
 from clinical_ie.data.collation import collator_for
 from clinical_ie.data.padding import Batch
-from clinical_ie.data.streaming import batches, chunks, examples_of
+from clinical_ie.data.streaming import batches, chunks
 from clinical_ie.document import Document
 from clinical_ie.modules.instruction_generator import InstructionGenerator
 from clinical_ie.modules.tuned_module import TunedModule
 from clinical_ie.scoring.calibration import calibrated
 from clinical_ie.tasks.attributes import joined_with
-from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.task import Example, Source, SourceName, Task
 
 
@@ -71,7 +70,7 @@ class Stage:
         return found
 
     def _examples(self, document: Document) -> list[Any]:
-        return examples_of(self.task, document, self.source, Coverage(of=self.task.counted))
+        return self.task.examples(document, self.source)  # without counts of what gold they can express: there is none
 
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.model.device.type, torch.bfloat16) if self.bf16 else nullcontext()

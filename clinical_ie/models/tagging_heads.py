@@ -7,13 +7,14 @@ Shape legend: ``B`` rows, ``W`` units, ``H`` hidden.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from clinical_ie.models.crf import LinearChainCRF
+from clinical_ie.models.crf_decoding import best_paths, span_probabilities
 from clinical_ie.models.head_names import module_name
 
 TagDecoder = Literal["crf", "softmax"]
@@ -47,24 +48,32 @@ class TaggingHead(nn.Module):
                 first, inside = place, self.inside[tag]
         return [*found, (first, len(tags), inside)] if inside else found
 
-    def confidences(self, emissions: Tensor, mask: Tensor, rows: Sequence[Sequence[int]]) -> list[list[float]]:
-        """For each row of tags the probability of each of its mentions: that exactly this span has this type.
+    def runs(self, mentions: Sequence[Sequence[tuple[int, int, int]]]) -> list[tuple[int, int, int, int, int]]:
+        """The runs of tags that mean the mentions of all rows, for `span_probabilities`.
 
-        At the beginning of a row a mention may have begun before it, which is the same span there.
-
-        Shape:
-            - emissions: ``(B, W, T)``; mask: ``(B, W)``
+        At the beginning of a row a mention may have begun before it, which is the same span there: two runs mean it.
         """
-        mentions = [self.mentions(tags) for tags in rows]
-        spans = [
+        return [
             (row, first, last, begin, inside)
             for row, found in enumerate(mentions)
             for first, last, inside in found
             for begin in ((self.begin[inside], inside) if first == 0 else (self.begin[inside],))
         ]
-        values = self.crf.span_probabilities(emissions, mask, torch.tensor(spans, dtype=torch.long, device=emissions.device).view(-1, 5))
-        each = iter(values.tolist())
-        return [[min(1.0, sum(next(each) for _ in range(2 if first == 0 else 1))) for first, _, _ in found] for found in mentions]
+
+    def answers(
+        self, tags: Sequence[Sequence[int]], mentions: Sequence[Sequence[tuple[int, int, int]]], sure: Sequence[float]
+    ) -> Iterator[tuple[list[str], list[float]]]:
+        """For each row its tags by name, and the probability of each of its mentions: that exactly this span has this type.
+
+        Args:
+            tags: Of all rows.
+            mentions: As of `mentions`.
+            sure: The probabilities of `runs`.
+        """
+        each = iter(sure)
+        for path, found in zip(tags, mentions, strict=True):
+            summed = [min(1.0, sum(next(each) for _ in range(2 if first == 0 else 1))) for first, _, _ in found]
+            yield [self.labels[tag] for tag in path], summed
 
 
 class TaggingHeads(nn.Module):
@@ -127,13 +136,19 @@ class TaggingHeads(nn.Module):
         found: list[dict[str, tuple[list[str], list[float]]]] = [{} for _ in corpora]
         for corpus, rows in _by_corpus(self.layers, corpora, units.device).items():
             width = _width(mask, rows)
-            for layer in self.layers[corpus]:
-                head = self.head(corpus, layer)
-                emissions, on = head.linear(units[rows, :width]), mask[rows, :width]
-                best = head.crf.decode(emissions, on).tolist()
-                tags_of = [tags[: lengths[row]] for row, tags in zip(rows.tolist(), best, strict=True)]
-                for row, tags, sure in zip(rows.tolist(), tags_of, head.confidences(emissions, on, tags_of), strict=True):
-                    found[row][layer] = [head.labels[tag] for tag in tags], sure
+            heads = [self.head(corpus, layer) for layer in self.layers[corpus]]
+            emissions, on = [head.linear(units[rows, :width]) for head in heads], mask[rows, :width]
+            crfs, own = [head.crf for head in heads], rows.tolist()
+            tags = [
+                [path[: lengths[row]] for row, path in zip(own, paths.tolist(), strict=True)] for paths in best_paths(crfs, emissions, on)
+            ]
+            mentions = [[head.mentions(path) for path in paths] for head, paths in zip(heads, tags, strict=True)]
+            runs = [head.runs(found) for head, found in zip(heads, mentions, strict=True)]
+            sure = span_probabilities(crfs, emissions, on, runs)
+            for place, layer in enumerate(self.layers[corpus]):
+                answers = heads[place].answers(tags[place], mentions[place], sure[place])
+                for row, answer in zip(own, answers, strict=True):
+                    found[row][layer] = answer
         return found
 
 

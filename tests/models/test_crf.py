@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from clinical_ie.models.crf import LinearChainCRF
+from clinical_ie.models.crf_decoding import best_paths, span_probabilities
 from clinical_ie.tasks import bio
 
+Spans = list[tuple[int, int, int, int, int]]
 TAGS = bio.labels(["A", "B"])
 ALLOWED = [[bio.legal(before, after) for after in TAGS] for before in TAGS]
 
@@ -23,6 +25,14 @@ def make(seed: int, *, learned: bool = True) -> tuple[LinearChainCRF, torch.Tens
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]]).bool()
     tags = torch.tensor([[1, 2, 0, 3], [0, 3, 0, 0], [2, 0, 0, 0]])
     return crf, emissions, tags, mask
+
+
+def best_path(crf: LinearChainCRF, emissions: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return best_paths([crf], [emissions], mask)[0]
+
+
+def probabilities(crf: LinearChainCRF, emissions: torch.Tensor, mask: torch.Tensor, spans: Spans) -> list[float]:
+    return span_probabilities([crf], [emissions], mask, [spans])[0]
 
 
 def row_score(crf: LinearChainCRF, emissions: torch.Tensor, row: tuple[int, ...]) -> float:
@@ -50,7 +60,7 @@ def test_likelihood_equals_enumeration(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_decoding_finds_the_best_legal_row(seed: int, learned: bool) -> None:
     crf, emissions, _, mask = make(seed, learned=learned)
-    decoded = crf.decode(emissions, mask)
+    decoded = best_path(crf, emissions, mask)
     for row, length in enumerate(mask.sum(1).tolist()):
         best = max(itertools.product(range(len(TAGS)), repeat=length), key=lambda path: row_score(crf, emissions[row], path))
         assert tuple(decoded[row, :length].tolist()) == best
@@ -82,7 +92,7 @@ def test_padding_changes_nothing() -> None:
     longer = torch.cat([emissions, torch.randn(3, 5, len(TAGS))], 1)
     more_tags, more_mask = torch.cat([tags, tags[:, :1].repeat(1, 5)], 1), torch.cat([mask, torch.zeros(3, 5).bool()], 1)
     assert float(crf(longer, more_tags, more_mask).detach()) == pytest.approx(float(crf(emissions, tags, mask).detach()), rel=1e-5)
-    assert crf.decode(longer, more_mask)[:, :4].equal(crf.decode(emissions, mask))
+    assert best_path(crf, longer, more_mask)[:, :4].equal(best_path(crf, emissions, mask))
 
 
 @pytest.mark.parametrize("learned", [True, False])
@@ -96,7 +106,7 @@ def test_autocast_changes_nothing(learned: bool) -> None:
     for autocast in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             loss = crf(emissions, tags, mask)
-            best = crf.decode(emissions, mask)
+            best = best_path(crf, emissions, mask)
         inputs = [emissions, *(parameter for parameter in crf.parameters() if parameter.requires_grad)]
         found.append([loss.detach(), best, *torch.autograd.grad(loss, inputs)])
     for plain, other in zip(*found, strict=True):
@@ -109,7 +119,8 @@ def test_autocast_changes_nothing(learned: bool) -> None:
 def test_the_probability_of_a_run_of_tags_equals_enumeration(seed: int, learned: bool) -> None:
     crf, emissions, _, mask = make(seed, learned=learned)
     emissions = emissions * (1, 3, 10, 30)[seed]
-    spans, expected = [], []
+    spans: Spans = []
+    expected = []
     for row, length in enumerate(mask.sum(1).tolist()):
         paths = list(itertools.product(range(len(TAGS)), repeat=length))
         weights = torch.tensor([row_score(crf, emissions[row], path) for path in paths], dtype=torch.float64).softmax(0)
@@ -117,11 +128,10 @@ def test_the_probability_of_a_run_of_tags_equals_enumeration(seed: int, learned:
             for begin in (1 + 2 * kind, 2 + 2 * kind):
                 inside = 2 + 2 * kind
                 run = (begin, *[inside] * (last - first - 1))
-                spans.append([row, first, last, begin, inside])
+                spans.append((row, first, last, begin, inside))
                 having = [path[first:last] == run and path[last : last + 1] != (inside,) for path in paths]
                 expected.append(float(weights[torch.tensor(having)].sum()))
-    found = crf.span_probabilities(emissions, mask, torch.tensor(spans))
-    assert found.tolist() == pytest.approx(expected, rel=1e-5, abs=1e-12)
+    assert probabilities(crf, emissions, mask, spans) == pytest.approx(expected, rel=1e-5, abs=1e-12)
     assert max(expected) > 0.2
 
 
@@ -131,15 +141,40 @@ def test_the_probability_of_a_run_does_not_depend_on_other_rows_and_holds_over_l
     emissions = 8 * torch.randn(2, 600, len(TAGS))
     mask = torch.ones(2, 600).bool()
     mask[1, 100:] = False
-    row = torch.tensor([[1, 97, 100, 1, 2], [1, 0, 2, 4, 4], [1, 50, 51, 3, 4]])
-    both = crf.span_probabilities(emissions, mask, row)
-    alone = crf.span_probabilities(emissions[1:, :100], mask[1:, :100], row - torch.tensor([1, 0, 0, 0, 0]))
-    assert both.tolist() == pytest.approx(alone.tolist(), rel=1e-9)
-    tags = crf.decode(emissions, mask)[0].tolist()
+    row: Spans = [(1, 97, 100, 1, 2), (1, 0, 2, 4, 4), (1, 50, 51, 3, 4)]
+    both = probabilities(crf, emissions, mask, row)
+    alone = probabilities(crf, emissions[1:, :100], mask[1:, :100], [(0, *rest) for _, *rest in row])  # type: ignore[misc]
+    assert both == pytest.approx(alone, rel=1e-9)
+    tags = best_path(crf, emissions, mask)[0].tolist()
     begins = [place for place, tag in enumerate(tags) if tag in (1, 3)]
     ends = [next((k for k in range(p + 1, 600) if tags[k] != tags[p] + 1), 600) for p in begins]
-    spans = torch.tensor([[0, p, e, tags[p], tags[p] + 1] for p, e in zip(begins, ends, strict=True)])
-    found = crf.span_probabilities(emissions, mask, spans)
+    spans: Spans = [(0, p, e, tags[p], tags[p] + 1) for p, e in zip(begins, ends, strict=True)]
+    found = probabilities(crf, emissions, mask, spans)
     assert len(spans) > 100
-    assert found.mean() > 0.5, "what is decoded is what is likely"
-    assert crf.span_probabilities(emissions, mask, spans[:0]).tolist() == []
+    assert sum(found) / len(found) > 0.5, "what is decoded is what is likely"
+    assert probabilities(crf, emissions, mask, []) == []
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+@pytest.mark.parametrize("learned", [True, False])
+def test_several_say_together_what_each_says_alone(rows: int, learned: bool) -> None:
+    """To the bit: tags that a CRF lacks are led to by nothing. Of one of them nothing is asked."""
+    torch.manual_seed(rows)
+    crfs, emissions, spans = [], [], list[Spans]()
+    lengths = torch.tensor([40, 1, 23])[:rows]
+    mask = torch.arange(40) < lengths.unsqueeze(1)
+    for types in (["A", "B", "C"], ["A"], ["A", "B"]):
+        labels = bio.labels(types)
+        crfs.append(LinearChainCRF([[bio.legal(before, after) for after in labels] for before in labels], learned=learned))
+        for parameter in crfs[-1].parameters():
+            torch.nn.init.normal_(parameter)
+        emissions.append(5 * torch.randn(rows, 40, len(labels)))
+        spans.append([(row, 0, 1, 1, 2) for row in range(rows)] + [(0, 3, 6, 1, 2)] * min(rows, 1))
+    spans[1] = []
+    together = best_paths(crfs, emissions, mask)
+    for crf, emitted, paths in zip(crfs, emissions, together, strict=True):
+        assert torch.equal(best_path(crf, emitted, mask), paths)
+    found = span_probabilities(crfs, emissions, mask, spans)
+    assert [len(one) for one in found] == [len(one) for one in spans]
+    for crf, emitted, own, sure in zip(crfs, emissions, spans, found, strict=True):
+        assert sure == pytest.approx(probabilities(crf, emitted, mask, own), rel=1e-6)

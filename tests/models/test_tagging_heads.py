@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from clinical_ie.models.crf_decoding import best_paths, span_probabilities
 from clinical_ie.models.tagging_heads import TagDecoder, TaggingHead, TaggingHeads, tag_key
 from clinical_ie.tasks import bio
 
@@ -61,9 +62,12 @@ def test_the_confidence_of_a_mention_is_the_share_of_all_rows_of_tags_that_mean_
     emissions = 2 * head.linear(torch.randn(2, 4, 4)).detach()
     mask = torch.tensor([[True] * 4, [True] * 3 + [False]])
     emissions[0, 0, 0] = -9  # a mention at the beginning, where it may have begun before
-    best = [tags[:length] for tags, length in zip(head.crf.decode(emissions, mask).tolist(), (4, 3), strict=True)]
-    found = head.confidences(emissions, mask, best)
-    rows = [[head.labels[tag] for tag in tags] for tags in best]
+    (paths,) = best_paths([head.crf], [emissions], mask)
+    best = [tags[:length] for tags, length in zip(paths.tolist(), (4, 3), strict=True)]
+    mentions = [head.mentions(tags) for tags in best]
+    (sure,) = span_probabilities([head.crf], [emissions], mask, [head.runs(mentions)])
+    rows, found = zip(*head.answers(best, mentions, sure), strict=True)
+    assert list(rows) == [[head.labels[tag] for tag in tags] for tags in best]
     assert [len(one) for one in found] == [len(bio.decode(row)) for row in rows]
     assert rows[0][0] != "O"
     for number, row in enumerate(rows):
