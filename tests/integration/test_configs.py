@@ -26,6 +26,8 @@ def chain(*last: Path) -> list[str]:
         names[1] = "task/relation_reading"
     elif any(file.stem.endswith("_relations") for file in last):
         names[1] = "task/relation_classification"
+    elif any(file.stem.endswith("_attributes") for file in last):
+        names[1] = "task/attribute_classification"
     files = [CONFIGS / f"{name}.yaml" for name in names] + list(last)
     return ["fit", *(part for file in files for part in ("-c", str(file))), "--run_dir=unused", "--print_config"]
 
