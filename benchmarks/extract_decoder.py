@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from generation import plain  # beside this file
 
 from clinical_ie import Extractor, load
 from clinical_ie.commands.export import load_run
 from clinical_ie.commands.quiet import quieten
+from clinical_ie.decoding.generation import GenerationRequest
 from clinical_ie.document import Document
 from clinical_ie.tasks.instruction import InstructionExample
 
@@ -37,20 +39,9 @@ Said = list[list[int]]
 """Tokens of each answer."""
 
 
-def plain(language_model: Any, end: int, batch: int, examples: list[Any], most: Callable[[Any], int]) -> Said:
-    found: Said = []
-    for start in range(0, len(examples), batch):
-        some = examples[start : start + batch]
-        rows = [[*each.prefix_ids, *each.input_ids] for each in some]
-        width = max(map(len, rows))
-        ids = torch.tensor([[end] * (width - len(row)) + row for row in rows])
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-        with torch.inference_mode():
-            out = language_model.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=max(map(most, some)), do_sample=False, eos_token_id=end, pad_token_id=end
-            )
-        found += [row[: row.index(end)] if end in row else row for row in out[:, width:].tolist()]
-    return found
+def plain_answers(model: Any, language_model: Any, examples: list[Any], most: Callable[[Any], int]) -> Said:
+    requests = [GenerationRequest(each.prefix_ids, each.input_ids, most(each)) for each in examples]
+    return [ids for ids, _ in plain(model, language_model, 8, requests)]
 
 
 def write_gguf(language_model: Any, source: Path, file: Path) -> None:
@@ -143,7 +134,7 @@ def main() -> None:
     merged = load_run(options.run).backbone.model
     merged = (merged.merge_and_unload() if hasattr(merged, "merge_and_unload") else merged).to(torch.bfloat16).eval()
     ways: dict[str, tuple[Callable[[list[Any], Callable[[Any], int]], Said], int]] = {
-        "transformers generate, batches of 8": (partial(plain, merged, end, 8), options.generate)
+        "transformers generate, batches of 8": (partial(plain_answers, model, merged), options.generate)
     }
     with tempfile.TemporaryDirectory() as folder:
         try:

@@ -163,7 +163,7 @@ class OutputFolder:
         aside.mkdir(exist_ok=True)
         whole = aside / _REVIEW
         with whole.open("wb") as file:
-            for part in sorted(parts.iterdir()):
+            for part in sorted(parts.iterdir(), key=lambda path: (len(path.name), path.name)):  # part-100000 behind part-99999
                 with part.open("rb") as given:
                     shutil.copyfileobj(given, file)
             os.fsync(file.fileno())

@@ -48,7 +48,7 @@ def work_beside(works: Sequence[Work], parts: Iterable[tuple[Part, Path]]) -> Ge
     try:
         waiting = iter(parts)
         while True:
-            while sum(_AHEAD - len(each.parts) for each in workers) + len(works) > len(workers) and (given := next(waiting, None)):
+            while (len(workers) < len(works) or any(len(each.parts) < _AHEAD for each in workers)) and (given := next(waiting, None)):
                 if len(workers) < len(works) and all(each.parts for each in workers):
                     workers.append(_Worker(works[len(workers)]))
                 min(workers, key=lambda each: len(each.parts)).give(*given)
