@@ -15,6 +15,7 @@ from clinical_ie.scoring.intervals import Interval, Method, interval
 from clinical_ie.scoring.paired import approximate_randomisation, smallest_visible_difference
 
 NOTES = (20, 37, 100)
+FEW = (3, 5, 7)
 METHODS: tuple[Method, ...] = ("percentile", "expanded percentile", "jackknife-t")
 MENTIONS = {
     0: 26, 2: 11, 3: 30, 4: 9, 5: 18, 6: 17, 7: 30, 8: 19, 9: 22, 10: 28, 11: 20, 12: 12, 13: 10, 14: 14, 15: 16, 16: 13, 17: 8, 18: 10,
@@ -90,6 +91,34 @@ def seed_coverage(notes: int, trials: int, seeds: int = 3) -> float:
     return sum(holds(interval(cell, seed=trial), SEEDS.f1) for trial, cell in enumerate(cells)) / trials
 
 
+def few_coverage(notes: int, trials: int, method: Method | None = None) -> float:
+    """The same of a handful of notes, with the interval that is taken for them."""
+    cells = (MODEL.cells(np.random.default_rng([notes, trial, 5]), notes, [MODEL])[0] for trial in range(trials))
+    return sum(holds(interval(cell, method=method, seed=trial), MODEL.f1) for trial, cell in enumerate(cells)) / trials
+
+
+def draw_coverage(notes: int, trials: int, *, draws: int, seeds: int, together: bool = True) -> float:
+    """The same of draws of shots with training seeds each, whose recall is off by up to 0.06 for a draw and 0.01 for a seed in it.
+
+    Args:
+        notes: Of a test set.
+        trials: Test sets.
+        draws: Of shots.
+        seeds: Of each draw.
+        together: Whether the runs of a draw are taken together, or each for itself.
+    """
+    middle, held = replace(MODEL, recall=0.75, spread=0.06), 0  # far from 1, where recall would be cut off
+    for trial in range(trials):
+        generator = np.random.default_rng([notes, trial, 6])
+        moved = [replace(middle, recall=middle.recall + generator.uniform(-0.06, 0.06), spread=0.01) for _ in range(draws)]
+        systems = [system for system in moved for _ in range(seeds)]
+        cells = middle.cells(generator, notes, systems)
+        units = tuple(np.repeat(range(draws), seeds).tolist()) if together else ()
+        cell = Clustered(cells[0].names, np.concatenate([one.counts for one in cells]), units)
+        held += holds(interval(cell, seed=trial), middle.f1)
+    return held / trials
+
+
 def false_positives(notes: int, trials: int, exchanges: int = 999) -> float:
     """How often approximate randomisation gives p <= 0.05 to two systems that err alike."""
     pairs = (MODEL.cells(np.random.default_rng([notes, trial, 3]), notes, [MODEL, MODEL]) for trial in range(trials))
@@ -119,6 +148,14 @@ def main() -> None:
         shares += [coverage(notes, trials, ["expanded percentile"], replace(MODEL, evenness=6))["expanded percentile"]]
         shares += [false_positives(notes, trials)]
         print(f"| {notes} | {' | '.join(f'{100 * share:.1f} %' for share in shares)} | {100 * visible(notes):.1f} |", flush=True)
+    print(f"\n| notes | interval that is taken | expanded percentile | smallest visible |\n{'|---' * 4}|")
+    for notes in FEW:
+        shares = [few_coverage(notes, trials), few_coverage(notes, trials, "expanded percentile")]
+        print(f"| {notes} | {' | '.join(f'{100 * share:.1f} %' for share in shares)} | {100 * visible(notes):.1f} |", flush=True)
+    print(f"\n| draws x seeds, 37 notes | a draw's runs together | each for itself |\n{'|---' * 3}|")
+    for draws, seeds in ((5, 1), (5, 3), (3, 3)):
+        shares = [draw_coverage(37, trials, draws=draws, seeds=seeds, together=together) for together in (True, False)]
+        print(f"| {draws} x {seeds} | {' | '.join(f'{100 * share:.1f} %' for share in shares)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -48,10 +48,7 @@ def curves(rows: Sequence[Row], axis: str) -> dict[str, Figure]:
     for kind in dict.fromkeys(row.kind for row in along):
         own = [row for row in along if row.kind == kind]
         corpora = list(dict.fromkeys(row.corpus for row in own))
-        lines: dict[tuple[str, str], dict[str, list[Row]]] = {}
-        for row in own:
-            label = {name: value for name, value in row.label.items() if name != axis}
-            lines.setdefault((words(label), row.task), {}).setdefault(row.corpus, []).append(row)
+        lines = _lines(own, axis)
         picture, panels = _figure(1, len(corpora), max(5, 3.4 * len(corpora)), 3.6)
         for panel, corpus in zip(panels, corpora, strict=True):
             ticks = sorted({int(row.axes[axis]) for row in own if row.corpus == corpus})
@@ -70,6 +67,34 @@ def curves(rows: Sequence[Row], axis: str) -> dict[str, Figure]:
         panels[0].legend(fontsize=7, frameon=False, labelcolor=_INK)
         found[kind] = picture
     return found
+
+
+def _lines(rows: Sequence[Row], axis: str) -> dict[tuple[str, str], dict[str, list[Row]]]:
+    """Name and task -> corpus -> rows along the axis.
+
+    A line may lead through several tables (from no shots to some), but only where it has one point at a time; else each table has its own.
+    """
+    lines: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        others = tuple((name, value) for name, value in row.axes.items() if name != axis and value != row.corpus)
+        lines.setdefault((row.task, "", *others), []).append(row)
+    for key, of in list(lines.items()):
+        if len({(row.corpus, row.axes[axis]) for row in of}) < len(of):
+            del lines[key]
+            for row in of:
+                lines.setdefault((row.task, row.section, *key[2:]), []).append(row)
+    values: dict[str, set[str]] = {}
+    for _, _, *axes in lines:
+        for name, value in axes:
+            values.setdefault(name, set()).add(value)
+    told = {name for name, found in values.items() if len(found) > 1 or any(name not in dict(axes) for _, _, *axes in lines)}
+    named: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    for (task, section, *axes), of in lines.items():
+        label = words({name: value for name, value in axes if name in told})
+        by_corpus = named.setdefault((f"{section}: {label}" if section else label, task), {})
+        for row in of:
+            by_corpus.setdefault(row.corpus, []).append(row)
+    return named
 
 
 def svg(picture: Figure) -> str:

@@ -55,27 +55,35 @@ def page_table(table: StudyTable) -> str:
 
 
 def csv_rows(rows: Iterable[Row]) -> str:
-    """One line for each score of each run, so that every point is there; numbers in full."""
+    """One line for each score of each run, so that every point is there, and which run it is of; numbers in full.
+
+    Differences stand in columns for each axis that is controlled, such as ``start_control`` and ``start_difference``.
+    """
     rows = list(rows)
     axes = list(dict.fromkeys(axis for row in rows for axis in row.axes))
+    repeats = list(dict.fromkeys(axis for row in rows for one in row.repeated for axis in one))
+    controlled = list(dict.fromkeys(axis for row in rows for one in row.differences for axis in one.control))
     numbers = ("precision", "recall", "f1", "macro_f1", "tp", "fp", "fn", "documents", "gold")
     cost = ("seed", "steps", "seconds", "training_subwords", "parameters", "trainable_parameters", "peak_memory_bytes", "fingerprint")
-    summary = ("mean_f1", "low", "high", "clusters", "visible", "control", "difference", "difference_low", "difference_high", "p", "holm")
+    compared = ("control", "difference", "difference_low", "difference_high", "p", "holm")
+    summary = ("mean_f1", "low", "high", "clusters", "visible", *(f"{axis}_{name}" for axis in controlled for name in compared))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["table", *axes, "source", "kind", "mode", "run", *numbers, *cost, *summary])
+    writer.writerow(["table", *axes, "source", "kind", "mode", "run", *repeats, "key", *numbers, *cost, *summary])
     for row in rows:
         ends = row.ends
         whole = [row.f1, *((ends.low, ends.high, ends.clusters) if ends else ("", "", "")), "" if row.visible is None else row.visible]
-        for one in row.differences[:1]:
-            (axis, value), *_ = one.control.items()
-            tests = ["" if p is None else p for p in (one.p, one.holm)]
-            whole += [f"{axis}={value}", one.value, one.ends.low, one.ends.high, *tests]
-        whole += [""] * (len(summary) - len(whole))
+        found = {axis: (value, one) for one in row.differences for axis, value in one.control.items()}
+        for axis in controlled:
+            if axis in found:
+                value, one = found[axis]
+                whole += [value, one.value, one.ends.low, one.ends.high, *("" if p is None else p for p in (one.p, one.holm))]
+            else:
+                whole += [""] * len(compared)
         for number, score in enumerate((*row.strict, *row.lenient)):
             place = [row.section, *(row.axes.get(axis, "") for axis in axes), row.source, row.kind, score["mode"]]
             values = ["" if score.get(name) is None else score[name] for name in (*numbers, *cost)]
-            writer.writerow(
-                [*place, number % len(row.strict) + 1, *values, *(whole if score["mode"] != "lenient" else [""] * len(summary))]
-            )
+            run = number % len(row.strict)
+            of_run = [run + 1, *(row.repeated[run].get(axis, "") for axis in repeats), row.keys[run]]
+            writer.writerow([*place, *of_run, *values, *(whole if score["mode"] != "lenient" else [""] * len(summary))])
     return buffer.getvalue()

@@ -69,9 +69,14 @@ class Row:
         strict: Rows of `score_rows.rows`, one for each run, under strict matching.
         lenient: The same under lenient matching.
         runs: What ``results.json`` says of each run.
+        keys: Of the runs.
+        repeated: The values of each run on the axes over which scores are averaged.
+        units: Of each run what its shots are drawn by, where several training seeds share them (`Clustered.units`).
         cells: How many runs the cell has, done or not.
         problem: Why runs cannot be taken together.
         varying: The axes on which cells of the section differ.
+        label: The axes that tell its cell from others: those that vary and say more than the corpus does, and all that vary where these
+            would leave two cells alike.
     """
 
     section: str
@@ -83,16 +88,23 @@ class Row:
     strict: list[dict[str, Any]] = field(default_factory=list)
     lenient: list[dict[str, Any]] = field(default_factory=list)
     runs: list[Mapping[str, Any]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    repeated: list[Axes] = field(default_factory=list)
+    units: list[str] = field(default_factory=list)
     clustered: Clustered | None = None
     ends: Interval | None = None
     differences: list[Difference] = field(default_factory=list)
     problem: str = ""
     varying: frozenset[str] = frozenset()
+    label: Axes = field(default_factory=dict)
 
     @property
     def f1(self) -> float:
-        """Mean strict F1 of the runs."""
-        return mean(self.points)
+        """Mean strict F1 of the runs, over those that share their shots first."""
+        of: dict[str, list[float]] = {}
+        for unit, point in zip(self.units, self.points, strict=True):
+            of.setdefault(unit, []).append(point)
+        return mean(mean(points) for points in of.values())
 
     @property
     def points(self) -> list[float]:
@@ -103,11 +115,6 @@ class Row:
     def own(self) -> dict[str, str]:
         """Axes on which cells of the section differ."""
         return {axis: value for axis, value in self.axes.items() if axis in self.varying}
-
-    @property
-    def label(self) -> dict[str, str]:
-        """Those of them that say more than the corpus does."""
-        return {axis: value for axis, value in self.own.items() if value != self.corpus}
 
     @property
     def source(self) -> str:
@@ -132,13 +139,19 @@ class Row:
         return mean(found) if found else None
 
 
-def study_rows(cells: Sequence[StudyCell], repeats: Iterable[str], controls: Axes) -> list[Row]:
-    """All rows, in the order of the cells; of cells with no run that is done there are none."""
-    repeated, varied = set(repeats), varying(cells)
+def study_rows(cells: Sequence[StudyCell], repeats: Sequence[str], controls: Axes) -> list[Row]:
+    """All rows, in the order of the cells; of cells with no run that is done there are none.
+
+    Args:
+        cells: Those of a study.
+        repeats: Axes over which scores are averaged, the outer one first: of ``[draw, seed]`` the seeds are nested in the draws.
+        controls: Axis -> the value that others are compared with.
+    """
+    varied = varying(cells)
     found: dict[tuple[Any, ...], Row] = {}
     counts: dict[tuple[Any, ...], int] = {}
     for cell in cells:
-        axes = {axis: value for axis, value in cell.axes.items() if axis not in repeated}
+        axes = {axis: value for axis, value in cell.axes.items() if axis not in repeats}
         place = (cell.section, *axes.items())
         counts[place] = counts.get(place, 0) + 1
         if cell.results is None:
@@ -154,10 +167,14 @@ def study_rows(cells: Sequence[StudyCell], repeats: Iterable[str], controls: Axe
             else:
                 row.strict.append(score)
                 row.runs.append(run)
+                row.keys.append(cell.key)
+                row.repeated.append({axis: value for axis, value in cell.axes.items() if axis in repeats})
     for row in found.values():
         row.cells = counts[row.section, *row.axes.items()]
         row.varying = varied[row.section]
+        row.units = _units(row.repeated, repeats)
         _cluster(row)
+    _name(list(found.values()))
     _compare(list(found.values()), controls)
     return list(found.values())
 
@@ -173,12 +190,30 @@ def varying(cells: Iterable[StudyCell]) -> dict[str, frozenset[str]]:
     }
 
 
+def _units(repeated: Sequence[Axes], repeats: Sequence[str]) -> list[str]:
+    """What runs share: their value on the outer of the axes on which they differ."""
+    differing = (axis for axis in repeats if len({one.get(axis) for one in repeated}) > 1)
+    axis = next(differing, None)
+    return [one.get(axis, "") if axis is not None else str(place) for place, one in enumerate(repeated)]
+
+
+def _name(rows: Sequence[Row]) -> None:
+    """Labels that are short, and different for different cells of a section."""
+    alike: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        row.label = {axis: value for axis, value in row.own.items() if value != row.corpus}
+        alike.setdefault((row.section, row.corpus, row.task, row.kind, *row.label.items()), []).append(row)
+    for several in (found for found in alike.values() if len(found) > 1):
+        for row in several:
+            row.label = row.own
+
+
 def _cluster(row: Row) -> None:
     tables = [one["per_document"] for one in row.strict]
     if not all(tables):
         return  # rules of events have no counts by document
     try:
-        row.clustered = Clustered.of(tables, row.strict[0]["groups"])
+        row.clustered = Clustered.of(tables, row.strict[0]["groups"], row.units)
     except InputError as error:
         row.problem = str(error)
         return
@@ -186,20 +221,24 @@ def _cluster(row: Row) -> None:
 
 
 def _compare(rows: Sequence[Row], controls: Axes) -> None:
-    """Hold rows against those that differ in one controlled axis only, wherever in the study these are."""
-    by_place = {(*sorted(row.axes.items()), row.corpus, row.task, row.kind): row for row in reversed(rows)}
-    tables: dict[tuple[str, str], list[tuple[Row, int]]] = {}
+    """Hold rows against those that differ in one controlled axis only, of their own section before others."""
+    by_place: dict[tuple[Any, ...], Row] = {}
+    for row in reversed(rows):
+        what = (*sorted(row.axes.items()), row.corpus, row.task, row.kind)
+        by_place[what] = by_place[row.section, *what] = row
+    tables: dict[str, list[tuple[Row, int]]] = {}
     for row in rows:
         for axis, value in controls.items():
             if row.axes.get(axis, value) == value:
                 continue
-            other = by_place.get((*sorted({**row.axes, axis: value}.items()), row.corpus, row.task, row.kind))
+            what = (*sorted({**row.axes, axis: value}.items()), row.corpus, row.task, row.kind)
+            other = by_place.get((row.section, *what), by_place.get(what))
             if other is None or row.clustered is None or other.clustered is None or row.clustered.names != other.clustered.names:
                 continue
-            p = approximate_randomisation(row.clustered, other.clustered) if row.clustered.seeds == other.clustered.seeds else None
+            p = approximate_randomisation(row.clustered, other.clustered) if row.clustered.units == other.clustered.units else None
             ends = interval(row.clustered, other.clustered)
             row.differences.append(Difference({axis: value}, row.clustered.f1 - other.clustered.f1, ends, p))
-            tables.setdefault((row.section, row.kind), []).append((row, len(row.differences) - 1))
+            tables.setdefault(row.section, []).append((row, len(row.differences) - 1))
     for places in tables.values():
         tested = [(row, number) for row, number in places if row.differences[number].p is not None]
         raised = holm([row.differences[number].p or 0.0 for row, number in tested])

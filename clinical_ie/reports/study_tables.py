@@ -18,6 +18,8 @@ OUTCOMES = {
     "truncated": ("completions truncated",),
 }
 """Column -> the outcomes of completions that it counts; the table of outcomes has all of them."""
+_COUNTED = {"entities": "mentions", "relations": "links", "attributes": "attributes"}
+"""Kind of a row -> what its gold annotations are called where they are counted."""
 
 
 @dataclass(slots=True)
@@ -80,8 +82,8 @@ def score_table(title: str, rows: Sequence[Row]) -> StudyTable:
                 number(row.visible),
                 number(mean(float(one["f1"]) for one in row.lenient)) if row.lenient else NOTHING,
                 number(row.mean_of("strings", row.kind, "f1")),
-                number(row.mean_of("unseen", "recall")),
-                number(row.mean_of("survival", "share")),
+                number(_unseen(row)),
+                number(_survival(row)),
                 *(_outcome(row, *names) for names in OUTCOMES.values()),
                 _seen_by_name(row),
                 _mean(row.runs, "training_subwords", "{:,.0f}"),
@@ -256,6 +258,19 @@ def _outcome(row: Row, *names: str) -> str:
     """A count over all runs; nothing where no run counts outcomes."""
     tables = [one["outcomes"] for one in row.strict if one.get("outcomes")]
     return str(sum(table.get(name, 0) for table in tables for name in names)) if tables else NOTHING
+
+
+def _unseen(row: Row) -> float | None:
+    """Recall of mentions whose string training had not seen, of rows of mentions, over the runs that have any."""
+    found = [one["unseen"]["recall"] for one in row.strict if one.get("unseen") and one["unseen"]["gold"]]
+    return mean(found) if found and row.kind == "entities" else None
+
+
+def _survival(row: Row) -> float | None:
+    """The share of gold that survives, where it was counted of what the row is of."""
+    own = _COUNTED.get(row.kind)  # events are counted by rules of their own
+    others = {(one.get("survival") or {}).get("of", own) for one in row.strict} - {own}
+    return None if own is not None and others else row.mean_of("survival", "share")
 
 
 def _mean(runs: Sequence[Mapping[str, Any]], key: str, shown: str, unit: float = 1.0) -> str:

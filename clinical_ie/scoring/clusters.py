@@ -1,11 +1,12 @@
-"""Counts by cluster and training seed: what intervals and tests resample.
+"""Counts by cluster and run: what intervals and tests resample.
 
 Mentions of one note are not independent, and neither are notes of one patient: what is drawn is the patient, where ids tell, else the note.
+Nor are runs that share their shots: of several draws with several training seeds each it is the draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,22 +17,37 @@ from clinical_ie.errors import InputError, printable
 
 @dataclass(frozen=True, slots=True)
 class Clustered:
-    """A cell of a table: the counts of its runs, which differ in nothing but the training seed, on the same clusters.
+    """A cell of a table: the counts of its runs, which differ in nothing but the training seed and the draw of shots, on the same clusters.
+
+    Attributes:
+        names: Of the clusters.
+        counts: Of each run in each cluster.
+        units: The unit of each run, from 0; a run of its own each where nothing is said. Runs of a unit are averaged, units are resampled.
 
     Shape:
-        - counts: ``(S, C, 3)``, seeds, clusters, and true positives, false positives, false negatives.
+        - counts: ``(S, C, 3)``, runs, clusters, and true positives, false positives, false negatives.
+        - units: ``(S,)``.
     """
 
     names: tuple[str, ...]
     counts: NDArray[np.int64]
+    units: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Runs are units."""
+        if not self.units:
+            object.__setattr__(self, "units", tuple(range(len(self.counts))))
 
     @classmethod
-    def of(cls, runs: Iterable[Mapping[str, Sequence[int]]], groups: Mapping[str, str] | None = None) -> Clustered:
+    def of(
+        cls, runs: Iterable[Mapping[str, Sequence[int]]], groups: Mapping[str, str] | None = None, units: Iterable[Hashable] = ()
+    ) -> Clustered:
         """Documents of each run, added up by cluster.
 
         Args:
-            runs: Document -> its true positives, false positives and false negatives, for each seed.
+            runs: Document -> its true positives, false positives and false negatives, for each run.
             groups: Document -> its cluster; a document without one is a cluster of its own.
+            units: What runs share, such as the draw of their shots: for each run, or none where each is by itself.
 
         Raises:
             InputError: No runs, or runs on different documents.
@@ -47,12 +63,13 @@ class Clustered:
         counts = np.zeros((len(tables), len(places), 3), dtype=np.int64)
         for seed, table in enumerate(tables):
             np.add.at(counts[seed], rows, np.array([tuple(table[document]) for document in tables[0]], dtype=np.int64).reshape(-1, 3))
-        return cls(tuple(places), counts)
+        numbers: dict[Hashable, int] = {}
+        return cls(tuple(places), counts, tuple(numbers.setdefault(unit, len(numbers)) for unit in units))
 
     @property
     def seeds(self) -> int:
-        """How many runs there are."""
-        return len(self.counts)
+        """How many units of runs there are."""
+        return max(self.units, default=-1) + 1
 
     @property
     def clusters(self) -> int:
@@ -61,8 +78,14 @@ class Clustered:
 
     @property
     def f1(self) -> float:
-        """Mean of the runs' micro F1."""
-        return float(f1(self.counts.sum(1)).mean())
+        """Mean of the runs' micro F1, over the runs of each unit first."""
+        return float(self.by_unit(f1(self.counts.sum(1))).mean())
+
+    def by_unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Means over the runs of each unit: ``(S, ...)`` -> ``(units, ...)``."""
+        if self.seeds == len(self.units):
+            return values
+        return np.stack([values[np.equal(self.units, unit)].mean(0) for unit in range(self.seeds)])
 
 
 def f1(counts: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:

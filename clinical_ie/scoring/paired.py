@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 
 from clinical_ie.errors import InputError
 from clinical_ie.scoring.clusters import Clustered, check_pair, f1
-from clinical_ie.scoring.intervals import standard_error
+from clinical_ie.scoring.intervals import freedom, standard_error
+from clinical_ie.scoring.student import t_quantile
 
 _AT_ONCE = 1000
 
@@ -28,14 +28,17 @@ def approximate_randomisation(first: Clustered, second: Clustered, *, samples: i
         seed: Same seed, same value.
 
     Raises:
-        InputError: The systems were not scored on the same clusters, or with different numbers of seeds.
+        InputError: The systems were not scored on the same clusters, or with different numbers of seeds, or of runs that share their shots.
 
     Reference: Yeh, More accurate tests for the statistical significance of result differences,
         COLING 2000; (r + 1) / (n + 1) as in Noreen (1989).
     """
     check_pair(first, second)
-    if first.seeds != second.seeds:
-        raise InputError(f"an exchange needs as many runs of both systems; they have {first.seeds} and {second.seeds} seeds")
+    if first.units != second.units:
+        raise InputError(
+            f"an exchange needs as many runs of both systems; they have {len(first.counts)} and {len(second.counts)}, of"
+            f" {first.seeds} and {second.seeds} seeds or draws"
+        )
     if not first.clusters:
         return 1.0
     a, b = first.counts, second.counts
@@ -47,7 +50,7 @@ def approximate_randomisation(first: Clustered, second: Clustered, *, samples: i
         swap = generator.integers(0, 2, size=(size, first.clusters)).astype(float)  # as exact as integers, and faster
         moved = swap @ (b - a)  # (seeds, samples, 3)
         one, two = f1(a.sum(1)[:, None] + moved), f1(b.sum(1)[:, None] - moved)
-        at_least += int((np.abs((one - two).mean(0)) >= observed - 1e-12).sum())
+        at_least += int((np.abs(first.by_unit(one - two).mean(0)) >= observed - 1e-12).sum())
     return (at_least + 1) / (samples + 1)
 
 
@@ -94,11 +97,12 @@ def better_on_at_least(p_values: Sequence[float], alpha: float = 0.05) -> int:
 def smallest_visible_difference(
     cell: Clustered, minus: Clustered | None = None, *, power: float = 0.8, alpha: float = 0.05
 ) -> float | None:
-    """How large a true difference must be, in F1, to be found with this power on these clusters: ``(z_{1 - alpha/2} + z_power) se``.
+    """How large a true difference must be, in F1, to be found with this power on these clusters: ``(t_{1 - alpha/2} + t_power) se``.
 
-    ``se`` is the standard error of the paired difference. Where there is one system only, the other is taken to have as large an error,
-    correlated with the first one's by 1/2, so that ``se^2 (1 + 1 - 2 * 1/2)`` is that of its own score. None
-    with fewer than two clusters, and where all clusters score alike: no error can be seen there.
+    The quantiles are those of Student's t with the error's degrees of freedom, as in its interval. ``se`` is the standard error of the
+    paired difference. Where there is one system only, the other is taken to have as large an error, correlated with the first one's by
+    1/2, so that ``se^2 (1 + 1 - 2 * 1/2)`` is that of its own score. None with fewer than two clusters, and where all clusters score alike:
+    no error can be seen there.
 
     Args:
         cell: A system's runs.
@@ -108,6 +112,8 @@ def smallest_visible_difference(
 
     Reference: Card et al., With Little Power Comes Great Responsibility, EMNLP 2020.
     """
-    normal = NormalDist()
     error = standard_error(cell, minus)
-    return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)) * error if 0 < error < math.inf else None
+    if not 0 < error < math.inf:
+        return None
+    degrees = freedom(cell, minus)
+    return (t_quantile(1 - alpha / 2, degrees) + t_quantile(power, degrees)) * error

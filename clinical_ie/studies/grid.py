@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from clinical_ie.errors import did_you_mean
 from clinical_ie.fields import MalformedDataError
@@ -47,13 +48,28 @@ def cells(study: Study) -> list[Cell]:
         FileFormatError: A rule that leaves nothing out, a placeholder of no axis, or a reference to no cell, with its line.
     """
     found: dict[str, Cell] = {}
+    rows: dict[tuple[Any, ...], str] = {}
     try:
         for grid in study.grids:
             for cell in _of_grid(grid, study, found):
                 found[cell.name] = cell
+                _row_of_its_own(cell, grid, study, rows)
     except MalformedDataError as error:
         raise study.file.failure(error) from None
     return list(found.values())
+
+
+def _row_of_its_own(cell: Cell, grid: Grid, study: Study, rows: dict[tuple[Any, ...], str]) -> None:
+    """Refuse a cell that a table could not tell from one of another grid: their scores would be averaged as if they were repeats."""
+    axes = {axis: value for axis, value in cell.axes.items() if axis not in study.repeats}
+    other = rows.setdefault((grid.about, tuple(axes.items())), grid.name)
+    if other != grid.name:
+        raise MalformedDataError(
+            grid.place,
+            f"{cell.name} stands in one row of a table with a cell of {other}",
+            expected="one grid for each row of a table",
+            remedy="give one of them a title (about) of its own, or an axis that tells them apart",
+        )
 
 
 def _of_grid(grid: Grid, study: Study, above: dict[str, Cell]) -> list[Cell]:

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from clinical_ie.reports.study_figures import curves
 from clinical_ie.reports.study_files import write_report
-from clinical_ie.reports.study_forms import latex, markdown
+from clinical_ie.reports.study_forms import csv_rows, latex, markdown
 from clinical_ie.reports.study_rows import Row, StudyCell, study_rows
-from clinical_ie.reports.study_tables import StudyTable
+from clinical_ie.reports.study_tables import StudyTable, overview, score_table
 from clinical_ie.scoring.counts import Counts
 
 FOUND, MISSED = [1, 0, 0], [0, 0, 1]
@@ -56,7 +57,7 @@ def cell(folder: Path, found: int | None, *, section: str = "Few shots", message
     if found is None:
         return StudyCell(section, axes, ("uw",), key, None, "failed", message)
     place = folder / key
-    place.mkdir()
+    place.mkdir(parents=True)
     extra = {"strings": {"entities": micro(12)}, "unseen": {"gold": 4, "tp": 1, "recall": 0.25}, "survival": {"share": 0.985}}
     outcomes = {"completions": 16, "malformed lines": 2, "completions truncated": 1, "mentions, none": 3}
     tables = {"uw": {"entity_instruction": entry(found, **extra, outcomes=outcomes)}, "phee": {"entity_instruction": entry(1)}}
@@ -128,6 +129,107 @@ def test_tables_are_as_they_were_written_down(cells: list[StudyCell], tmp_path: 
     assert "| Few shots | start base, shots 5, draw 1 | failed | base_5_1 | exit code 1: too <large> |" in text
 
 
+def of_rows(folder: Path, *found: tuple[int, dict[str, str]], **options: Any) -> list[Row]:
+    cells = [replace(cell(folder, count, **axes), key="-".join(axes.values())) for count, axes in found]
+    return study_rows(cells, options.get("repeats", ["draw"]), options.get("controls", {}))
+
+
+def test_seeds_are_nested_in_draws(tmp_path: Path) -> None:
+    """A draw is one observation, however many seeds it has: F1 = 2 found / (found + 16)."""
+    runs = ((16, "0", "0"), (15, "0", "1"), (4, "1", "0"))
+    cells = [(found, {"model": "m", "draw": draw, "seed": seed}) for found, draw, seed in runs]
+    (row,) = of_rows(tmp_path, *cells, repeats=["draw", "seed"])
+    assert row.clustered is not None
+    assert row.clustered.units == (0, 0, 1)
+    assert row.f1 == pytest.approx(((1 + 30 / 31) / 2 + 8 / 20) / 2) == pytest.approx(row.clustered.f1)
+    (row,) = of_rows(tmp_path / "one draw", *cells[:2], repeats=["draw", "seed"])
+    assert row.clustered is not None
+    assert row.clustered.units == (0, 1), "seeds are what varies"
+
+
+def test_holm_is_over_all_that_a_table_holds(tmp_path: Path) -> None:
+    rows = of_rows(tmp_path, (12, {"start": "others"}), (2, {"start": "base"}), controls={"start": "base"})
+    alone = rows[0].differences[0]
+    both = {"entities": entry(12)["entities"], "relations": entry(12)["entities"]}
+    for place, found in (("others", 12), ("base", 2)):
+        path = tmp_path / place / "results.json"
+        data = json.loads(path.read_text(encoding="utf-8"))
+        one = data["splits"]["test"]["uw"]["entity_instruction"]
+        scores, counts = entry(found)["entities"], entry(found)["per_document"]
+        one |= {"finds": "relations", "relation_setting": "end to end", **dict.fromkeys(both, scores)}
+        one["per_document"] = {f"{kind}/{mode}": counts[f"entities/{mode}"] for kind in both for mode in ("strict", "lenient")}
+        path.write_text(json.dumps(data), encoding="utf-8")
+    cells = [
+        StudyCell("Few shots", {"start": name}, ("uw",), name, tmp_path / name / "results.json", "done") for name in ("others", "base")
+    ]
+    rows = study_rows(cells, [], {"start": "base"})
+    found = [row.differences[0] for row in rows if row.axes["start"] == "others"]
+    assert [one.p for one in found] == [alone.p] * 2
+    assert [one.holm for one in found] == pytest.approx([2 * (alone.p or 0)] * 2)
+
+
+def test_cells_that_a_short_label_would_make_alike_have_a_long_one(tmp_path: Path) -> None:
+    cells = [
+        replace(cell(tmp_path, 16, model="m", target="uw"), tested=("uw",)),
+        replace(cell(tmp_path, 2, model="m"), tested=("uw", "phee")),
+    ]
+    rows = study_rows(cells, [], {})
+    labels = {(row.corpus, tuple(row.axes)): row.label for row in rows}
+    assert labels["uw", ("model", "target")] == {"target": "uw"}
+    assert labels["uw", ("model",)] == {}
+    table, *_ = overview(rows, cells, [])
+    assert [line[1] for line in table.rows] == ["target uw", "-"]
+    assert [line[3].split(" ")[0] for line in table.rows] == ["1.000", "0.222"]
+
+
+def drawn(picture: Any) -> dict[str, list[float]]:
+    lines = [line for line in picture.axes[0].get_lines() if not line.get_label().startswith("_")]
+    return {line.get_label(): [round(float(y), 3) for y in line.get_ydata()] for line in lines}
+
+
+def test_a_curve_of_two_tables_is_one_line_only_where_it_has_one_point_at_a_time(tmp_path: Path) -> None:
+    cells = []
+    for place, (section, found, axes) in enumerate(
+        (("A", 14, {"start": "others", "shots": "0"}), ("A", 15, {"start": "others", "shots": "5"}),
+         ("B", 2, {"start": "others", "shots": "0"}), ("B", 4, {"start": "others", "shots": "5"}))
+    ):  # fmt: skip
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        cells.append(cell(folder, found, section=section, **axes))
+    (picture,) = curves(study_rows(cells, [], {}), "shots").values()
+    assert {label.split(":")[0]: ys for label, ys in drawn(picture).items()} == {"A": [0.933, 0.968], "B": [0.222, 0.4]}
+    cells = [replace(one, section=name) for one, name in zip(cells[:2], "AB", strict=True)]
+    (picture,) = curves(study_rows(cells, [], {}), "shots").values()
+    assert list(drawn(picture).values()) == [[0.933, 0.968]]
+
+
+def test_columns_of_one_kind_stay_out_of_the_rows_of_another(tmp_path: Path) -> None:
+    place = cell(tmp_path, 12, start="others")
+    path = tmp_path / "others" / "results.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    one = data["splits"]["test"]["uw"]["entity_instruction"]
+    one |= {"finds": "relations", "relation_setting": "end to end", "relations": one["entities"]}
+    one["per_document"] |= {f"relations/{mode}": one["per_document"][f"entities/{mode}"] for mode in ("strict", "lenient")}
+    one["survival"] = {"of": "links", "share": 0.5}
+    path.write_text(json.dumps(data), encoding="utf-8")
+    table = score_table("t", study_rows([place], [], {}))
+    columns = table.columns.index("unseen recall"), table.columns.index("gold surviving")
+    found = {line[table.columns.index("kind")].split(",")[0]: [line[column] for column in columns] for line in table.rows}
+    assert found == {"entities": ["0.250", "-"], "relations": ["-", "0.500"]}
+    one["unseen"] = {"gold": 0, "tp": 0, "recall": 0.0}
+    path.write_text(json.dumps(data), encoding="utf-8")
+    assert score_table("t", study_rows([place], [], {})).rows[0][columns[0]] == "-", "none are unseen"
+
+
+def test_each_control_has_its_columns_in_the_csv(tmp_path: Path) -> None:
+    found = ((16, "others", "lora"), (12, "base", "lora"), (8, "others", "full"), (4, "base", "full"))
+    cells = [(count, {"start": start, "tuning": tuning}) for count, start, tuning in found]
+    rows = of_rows(tmp_path, *cells, controls={"tuning": "full", "start": "base"})
+    line = next(csv.DictReader(csv_rows(rows).splitlines()))
+    assert float(line["tuning_difference"]) == pytest.approx(1 - 2 / 3)
+    assert float(line["start_difference"]) == pytest.approx(1 - 24 / 28)
+
+
 def test_every_point_is_in_the_csv(cells: list[StudyCell], tmp_path: Path) -> None:
     report(tmp_path / "out", cells)
     with (tmp_path / "out" / "tiny.csv").open(encoding="utf-8", newline="") as file:
@@ -135,7 +237,8 @@ def test_every_point_is_in_the_csv(cells: list[StudyCell], tmp_path: Path) -> No
     assert len(rows) == 2 * 5, "strict and lenient of each run"
     strict = [row for row in rows if row["mode"] == "strict" and row["start"] == "others" and row["shots"] == "5"]
     assert [(row["run"], float(row["f1"])) for row in strict] == [("1", 1.0), ("2", pytest.approx(2 / 3))]
-    assert {row["control"] for row in strict} == {"start=base"}
+    assert [(row["draw"], row["key"]) for row in strict] == [("0", "others_5_0"), ("1", "others_5_1")]
+    assert {row["start_control"] for row in strict} == {"base"}
 
 
 class Page(HTMLParser):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.intervals import coverage, difference_coverage, false_positives, seed_coverage, visible
+from benchmarks.intervals import coverage, difference_coverage, draw_coverage, false_positives, few_coverage, seed_coverage, visible
 
 TRIALS = {20: 3000, 37: 3000, 100: 1500}
 """Invented test sets by how many notes they have; a large one takes longer."""
@@ -33,6 +33,20 @@ def test_the_interval_of_a_difference_covers_94_to_96_percent() -> None:
 @pytest.mark.slow
 def test_the_interval_of_three_seeds_covers_94_to_96_percent() -> None:
     assert holds(seed_coverage(100, TRIALS[100]), 0.94, 0.96, TRIALS[100])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notes", [3, 5, 7])
+def test_the_interval_of_a_handful_of_notes_covers_92_to_97_percent(notes: int) -> None:
+    found = few_coverage(notes, 2000)
+    assert holds(found, 0.92, 0.97, 2000)
+    assert few_coverage(notes, 2000, "expanded percentile") < found
+
+
+@pytest.mark.slow
+def test_the_interval_of_draws_with_several_seeds_is_that_of_the_draws() -> None:
+    assert holds(draw_coverage(37, 1500, draws=5, seeds=3), 0.92, 0.97, 1500)
+    assert draw_coverage(37, 500, draws=5, seeds=3, together=False) < 0.88, "runs of one draw are not independent"
 
 
 @pytest.mark.slow

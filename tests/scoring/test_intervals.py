@@ -65,7 +65,7 @@ def test_two_documents() -> None:
     # The middle 40 % of that distribution is 1/2 alone.
     assert ends(interval(documents, method="percentile", samples=2000, level=0.4)) == (0.5, 0.5)
     # Student's t of 0.7 with one degree of freedom is tan(0.2 pi) = 0.727, and Phi(-0.727 sqrt 2) = 0.152 falls on the first quarter.
-    assert ends(interval(documents, samples=2000, level=0.4)) == (0.0, 1.0)
+    assert ends(interval(documents, method="expanded percentile", samples=2000, level=0.4)) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("documents", [[], [(3, 1, 1)]])
@@ -82,6 +82,32 @@ def test_clusters_that_are_alike(method: Method) -> None:
     assert ends(interval(cell([(3, 0, 0)] * 4), method=method)) == (1.0, 1.0)
     assert ends(interval(cell([(1, 1, 1)] * 4), method=method)) == (0.5, 0.5)  # 2*1 / (2*1 + 1 + 1)
     assert ends(interval(cell([(0, 0, 0)] * 4), method=method)) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(("number", "method"), [(2, "jackknife-t"), (7, "jackknife-t"), (8, "expanded percentile")])
+def test_few_clusters_have_an_interval_that_can_leave_their_range(number: int, method: Method) -> None:
+    documents = cell(system(4, number, 0.6))
+    assert interval(documents) == interval(documents, method=method)
+    assert interval(documents).method == method
+
+
+def test_runs_that_share_their_shots_are_one() -> None:
+    """Three draws of two seeds each: the mean of each draw is what varies, as if it were one run."""
+    notes = 10
+    runs = [[(tp, 10 - tp, 10 - tp)] * notes for tp in (5, 7, 6, 8, 9, 9)]
+    tables = [{f"d{place:03}": row for place, row in enumerate(rows)} for rows in runs]
+    shared = Clustered.of(tables, units=["a", "a", "b", "b", "c", "c"])
+    means = [0.6, 0.7, 0.9]
+    assert shared.units == (0, 0, 1, 1, 2, 2)
+    assert (shared.seeds, shared.f1) == (3, pytest.approx(sum(means) / 3))
+    assert standard_error(shared) == pytest.approx(statistics.stdev(means) / math.sqrt(3))
+    alone = cell(*[[(int(mean * 10), 10 - int(mean * 10), 10 - int(mean * 10))] * notes for mean in means])
+    assert ends(interval(shared)) == pytest.approx(ends(interval(alone)))
+    assert ends(interval(shared, cell(runs[0]))) == pytest.approx(ends(interval(alone, cell(runs[0]))))
+    apart = Clustered.of(tables)
+    assert standard_error(apart) < standard_error(shared)
+    # uneven units: a mean of means
+    assert Clustered.of(tables[:3], units="aab").f1 == pytest.approx((0.6 + 0.6) / 2)
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:

@@ -102,11 +102,11 @@ def test_better_on_at_least_by_hand() -> None:
 
 
 def test_the_smallest_visible_difference() -> None:
-    """1.960 + 0.842 standard errors of the difference (Card et al. 2020; normal quantiles of 0.975 and 0.8)."""
-    first, second = cell(system(1, 30, 0.8)), cell(system(2, 30, 0.7))
-    assert smallest_visible_difference(first, second) == pytest.approx((1.959964 + 0.841621) * standard_error(first, second), rel=1e-6)
-    # one system: as if the other's error were as large and correlated by 1/2
-    assert smallest_visible_difference(cell(even(2, 4, 6, 8))) == pytest.approx(2.801585 * (20 / 3) ** 0.5 / 10 / 2, rel=1e-6)
-    assert smallest_visible_difference(first, power=0.5) == pytest.approx(1.959964 * standard_error(first), rel=1e-6)
+    """Quantiles of 0.975 and 0.8, times the standard error of the difference (Card et al. 2020), of Student's t (NIST, 1.3.6.7.2)."""
+    first, second = cell(system(1, 4000, 0.8)), cell(system(2, 4000, 0.7))
+    assert smallest_visible_difference(first, second) == pytest.approx((1.959964 + 0.841621) * standard_error(first, second), rel=2e-3)
+    # one system: as if the other's error were as large and correlated by 1/2; four notes have 3 degrees of freedom
+    assert smallest_visible_difference(cell(even(2, 4, 6, 8))) == pytest.approx((3.182446 + 0.978472) * (20 / 3) ** 0.5 / 10 / 2, rel=1e-6)
+    assert smallest_visible_difference(first, power=0.5) == pytest.approx(1.959964 * standard_error(first), rel=2e-3)
     for alike in ([], [(3, 1, 1)], [(3, 1, 1)] * 5, [(0, 2, 4)] * 5):
         assert smallest_visible_difference(cell(alike)) is None

@@ -102,3 +102,16 @@ def test_what_is_wrong_is_refused_with_its_line(before: str, after: str, message
     assert STUDY.count(before) == 1
     with pytest.raises(FileFormatError, match=message):
         cells(Study.load(written(tmp_path, STUDY.replace(before, after))))
+
+
+def test_two_grids_that_a_table_could_not_tell_apart_are_refused(tmp_path: Path) -> None:
+    more = """\
+  again:
+    about: few
+    cells: {model: small, target: uw, start: others, shots: 5, draw: 0}
+    with: [--trainer.max_steps=9]
+"""
+    with pytest.raises(FileFormatError, match=r"again model=small .* stands in one row of a table with a cell of few") as caught:
+        cells(Study.load(written(tmp_path, STUDY + more)))
+    assert "give one of them a title (about) of its own" in str(caught.value)
+    assert len(cells(Study.load(written(tmp_path, STUDY + more.replace("about: few", "about: fewer"))))) == 8
