@@ -41,7 +41,7 @@ class Evaluation(OutputCallback):
 
     ``dev/CORPUS/TASK/entities/...`` (or ``links`` or ``attributes``, whichever the task finds) holds precision, recall and F1, strict and
     lenient, over all types and for each. ``dev/entities/strict_f1`` and its like are means over the corpora and tasks whose development
-    documents hold any, ``dev/strict_f1`` is the mean over all of these.
+    documents hold any, and that have a weight in `data.mixing`; ``dev/strict_f1`` is the mean over all of these.
 
     Args:
         run_dir: Where ``results.json`` goes; nothing is written without it.
@@ -121,7 +121,7 @@ class Evaluation(OutputCallback):
                 self._sure[key.source].add(judged(gold, predicted), sum(one.kind == finds for one in judged(gold, gold)))
         if self._is_written(trainer, stage):
             self._compared[key.source].append((key.place, compare(gold, predicted, self.rules(key.source))))
-            self._strings[key.source].add(gold, predicted, data.trained_strings or frozenset())
+            self._strings[key.source].add(gold, predicted, data.seen_strings.found or frozenset())
             if data.mentions is None:
                 source = Source(key.corpus, data.schema_of(key.corpus), data.encoder)
                 known = data.inputs[stage][key.source][key.place]
@@ -153,8 +153,7 @@ class Evaluation(OutputCallback):
             self._curve(trainer, source, [sure[source] for _, sure in drawn])
         groups = {f"dev/{kind}": [source for source in kinds if kinds[source] == kind] for kind in kinds.values()} | {"dev": [*kinds]}
         for (mean, sources), name in product(groups.items(), AVERAGED):
-            # without gold annotations a score means nothing
-            averaged = [source for source in sources if data.coverage["dev"][source].gold] or sources
+            averaged = deciding(sources, data)
             values[f"{mean}/{name}"] = sum(values[f"dev/{source}/{kinds[source]}/{name}"] for source in averaged) / len(averaged)
         shown = {monitored(task.finds for task in data.tasks.values())}
         tensors = {name: torch.tensor(value, device=pl_module.device) for name, value in values.items()}
@@ -218,10 +217,18 @@ class Evaluation(OutputCallback):
                 groups={document.id: corpus.group(document.id) for document in data.documents[stage][source.corpus]},
                 strings=strings,
                 calibration=errors[source],
-                trained=data.trained_strings is not None,
+                trained=data.seen_strings.found is not None,
                 samples=self.interval_samples,
             )
         if data.sources_left_out:
             results.run["sources_left_out"] = {str(source): reason for source, reason in data.sources_left_out.items()}
         results.run["findings"] = dict(sorted(data.findings.counts().items()))
         results.write(path)
+
+
+def deciding(sources: Sequence[SourceName], data: ExtractionDataModule) -> Sequence[SourceName]:
+    """The sources whose development scores choose the best checkpoint.
+
+    They hold gold annotations, as without them a score means nothing, and are learned from; where none does, all.
+    """
+    return [source for source in sources if data.mixing.weight(source) and data.coverage["dev"][source].gold] or sources

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -13,15 +15,22 @@ from clinical_ie.corpora.corpus import Corpus
 from clinical_ie.corpora.isolation import Isolation
 from clinical_ie.corpora.label_shift import SEEN, Label, label_shift, labels_of, two_meanings
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.reports.results import Results
 
 _LOG = logging.getLogger(__name__)
 
 
 class SplitFacts(pl.Callback):
-    """Logs these facts when training begins, and keeps them as `facts` for ``results.json``: counts and ids, never text."""
+    """Logs these facts when training begins, and keeps them as `facts` for ``results.json``: counts and ids, never text.
 
-    def __init__(self) -> None:
+    Args:
+        begun_with: The folder of the run whose weights a new run begins with. How that one saw the types of what it held out holds
+            for what is held out here as well, unless other corpora are learned from here.
+    """
+
+    def __init__(self, begun_with: Path | None = None) -> None:
         self.facts: dict[str, Any] = {}
+        self._begun_with = begun_with
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Collect them, where training begins."""
@@ -31,7 +40,8 @@ class SplitFacts(pl.Callback):
             _tell_isolation(data.reader.isolation)
             if shots := _shots(data):
                 self.facts["shots"] = shots
-            if shift := _label_shift(data):
+            before = Results.load(self._begun_with / "results.json").run.get("label_shift") if self._begun_with is not None else None
+            if shift := _label_shift(data, (before or {}).get("corpora", {})):
                 self.facts["label_shift"] = shift
 
 
@@ -56,8 +66,8 @@ def _shots(data: ExtractionDataModule) -> dict[str, Any]:
     return found
 
 
-def _label_shift(data: ExtractionDataModule) -> dict[str, Any]:
-    """How the labels of what is held out were seen in what is not; names with two meanings, and what was renamed."""
+def _label_shift(data: ExtractionDataModule, before: Mapping[str, Any]) -> dict[str, Any]:
+    """How the labels of what is held out were seen in what is not, now or before; names with two meanings, and what was renamed."""
     meanings = two_meanings(data.corpora.values())
     for name, different in meanings.items():
         _warn_two_meanings(name, different)
@@ -66,7 +76,7 @@ def _label_shift(data: ExtractionDataModule) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in dict.fromkeys(source.corpus for source in held) if any(learned) else ():
         corpus, gold = data.corpora[name], (Counter[str](), Counter[str]())
-        for document in data.reader.peek(name, "test"):
+        for document in data.reader.peek(name, "test", data.most(name, "test")):
             gold[0].update(corpus.view.mentions(document))
             gold[1].update(corpus.view.links(document))
         tasks = [task for source, task in held.items() if source.corpus == name]
@@ -74,6 +84,7 @@ def _label_shift(data: ExtractionDataModule) -> dict[str, Any]:
         kinds = zip(("entities", "links"), wanted, labels_of(corpus), gold, learned, strict=True)
         found[name] = {kind: label_shift(labels, count, known) for kind, is_wanted, labels, count, known in kinds if is_wanted and labels}
         _tell_label_shift(name, found[name])
+    found |= {name: before[name] for name in data.split.held_out if name in before and name in data.corpora and name not in found}
     renamed = {name: dict(corpus.view.rename) for name, corpus in data.corpora.items() if corpus.view.rename}
     return {"corpora": found, "two_meanings": meanings, "renamed": renamed} if found or meanings or renamed else {}
 

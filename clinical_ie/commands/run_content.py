@@ -23,10 +23,11 @@ from clinical_ie.formats.findings import Findings
 from clinical_ie.studies.plan import Content
 
 _SCORED = re.compile(
-    r"evaluation\..*|trainer\.(devices|num_nodes)"
-    r"|model\.init_args\.(constrained|backtrack_threshold|batch_size|max_new_tokens_(base|ratio)|num_draft_tokens)"
+    r"evaluation\..*|trainer\.(devices|num_nodes|strategy(\..*)?)"
+    r"|model\.init_args\.(constrained|backtrack_threshold|batch_size|max_new_tokens_(base|ratio)|num_draft_tokens"
+    r"|base_dtype|gradient_checkpointing|compiled|chunk|packed_attention|confidences)"
 )
-"""Settings that a run may go on with changed, but that make another cell of a table."""
+"""Settings that a run may go on with changed, but that make another cell of a table: of scores, or of what training takes."""
 _REPEATED = re.compile(r"seed_everything|data\.split\.(seed|shots_seed|held_out(\..*)?)")
 """Settings that change nothing of what a run costs."""
 _FILES = re.compile(r"data\.tasks\.\d+\.init_args\.(prompt_template|demonstrations(\..*)?)")
@@ -78,11 +79,14 @@ class RunContent:
     def _data(self, settings: Mapping[str, Any], *, lenient: bool) -> tuple[dict[str, str], dict[str, str], tuple[str, ...]]:
         """Corpus -> its folder, where the settings name another; corpus -> a digest of its documents; corpora that are absent."""
         roots: dict[str, str] = {}
+        placed = settings["data"].get("roots") or {}
         digests: dict[str, str] = {}
         absent: list[str] = []
         for one in settings["data"]["corpora"]:
             entry: dict[str, Any] = {"class_path": one} if isinstance(one, str) else one
             name, given = name_of(entry), dict(entry.get("init_args") or {})
+            if name in placed:
+                given["root"] = str(placed[name])
             root = given.get("root")
             if root and self._corpora is not None and not Path(root).expanduser().exists():
                 given["root"] = roots[name] = str((self._corpora / Path(root).name).absolute())

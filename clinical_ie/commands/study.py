@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -209,21 +209,46 @@ def fit_command(run: Run, store: Store, more: Sequence[str]) -> list[str]:
 def _report(options: argparse.Namespace) -> int:
     planned = _planned(options)
     output = Path(options.output) if options.output else planned.store.root / "reports" / planned.study.name
-    _say_other_code(planned)
-    _write(planned, output)
+    named = _named(planned, options.code)
+    if len(named) < sum(not planned.store.is_done(planned.of_cell[cell.name].key) for cell in planned.cells):
+        _say_other_code(planned)
+    _write(planned, output, named)
     return 0
 
 
-def _write(planned: _Planned, output: Path) -> None:
+def _named(planned: _Planned, code: str | None) -> dict[str, str]:
+    """Cell -> its run by name, where it cannot be known by its content: corpora are not here, or other code has done it."""
+    store = planned.store
+    absent = sorted({name for run in planned.runs for name in run.content.absent})
+    if code is None and not absent:
+        return {}
+    there = store.named(planned.study.name, code or code_version(STUDY))
+    found: dict[str, str] = {}
+    several: list[str] = []
+    for cell in planned.cells:
+        run, keys = planned.of_cell[cell.name], there.get(cell.name, [])
+        if not store.is_done(run.key) and (code is not None or run.content.absent) and keys:
+            found |= {cell.name: keys[0]} if len(keys) == 1 else {}
+            several += [f"{cell.name} ({', '.join(keys)})"] if len(keys) > 1 else []
+    why = f"there are no files of {', '.join(absent)} here" if absent else f"{code} has settings or data of its own"
+    if found:
+        print(f"{len(found)} cells are shown by their names: {why}, so that nobody can say whether their settings and data are still these")
+    if several:
+        print(f"Left out, as several runs were done for them: {'; '.join(several)} (move those that are not meant out of ROOT/runs)")
+    return found
+
+
+def _write(planned: _Planned, output: Path, named: Mapping[str, str] | None = None) -> None:
     begun = time.monotonic()
     study, store = planned.study, planned.store
     titles = {grid.name: grid.about for grid in study.grids}
     shown = []
     for cell in planned.cells:
         run = planned.of_cell[cell.name]
-        state = store.state(run)
-        results = store.results(run.key) if state == "done" else None
-        shown.append(StudyCell(titles[cell.grid], cell.axes, cell.tested, run.key, results, state, store.failure(run.key)))
+        key = (named or {}).get(cell.name, run.key)
+        state = store.state(run) if key == run.key else "done"
+        results = store.results(key) if state == "done" else None
+        shown.append(StudyCell(titles[cell.grid], cell.axes, cell.tested, key, results, state, store.failure(key)))
     page = write_report(output, study.name, study.about, shown, study.repeats, study.controls, study.curve)
     print(f"Report: {page} ({time.monotonic() - begun:.0f} s)")
 

@@ -24,6 +24,7 @@ from clinical_ie.callbacks.board import Board, GroupedTensorBoard
 from clinical_ie.callbacks.checkpoints import Checkpoints, Patience
 from clinical_ie.callbacks.evaluation import Evaluation
 from clinical_ie.callbacks.interruption import SafeInterruption
+from clinical_ie.callbacks.learned import LearnedRecord
 from clinical_ie.callbacks.mixture import Mixture
 from clinical_ie.callbacks.predictions import PredictionWriter
 from clinical_ie.callbacks.progress import ProgressBar, ProgressLines
@@ -279,11 +280,13 @@ class TrainingCLI(ResultsCLI):
         state = self._get(self.config, "ckpt_path")
         states_run = Path(state).absolute().parent.parent if state else None
         if self.subcommand == "fit":
-            splits = SplitRecord(self.directory.path, begun_with, states_run)
+            splits, learned = (record(self.directory.path, begun_with, states_run) for record in (SplitRecord, LearnedRecord))
         else:
-            splits = SplitRecord(states_run if states_run and (states_run / SPLITS).exists() else self.source.path)
-        self.split_facts = SplitFacts()
-        callbacks += [self.throughput, RandomState(), self.record, self.mixture, splits, self.split_facts]
+            source = states_run if states_run and (states_run / SPLITS).exists() else self.source.path
+            splits, learned = SplitRecord(source), LearnedRecord(source)
+        first = self._get(self.config, "init_from") if self.subcommand == "fit" else None
+        self.split_facts = SplitFacts(Path(first) if first and Path(first).is_dir() else begun_with)
+        callbacks += [self.throughput, RandomState(), self.record, self.mixture, splits, learned, self.split_facts]
         if kwargs["logger"]:
             callbacks += [LearningRateMonitor(logging_interval="step"), Board()]
         kwargs["enable_progress_bar"] = given.get("enable_progress_bar") is not False and sys.stdout.isatty()

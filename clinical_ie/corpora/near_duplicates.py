@@ -51,6 +51,11 @@ def normalized(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
 
 
+def text_digest(text: str) -> bytes:
+    """Eight bytes that stand for a text, the same for texts that are `normalized` alike."""
+    return _digest(normalized(text))[:8]
+
+
 def near_duplicates(first: Iterable[str], second: Iterable[str], *, threshold: float = 0.8, shingle: int = 1) -> list[Pair]:
     """Pairs of texts, one of each side, that are at least so similar; texts without words are like nothing.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import cached_property, partial
-from itertools import chain
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -26,6 +25,7 @@ from clinical_ie.data.mixing import Mixing
 from clinical_ie.data.padding import Batch
 from clinical_ie.data.plan import Plan, SharedPrefixes
 from clinical_ie.data.sampler import PlanSampler, TrainingLoader
+from clinical_ie.data.seen_strings import SeenStrings
 from clinical_ie.data.streaming import (
     ChunkCollator,
     DocumentChunk,
@@ -38,11 +38,10 @@ from clinical_ie.data.streaming import (
 )
 from clinical_ie.data.tokenization import Subwords
 from clinical_ie.document import Document
-from clinical_ie.errors import InputError, SettingError
+from clinical_ie.errors import SettingError
 from clinical_ie.files import distinct
 from clinical_ie.formats.findings import Findings
 from clinical_ie.schema import Schema
-from clinical_ie.scoring.strings import digests
 from clinical_ie.tasks.coverage import Coverage
 from clinical_ie.tasks.instruction import Instruction
 from clinical_ie.tasks.nothing_to_find import ASKS, LEARNED, nothing_to_find
@@ -143,6 +142,7 @@ class ExtractionDataModule(pl.LightningDataModule):
         self._sampler: PlanSampler | None = None
         self._resumed: dict[str, Any] | None = None
         self.left_out: dict[tuple[Part, str], dict[str, int]] = {}
+        self.seen_strings = SeenStrings(self._learned, self.data_log.unread_training)
 
     @property
     def schemas(self) -> dict[str, dict[str, Any]]:
@@ -157,6 +157,11 @@ class ExtractionDataModule(pl.LightningDataModule):
     def corpora_of(self, part: Part) -> dict[str, Corpus]:
         """The corpora that have a say in a part."""
         return {source.corpus: self.corpora[source.corpus] for source in self.sources_of(part)}
+
+    def most(self, corpus: str, part: Part) -> int | None:
+        """How many documents of a part are used at most; all where nothing is said."""
+        most = {"dev": self.dev_documents if self._fitting else None, "test": self.test_documents}.get(part)
+        return most.get(corpus) if isinstance(most, dict) else most
 
     def asks(self, task: str, part: Part) -> bool:
         """Whether documents of a part are asked by a task.
@@ -212,10 +217,9 @@ class ExtractionDataModule(pl.LightningDataModule):
             )
         self.data_log.not_asked(part, [name for name in self.tasks if not self.asks(name, part)], with_mentions=self.mentions is not None)
         self.documents[part], self.inputs[part], self.coverage[part] = {}, {}, {}
-        most = {"dev": self.dev_documents if self._fitting else None, "test": self.test_documents}.get(part)
         for name, corpus in self.corpora_of(part).items():
             before = Counter(corpus.view.left_out)
-            documents = CompressedSequence(self.reader.read(corpus, part, most.get(name) if isinstance(most, dict) else most))
+            documents = CompressedSequence(self.reader.read(corpus, part, self.most(name, part)))
             distinct((document.id for document in documents), name)
             self.left_out[part, name] = dict(Counter(corpus.view.left_out) - before)
             self.documents[part][name] = documents
@@ -248,16 +252,9 @@ class ExtractionDataModule(pl.LightningDataModule):
                     f" do they hold {LEARNED[task.finds]}?"
                 )
 
-    @cached_property
-    def trained_strings(self) -> frozenset[bytes] | None:
-        """What stands for the strings of mentions in the documents that the run learns from; None where these cannot be read now."""
+    def _learned(self) -> list[Iterable[Document]]:
         corpora = self.corpora_of("train")
-        try:
-            documents = [self.documents.get("train", {}).get(name) or self.reader.read(corpus, "train") for name, corpus in corpora.items()]
-            return digests(chain.from_iterable(documents))
-        except InputError as error:
-            self.data_log.unread_training(error)
-            return None
+        return [self.documents.get("train", {}).get(name) or self.reader.read(corpus, "train") for name, corpus in corpora.items()]
 
     def _source(self, corpus: str) -> Source:
         return Source(corpus, self.corpora[corpus].schema, self.encoder)

@@ -53,6 +53,11 @@ class DocumentReader:
         if mentions is not None and not any(task.needs_mentions for task in tasks):
             kinds = " and ".join(type(task).__name__ for task in tasks)
             raise SettingError(f"data.mentions is {mentions}, but {kinds} starts from text alone")
+        if capped := [name for name in most_documents or () if name in split.held_out]:
+            raise SettingError(
+                f"data.mixing.most_documents names {capped[0]}, which is held out; how many of its documents are learned from is"
+                " data.split.shots"
+            )
         self._tasks = [task.name for task in tasks]
         self._links_stay = all(task.finds == "attributes" for task in tasks if task.needs_mentions)
         self._findings, self._texts, self._mentions = findings, texts, mentions
@@ -94,9 +99,13 @@ class DocumentReader:
                 _LOG.info(f"train: {corpus}, {len(kept)} of {len(names)} documents (data.mixing.most_documents)")
             reader.drop(set(names) - set(kept))
 
-    def peek(self, corpus: str, part: Split) -> Iterator[Document]:
-        """Documents of a part as their files have them, which are still there for `read`."""
-        return self._readers[corpus].peek(part)
+    def peek(self, corpus: str, part: Split, most: int | None = None) -> Iterator[Document]:
+        """Documents of a part as their files have them, which are still there for `read`; at most so many, those that `read` gives."""
+        documents = self._readers[corpus].peek(part)
+        return documents if most is None else iter(self._chosen([*documents], most, corpus))
+
+    def _chosen(self, documents: Sequence[Document], most: int, corpus: str) -> list[Document]:
+        return choose(documents, most, self._split.seed_of(corpus), of=lambda document: document.id)
 
     def ids(self, corpus: str) -> dict[Role, list[str]]:
         """What each document of a corpus is for: role -> ids, sorted."""
@@ -109,7 +118,7 @@ class DocumentReader:
         if part != "predict":
             if most is None:
                 return reader.stream(part)
-            return choose(reader.read(part), most, self._split.seed_of(corpus.name), of=lambda document: document.id)
+            return self._chosen(reader.read(part), most, corpus.name)
         if self._texts is None:
             return (Document(document.id, document.text) for document in reader.stream("test"))
         self._findings.begin()

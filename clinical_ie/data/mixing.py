@@ -21,7 +21,8 @@ class Mixing:
     """Proportional mixing: sources in proportion to their sizes, which without weights is every example once an epoch.
 
     Args:
-        corpus_weights: Corpus -> what its shares are multiplied by; 1 where it is not named, 0 leaves it out of training.
+        corpus_weights: Corpus -> what its shares are multiplied by; 1 where it is not named, 0 leaves it out of training and of what
+            chooses the best checkpoint.
         task_weights: Task -> likewise.
         most_documents: Corpus -> most of its training documents, by hash of their ids: fewer are among more.
         examples: Of an epoch; by default as many as there are of the sources that have a weight.
@@ -95,7 +96,7 @@ class Mixing:
         Raises:
             SettingError: Nothing has a weight, an epoch would be longer than may be, or would have nothing of a source.
         """
-        weights = {source: self._weight(source) * self.base(size) for source, size in sizes.items()}
+        weights = {source: self.weight(source) * self.base(size) for source, size in sizes.items()}
         mixed = {source: weight for source, weight in weights.items() if weight > 0}
         if not mixed:
             raise SettingError(f"data.mixing gives no weight to any of {_listed(sizes)}; give one of them a weight above 0")
@@ -119,7 +120,8 @@ class Mixing:
             )
         return {source: found.get(source, 0) for source in sizes}
 
-    def _weight(self, source: SourceName) -> float:
+    def weight(self, source: SourceName) -> float:
+        """What the share of a source is multiplied by; 0 leaves it out of training and of the choice of the best checkpoint."""
         return self.corpus_weights.get(source.corpus, 1.0) * self.task_weights.get(source.task, 1.0)
 
 

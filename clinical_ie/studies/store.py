@@ -103,6 +103,15 @@ class Store:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def named(self, study: str, code: str) -> dict[str, list[str]]:
+        """Cell of a study -> the runs of a version of the code that were done for it, by their ``study.json``."""
+        found: dict[str, list[str]] = {}
+        for key in (key for key in self.known() if key.endswith(f"-{code}") and self.is_done(key)):
+            studies = self.description(key).get("studies")
+            for cell in (studies.get(study) or ()) if isinstance(studies, dict) else ():
+                found.setdefault(cell, []).append(key)
+        return found
+
     def known(self) -> list[str]:
         """Keys of all runs that lie there, sorted."""
         folder = self.root / "runs"

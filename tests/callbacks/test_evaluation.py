@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import pytest
 
-from clinical_ie.callbacks.evaluation import Evaluation
+from clinical_ie.callbacks.evaluation import Evaluation, deciding
+from clinical_ie.data.mixing import Mixing
 from clinical_ie.errors import SettingError
 from clinical_ie.schema import EntityType, RelationType, Schema, arguments
 from clinical_ie.tasks.task import SourceName
@@ -79,3 +80,17 @@ def test_numbers_of_samples_that_give_no_interval(samples: int) -> None:
     with pytest.raises(SettingError, match=r"evaluation\.interval_samples"):
         Evaluation(interval_samples=samples)
     assert [Evaluation(interval_samples=fine).interval_samples for fine in (0, 2, 1_000_000)] == [0, 2, 1_000_000]
+
+
+def test_what_is_left_out_of_training_does_not_choose_the_best() -> None:
+    sources = [SourceName(corpus, task) for corpus in ("learned", "left", "empty") for task in ("find", "link")]
+    gold = {source: SimpleNamespace(gold=int(source.corpus != "empty")) for source in sources}
+
+    def chosen(**options: Any) -> list[str]:
+        run: Any = SimpleNamespace(mixing=Mixing(**options), coverage={"dev": gold})
+        return [str(source) for source in deciding(sources, run)]
+
+    assert chosen() == ["learned/find", "learned/link", "left/find", "left/link"]
+    assert chosen(corpus_weights={"left": 0}) == ["learned/find", "learned/link"]
+    assert chosen(corpus_weights={"left": 0}, task_weights={"link": 0.0}) == ["learned/find"]
+    assert chosen(task_weights={"find": 0, "link": 0}) == [str(source) for source in sources]

@@ -20,8 +20,8 @@ from clinical_ie.formats.findings import Findings
 from clinical_ie.tasks import EntityInstruction, JointInstruction, RelationInstruction
 
 
-def facts(split: HashSplit, *corpora: Corpus, tasks: Sequence[Any] = (JointInstruction(),)) -> dict[str, Any]:
-    data = ExtractionDataModule(list(corpora), list(tasks), "no tokenizer", split=split)
+def facts(split: HashSplit, *corpora: Corpus, tasks: Sequence[Any] = (JointInstruction(),), **options: Any) -> dict[str, Any]:
+    data = ExtractionDataModule(list(corpora), list(tasks), "no tokenizer", split=split, **options)
     taught = data.corpora_of("train")
     data.documents["train"] = {name: CompressedSequence(data.reader.read(one, "train")) for name, one in taught.items()}
     callback = SplitFacts()
@@ -62,6 +62,17 @@ def test_shots_and_label_shift_of_a_corpus_that_is_held_out(clinic: BratFolder, 
     assert f"clinic: 3 shots with {sum(shots['mentions'].values())} mentions of 4 types" in caplog.text
     assert "by definition" in caplog.text
     assert found["isolation"]["learned"] == {"demo": 80, "clinic": 3}
+
+
+def test_label_shift_counts_the_documents_that_are_scored(clinic: BratFolder) -> None:
+    split, gold = HashSplit(held_out="clinic"), list[int]()
+    for most in (None, 2, {"clinic": 2}):
+        shift = facts(split, Demo(), clinic, test_documents=most)["label_shift"]["corpora"]["clinic"]
+        gold.append(sum(shift["entities"]["gold"].values()))
+    scored = ExtractionDataModule([Demo(), clinic], [JointInstruction()], "no tokenizer", split=split, test_documents=2)
+    documents = list(scored.reader.read(clinic, "test", scored.most("clinic", "test")))
+    assert len(documents) == 2
+    assert gold[1] == gold[2] == sum(len(document.entities) for document in documents) < gold[0]
 
 
 def test_what_no_training_document_holds_was_not_seen(clinic: BratFolder) -> None:

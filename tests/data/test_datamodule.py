@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from clinical_ie.corpora import BratFolder
+from clinical_ie.corpora import BratFolder, Demo, HashSplit
 from clinical_ie.data.datamodule import ExtractionDataModule
+from clinical_ie.data.mixing import Mixing
 from clinical_ie.document import Document, Entity, Span
 from clinical_ie.errors import FileFormatError, InputError, SettingError
 from clinical_ie.formats import jsonl
@@ -52,11 +53,11 @@ def test_strings_of_training_are_known_before_and_after_training_and_to_a_test_a
         data = ExtractionDataModule([corpus(tmp_path / "notes", broken=False)], [EntityTagging()], tiny_bert)
         for stage in stages:
             data.setup(stage)
-        found.append(data.trained_strings)
+        found.append(data.seen_strings.found)
     note = Document("a", "Aspirin heparin", (Entity("T1", "X", Span.of(0, 7)), Entity("T2", "X", Span.of(0, 15))))
     assert found == [digests([note])] * 2
     gone = ExtractionDataModule([BratFolder(str(tmp_path / "gone"), SCHEMA)], [EntityTagging()], tiny_bert)
-    assert gone.trained_strings is None
+    assert gone.seen_strings.found is None
     assert "recall of strings seen in training is not told" in caplog.text
 
 
@@ -234,3 +235,10 @@ def test_what_is_held_out_is_tested_only(held_out: list[str] | str, taught: set[
     }
     if "own" in held_out:
         assert not data.reader.ids("own")["train"]
+
+
+def test_shots_are_counted_by_the_split_alone(tmp_path: Path) -> None:
+    """A cap behind them would choose other shots, which are not among those of more."""
+    options: dict[str, Any] = {"split": HashSplit(held_out="demo", shots=5), "mixing": Mixing(most_documents={"demo": 2})}
+    with pytest.raises(SettingError, match=r"most_documents names demo, which is held out; .* is data\.split\.shots"):
+        ExtractionDataModule([Demo()], [EntityTagging()], "no tokenizer", **options)

@@ -68,7 +68,22 @@ def test_a_corpus_that_is_held_out_is_scored_and_nothing_else_and_files_are_read
     }
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["split"]["init_args"]["held_out"] == "ward"
     assert results.run["isolation"]["learned"] == {"demo": 24}
-    assert results.run["label_shift"]["corpora"]["ward"]["entities"]["labels"] == {"Drug": "name", "Dosage": "name"}
+    shift = results.run["label_shift"]["corpora"]["ward"]
+    assert shift["entities"]["labels"] == {"Drug": "name", "Dosage": "name"}
+    # a few of its documents, from there: what the weights have seen before still counts
+    few, entry = tmp_path / "few", results.splits["test"]["ward"]["entity_reading"]
+    alone = tmp_path / "alone.yaml"
+    settings = yaml.safe_load(Path(ward).read_text())
+    alone.write_text(yaml.safe_dump({"data": {"corpora": settings["data"]["corpora+"]}}))
+    files = ("-c", str(alone), "--data.split.held_out=ward", "--data.split.shots=2", "--data.tasks.window=200", "--trainer.max_steps=1")
+    files += ("--trainer.max_epochs=-1", "--trainer.limit_val_batches=0", "--evaluation.interval_samples=0")
+    assert main(arguments("fit", few, *files, f"--init_from={run}", task="entity_reading")) == 0
+    found = Results.load(few / "results.json")
+    assert found.run["label_shift"]["corpora"]["ward"] == shift
+    seen = found.splits["test"]["ward"]["entity_reading"].seen
+    assert entry.seen is not None
+    assert seen is not None
+    assert seen.gold >= entry.seen.gold > 0, "strings of the first run and of the shots"
 
 
 def test_only_corpora_with_something_to_find_choose_the_checkpoint(

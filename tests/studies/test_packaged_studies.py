@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from clinical_ie.cli import main
 from clinical_ie.commands import configurations
+from clinical_ie.commands.code_version import STUDY, code_version
 from clinical_ie.commands.run_content import RunContent
 from clinical_ie.studies.grid import Cell, cells
 from clinical_ie.studies.plan import Run, distinct, plan
 from clinical_ie.studies.store import Store
 from clinical_ie.studies.study import Study
 from tests.studies.fake_fit import results
-from tests.studies.test_plan import named
+from tests.studies.test_plan import NOTES, named
 
 STUDIES = configurations.names("study")
 
@@ -89,6 +91,48 @@ def test_runs_of_other_code_are_named_and_shown_when_asked_for(tmp_path: Path, c
     assert "\n0 of " in page.read_text(encoding="utf-8")
     assert main(["study", "report", "smoke", f"--root={tmp_path}", "--code=oldcode"]) == 0
     assert "\n1 of " in page.read_text(encoding="utf-8")
+
+
+def test_a_report_needs_no_corpora(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where notes may not lie, cells are found by the names under which they were done, and the report says so."""
+    notes = tmp_path / "notes"
+    shutil.copytree(NOTES, notes, ignore=lambda _, names: [name for name in names if not name.endswith(".jsonl")])
+    study = tmp_path / "mine.yaml"
+    study.write_text(
+        "name: mine\naxes: {size: {small: [task/entity_tagging, model/minilm], large: [task/entity_tagging, model/bert_large]}}\n"
+        f"with: [data/demo, --data.roots.demo={notes}]\ngrids: {{sizes: {{cells: {{size: all}}}}}}\n",
+        encoding="utf-8",
+    )
+    line = ["study", "report", str(study), f"--root={tmp_path}"]
+    code = code_version(STUDY)
+    there = plan(cells(Study.load(study)), RunContent(tmp_path / "cache", code), code)
+    store, run = Store(tmp_path), there["sizes size=small"]
+    store.folder(run.key).mkdir(parents=True)
+    store.results(run.key).write_text(json.dumps(results(run.key, {"demo": 3})), encoding="utf-8")
+    store.describe(run, "mine")
+    assert main(line) == 0
+    assert "by their names" not in capsys.readouterr().out
+    page = tmp_path / "reports" / "mine" / "mine.csv"
+    whole = page.read_bytes()
+    notes.rename(tmp_path / "away")
+    assert main(line) == 0
+    assert "1 cells are shown by their names: there are no files of demo here" in capsys.readouterr().out
+    assert page.read_bytes() == whole
+    # two runs that were done for one cell: nobody can say which is meant
+    other = f"0123456789abcdef-{code}"
+    shutil.copytree(store.folder(run.key), store.folder(other))
+    assert main(line) == 0
+    both = ", ".join(sorted([other, run.key]))
+    assert f"Left out, as several runs were done for them: sizes size=small ({both})" in capsys.readouterr().out
+    assert page.read_bytes() != whole
+    # other settings, under which an earlier version has done the cell
+    shutil.rmtree(store.folder(other))
+    (tmp_path / "away").rename(notes)
+    old = "0123456789abcdef-oldcode"
+    store.folder(run.key).rename(store.folder(old))
+    assert main([*line, "--code=oldcode"]) == 0
+    assert "1 cells are shown by their names: oldcode has settings or data of its own" in capsys.readouterr().out
+    assert page.read_bytes().replace(b"0123456789abcdef-oldcode", run.key.encode()) == whole
 
 
 def test_a_study_is_no_configuration(capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,6 +81,9 @@ def test_equal_content_has_one_digest_whatever_it_is_called_and_wherever_it_lies
         ["data/demo_ward"],
         ["peft/lora"],
         ["--model.init_args.backbone=other/model"],
+        ["--model.init_args.gradient_checkpointing=true"],
+        ["--model.init_args.packed_attention=dense"],
+        ["strategy/zero2"],
     ],
     ids=lambda more: more[0],
 )
@@ -104,6 +107,24 @@ def test_one_changed_annotation_makes_another_run(tmp_path: Path) -> None:
     assert RunContent(tmp_path / "cache", "code")(chain).digest != before, "the digest that was kept is of other files"
     jsonl.write(documents, notes / "test.jsonl")
     assert RunContent(tmp_path / "cache", "code")(chain).digest == before
+
+
+def test_the_folder_that_an_option_names_for_a_corpus_is_the_one_that_counts(tmp_path: Path) -> None:
+    for name in ("all", "some"):
+        (tmp_path / name).mkdir()
+        for part in ("train", "dev", "test"):
+            documents = list(jsonl.stream(NOTES / f"{part}.jsonl", Findings()))
+            jsonl.write(documents[: None if name == "all" else 5], tmp_path / name / f"{part}.jsonl")
+    content = RunContent(tmp_path / "cache", "code", corpora=tmp_path)
+    found = {
+        (option, name): content([*CHAIN, f"--{option}={tmp_path / name}"])
+        for option in ("data.root", "data.roots.demo")
+        for name in ("all", "some")
+    }
+    assert found["data.root", "all"].digest == found["data.roots.demo", "all"].digest == content(CHAIN).digest
+    assert found["data.root", "some"].digest == found["data.roots.demo", "some"].digest != content(CHAIN).digest
+    placed = content(["task/entity_tagging", "model/minilm", "data/n2c2_2018", f"--data.roots.n2c2_2018={tmp_path / 'none'}"])
+    assert placed.absent == ("n2c2_2018",)
 
 
 def test_documents_are_read_once_for_each_state_of_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
