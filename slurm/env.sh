@@ -20,7 +20,9 @@ clinical_ie=(clinical-ie)
 #export HF_HOME=/shared/my_project/huggingface
 #export XDG_CACHE_HOME=/shared/my_project/cache
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
-# A folder on each node's own disk. When set, HF_HOME is copied there once per node before the processes start, and removed in the end.
+# A folder on each node's own disk. When set, HF_HOME is copied there once per node before the processes start, and removed in the end. On a
+# job that is already back in the queue or being cancelled SLURM starts no step, so its copies remain on all nodes but the first: the next
+# job of yours that copies to such a node removes what was left there.
 #node_local=${TMPDIR:-/tmp}
 
 # --- processes -----------------------------------------------------------------------------------------------------------------------------
@@ -62,23 +64,34 @@ finish() {
   # One task of an array has the id of the whole array, which would be requeued with it: 12_3 is that task.
   local status=$? lost=' State=[^ ]*(NOT_RESPONDING|DOWN|\*)' shown job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
   job=${job:-$SLURM_JOB_ID}
+  # First the copies: on a job that is back in the queue no step starts any more. Not for long, as a node that is lost does not answer, and
+  # what stops the job may leave it seconds only.
+  if [ -n "${staged:-}" ]; then
+    timeout -k 2 10 srun --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 rm -rf -- "$staged"
+    rm -rf -- "$staged" # this node's, where no step has started
+  fi
   if [[ $status =~ ^(75|138|143)$ || ($status != [02] && $(scontrol show node "$SLURM_JOB_NODELIST" --oneliner) =~ $lost) ]] &&
     shown=$(scontrol show job "$job" --oneliner) &&
     [[ $shown =~ (" JobState=RUNNING "|" Reason=TimeLimit ") && $shown == *" Requeue=1 "* ]]; then
     scontrol requeue "$job"
   fi
-  if [ -n "${staged:-}" ]; then
-    srun --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 rm -rf -- "$staged"
-  fi
 }
 
-# Once per node, before any rank starts: copy the caches to the node's disk. Does nothing where node_local is not set.
+# Once per node, before any rank starts: copy the caches to the node's disk. Does nothing where node_local is not set. Its status is that of
+# the copying, by which finish() tells a job that was stopped meanwhile from one whose disk is full: hand it on (`stage_caches || exit`).
 stage_caches() {
   if [ -n "${node_local:-}" ] && [ -n "${HF_HOME:-}" ]; then
     staged=$node_local/huggingface-$SLURM_JOB_ID
-    # shellcheck disable=SC2016 # $1 and $2 are the inner shell's
-    srun --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
-      bash -c 'mkdir -p "$2" && cp -R "$1/." "$2/"' _ "$HF_HOME" "$staged" || return
+    # Copies of yours whose job has no process on this node are left over. Those of the last minutes stay: between two steps there is none.
+    # shellcheck disable=SC2016 # what is in it is the inner shell's
+    srun --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 bash -c '
+      for old in "$2"/huggingface-*; do
+        if [ -O "$old" ] && [ -n "$(find "$old" -maxdepth 0 -mmin +10)" ] &&
+          ! grep -qsz "^SLURM_JOB_ID=${old##*-}\$" /proc/[0-9]*/environ; then
+          rm -rf -- "$old"
+        fi
+      done
+      rm -rf -- "$3" && mkdir -p "$3" && cp -R "$1/." "$3/" && touch "$3"' _ "$HF_HOME" "$node_local" "$staged" || return
     export HF_HOME=$staged
   fi
 }

@@ -4,6 +4,7 @@
 event            with
 ===============  ====================================================================================================
 start            command, rank, world_size, host, pid; the process group stands by then
+start            with collectives and batches so far, too: the same start goes on in another file
 batch            epoch, batch, step: a training batch begins
 backward         the backward pass begins, in which DDP averages gradients (by itself: its collectives are not seen)
 backward_end
@@ -44,6 +45,8 @@ COLLECTIVES = (
     "reduce_scatter_single", "all_to_all", "all_to_all_single",
 )  # fmt: skip
 """Functions of `torch.distributed` that are watched, where this torch has them; Lightning, DeepSpeed, FSDP2 and we call these."""
+BATCHES = ("batch", "evaluation_batch")
+"""Events that begin one."""
 LARGEST = 16 * 1024 * 1024
 """Bytes of a file; the one before is kept beside it, so a rank's trace never takes more than twice that."""
 
@@ -62,15 +65,15 @@ class RankTrace:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: int | None = None
         self._written = 0
-        self._entered = 0
+        self._entered = self._batches = 0
         self._depth = threading.local()
         self._lock = threading.Lock()
         self._open()
 
-    def _open(self) -> None:
+    def _open(self, **so_far: int) -> None:
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._written = os.fstat(self._file).st_size
-        self._write(_line("start", **self._start))
+        self._write(_line("start", **self._start, **so_far))
 
     def __call__(self, event: str, **values: str | int | float | None) -> None:
         """Write a line, without a buffer in which a hang could leave it."""
@@ -79,7 +82,8 @@ class RankTrace:
             if self._written > self.largest and self._file is not None:
                 os.close(self._file)
                 self.path.replace(self.path.with_suffix(".1.jsonl"))
-                self._open()
+                self._open(collectives=self._entered, batches=self._batches)
+            self._batches += event in BATCHES
             self._write(line)
 
     def _write(self, line: bytes) -> None:

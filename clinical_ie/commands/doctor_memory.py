@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +20,7 @@ from clinical_ie.errors import ClinicalIEError
 from clinical_ie.modules import InstructionGenerator
 from clinical_ie.modules.tuned_module import TunedModule
 
-_SUBJECT = "memory"
+_SUBJECT, _OF_HOST = "memory", "host memory"
 
 
 class Run:
@@ -30,6 +32,7 @@ class Run:
         precision: The trainer's.
         strategy: The trainer's, by name or class.
         ranks: Of all nodes.
+        nodes: Among which they are divided.
         micro_steps: The trainer's ``accumulate_grad_batches``.
         on_gpu: Whether devices are GPUs.
         averaged: Whether checkpoints hold averaged weights beside the trained ones.
@@ -43,11 +46,12 @@ class Run:
         precision: str,
         strategy: str,
         ranks: int,
+        nodes: int = 1,
         micro_steps: int = 1,
         on_gpu: bool = True,
         averaged: bool = False,
     ) -> None:
-        self.averaged = averaged
+        self.averaged, self.nodes = averaged, nodes
         self.module, self.micro_steps, self.ranks, self.on_gpu = module, micro_steps, ranks, on_gpu
         named = strategy_named(strategy)
         self.strategy: Strategy = "ddp" if named == "single" and ranks > 1 else named
@@ -66,6 +70,15 @@ class Run:
         if self.simulated is None:
             self.simulated = simulate(self.module, self.step, micro_steps=self.micro_steps)
         return estimate(self.simulated, self.step, self.strategy, self.ranks, on_gpu=self.on_gpu, generation=self.generation)
+
+    def host(self) -> Estimate | None:
+        """Of a node's own memory; None where nothing is offloaded to it.
+
+        Raises:
+            SettingError: The step cannot be carried out on shapes.
+        """
+        found = self.estimate()
+        return found.node(self.ranks / self.nodes) if found.host else None
 
     def saved(self) -> tuple[float, float]:
         """Bytes of a checkpoint, and of its weights alone; it has what is trained, and AdamW's two states of it.
@@ -87,31 +100,54 @@ class Run:
         return other
 
 
-def check_memory(run: Run, limit: float | None) -> list[Finding]:
-    """Estimate, and where it does not fit, what would: in the order of what it costs.
+def check_memory(run: Run, limit: float | None, of_node: float | None = None) -> list[Finding]:
+    """Estimate, and where it does not fit, what would: in the order of what it costs; the same of the host's memory, where it is used.
 
     Args:
         run: What is to be trained.
         limit: Bytes of a device; None where they are not known.
+        of_node: Bytes of a node's own memory that the job has; None where they are not known.
     """
+    found = [_of_device(run, limit, of_node)]
+    with suppress(ClinicalIEError):  # as the first finding says
+        if host := run.host():
+            found.append(_of_host(host, run, of_node))
+    return found
+
+
+def _of_device(run: Run, limit: float | None, of_node: float | None) -> Finding:
     try:
         found = run.estimate()
     except ClinicalIEError as error:
-        return [Finding("warning", _SUBJECT, str(error))]
+        return Finding("warning", _SUBJECT, str(error))
     step = f" for {run.step.rows} rows of {run.step.width:,} tokens, {run.strategy}, {run.ranks} devices"
     if limit is None:
-        return [Finding("ok", _SUBJECT, found.said() + step, "--gpu-memory GB says whether that fits")]
+        return Finding("ok", _SUBJECT, found.said() + step, "--gpu-memory GB says whether that fits")
     total = found.total
     room = f" of {gigabytes(limit)}"
     if total.high <= limit:
-        return [Finding("ok", _SUBJECT, found.said() + step + room)]
-    remedies = "; ".join(_remedies(run, limit))
+        return Finding("ok", _SUBJECT, found.said() + step + room)
+    remedies = "; ".join(_remedies(run, limit, of_node))
     if total.expected <= limit:
-        return [Finding("warning", _SUBJECT, f"may not fit: {found.said()}{step}{room}", remedies)]
-    return [Finding("problem", _SUBJECT, f"does not fit: {found.said()}{step}{room}", remedies)]
+        return Finding("warning", _SUBJECT, f"may not fit: {found.said()}{step}{room}", remedies)
+    return Finding("problem", _SUBJECT, f"does not fit: {found.said()}{step}{room}", remedies)
 
 
-def _remedies(run: Run, limit: float) -> Iterator[str]:
+def _of_host(host: Estimate, run: Run, limit: float | None) -> Finding:
+    """Whether what is offloaded to a node fits there."""
+    total, text = host.total, host.said("a node") + f" for {run.ranks / run.nodes:g} processes"
+    remedy = f"ask for --mem={math.ceil(total.high / 2**30)}G (or --mem=0, all of the node), or for more nodes"
+    if limit is None:
+        return Finding("ok", _OF_HOST, text, remedy)
+    text += f", of {gigabytes(limit)}"
+    if total.high <= limit:
+        return Finding("ok", _OF_HOST, text)
+    if total.expected <= limit:
+        return Finding("warning", _OF_HOST, f"may not fit: {text}", remedy)
+    return Finding("problem", _OF_HOST, f"does not fit: {text}", remedy)
+
+
+def _remedies(run: Run, limit: float, of_node: float | None) -> Iterator[str]:
     """Changes one after the other, each on top of those before, until it fits; each with what is expected then."""
     before = run.estimate().total.expected
     for name, applies, change in _CHANGES:
@@ -119,13 +155,16 @@ def _remedies(run: Run, limit: float) -> Iterator[str]:
             continue
         other = run.changed(change)
         try:
-            total = other.estimate().total
+            total, host = other.estimate().total, other.host()
         except ClinicalIEError:
             continue
         if total.expected > 0.99 * before:  # something else takes it
             continue
         run, before = other, total.expected
-        yield f"{name}: {gigabytes(total.expected)} ({gigabytes(total.low)} to {gigabytes(total.high)})"
+        needs = "" if host is None else f", and {host.total} of a node's own memory"
+        if host is not None and of_node is not None and host.total.expected > of_node:
+            needs += f", where the job has {gigabytes(of_node)}"
+        yield f"{name}: {total}{needs}"
         if total.high <= limit:
             return
     yield "then a smaller model, or devices with more memory"

@@ -145,6 +145,8 @@ def check_resume(run_dir: Path | None, *, resume: bool, ckpt_path: str | None) -
         ckpt_path: The state that is named.
     """
     from clinical_ie.commands.run_directory import RunDirectory
+    from clinical_ie.strategies.checkpoint import Checkpoint
+    from clinical_ie.strategies.slurm_job import is_restarted, job_id
 
     subject = "resume"
     if run_dir is None:
@@ -156,15 +158,13 @@ def check_resume(run_dir: Path | None, *, resume: bool, ckpt_path: str | None) -
     note = f" ({stale[-1].name}, which Lightning left there, is not looked at)" if stale else ""
     if not directory.holds_checkpoints():
         text = f"begins: {run_dir}/checkpoints holds no state of a run{note}"
-        again = "" if resume else "; when the job is requeued fit will refuse the folder"
-        return [Finding("ok" if resume else "warning", subject, text + again, "" if resume else "add --resume=auto")]
+        again = "" if resume else "; when its job is requeued it goes on, but a new job would be refused there"
+        return [Finding("ok", subject, text + again, "" if resume else "add --resume=auto, with which either goes on")]
     try:
         latest = directory.latest()
-        if not resume:
+        if not (resume or (is_restarted() and Checkpoint(latest).meta["run"].get("job") == job_id())):  # as `TrainingCLI` decides it
             text = f"{run_dir} holds a run already, and fit would refuse it"
             return [Finding("problem", subject, text, f"add --resume=auto to go on from {latest.name}, or give another --run_dir")]
-        from clinical_ie.strategies.checkpoint import Checkpoint
-
         return [Finding("ok", subject, f"goes on from {latest.name}, step {Checkpoint(latest).step:,}{note}")]
     except ClinicalIEError as error:
         return [Finding("problem", subject, str(error), f"remove {directory.checkpoints} to begin anew, or give another --run_dir")]

@@ -82,13 +82,9 @@ def _check_launch(script: _Script, layout: Layout | None) -> None:
             script.note(
                 "problem", line, f"the job has {tasks} tasks, but no srun starts the run: one rank would wait for the others", remedy
             )
-    if script.value("job-name") in INTERACTIVE:
-        name = script.value("job-name")
-        remedy = "name it otherwise, such as --job-name=train"
-        script.note("problem", script.line("job-name"), f"in a job named {name!r} Lightning takes no notice of SLURM", remedy)
-    asked = (script.value("gres"), f"gpu:{script.value('gpus-per-node')}")
-    gpus = next((int(found[1]) for value in asked if (found := re.search(r"gpu:(?:[a-zA-Z]\w*:)?(\d+)", value))), None)
-    if gpus is not None and runs and tasks // nodes != gpus:
+    by_task = tasks > 1 or script.value("job-name") not in INTERACTIVE  # else fit starts processes for its devices itself
+    gpus = _gpus(script)
+    if gpus is not None and runs and by_task and tasks // nodes != gpus:
         place = script.line("ntasks-per-node", "gres", "gpus-per-node")
         remedy = f"one task a GPU: #SBATCH --ntasks-per-node={gpus}"
         script.note("problem", place, f"{tasks // nodes} tasks a node, but {gpus} GPUs a node", remedy)
@@ -97,7 +93,7 @@ def _check_launch(script: _Script, layout: Layout | None) -> None:
         if not any("--gpu-bind" in command for _, command in script.commands):
             text = "--gpus-per-task shows each task its own GPU only: ranks above 0 look for device 1, 2, ... and fail"
             script.note("problem", script.line("gpus-per-task"), text, remedy)
-    if layout is not None and layout.devices is not None and per_node is not None and per_node != layout.devices:
+    if layout is not None and layout.devices is not None and by_task and per_node is not None and per_node != layout.devices:
         text = f"{per_node} tasks a node, but the run has {layout.devices} devices a node (trainer.devices)"
         script.note("problem", script.line("ntasks-per-node"), text, f"#SBATCH --ntasks-per-node={layout.devices}")
     if layout is not None and "nodes" in script.options and nodes != layout.nodes:
@@ -119,18 +115,47 @@ def _check_launch(script: _Script, layout: Layout | None) -> None:
         script.note("warning", script.line("cpus-per-task"), text, remedy)
 
 
+def gpus_in(value: str) -> int | None:
+    """How many GPUs a node has by ``--gres`` or ``--gpus-per-node``; None where it names none.
+
+    Example:
+        >>> [gpus_in(value) for value in ("gpu:4", "gpu:2080ti:4", "gpu:1g.10gb:7,nvme:1", "gpu:nvidia-a100:2(S:0-1)", "gpu", "nvme:1")]
+        [4, 4, 7, 2, 1, None]
+    """
+    counts = []
+    for part in re.sub(r"\([^)]*\)", "", value).split(","):
+        name, *rest = part.strip().split(":")
+        if name == "gpu":  # then its type, which may begin with a digit, and its number; one of both may be missing
+            counts.append(int(rest[-1]) if rest and rest[-1].isdecimal() else 1)
+    return sum(counts) if counts else None
+
+
+def _gpus(script: _Script) -> int | None:
+    of_node = ",".join(f"gpu:{part}" for part in script.value("gpus-per-node").split(",") if part)
+    return next((found for value in (script.value("gres"), of_node) if (found := gpus_in(value)) is not None), None)
+
+
+def memory_of_node(path: Path) -> float | None:
+    """Bytes of a node's own memory that a job gets by its script; None where it does not say, or gets all of it."""
+    script = _Script(printable(path), parsed(read_text(path)))
+    tasks = script.number("ntasks-per-node") or (script.number("ntasks") or 1) // (script.number("nodes") or 1) or 1
+    each = (
+        ("mem", 1), ("mem-per-cpu", tasks * (script.number("cpus-per-task") or 1)), ("mem-per-gpu", _gpus(script) or 0),
+    )  # fmt: skip
+    for option, times in each:
+        found = re.fullmatch(r"(\d+)([KMGT]?)B?", script.value(option), re.IGNORECASE)
+        if found and int(found[1]) and times:
+            return int(found[1]) * 1024.0 ** (" KMGT".index(found[2].upper()) if found[2] else 2) * times
+    return None
+
+
 def _check_requeue(script: _Script) -> None:
     requeues = "requeue" in script.options or any("scontrol requeue" in command for _, command in script.commands)
-    fits = [(line, command) for line, command in script.commands if re.search(_PROGRAM + r"fit\b", command)]
     if requeues and script.value("open-mode") != "append":
         line = script.line("requeue")
         script.note(
             "problem", line, "when the job is requeued, its log begins anew and what was in it is lost", "add #SBATCH --open-mode=append"
         )
-    for line, command in fits if requeues else ():
-        if "--resume" not in command:
-            text = "the job may be requeued, but fit would refuse the folder, which holds a run by then"
-            script.note("problem", line, text, "add --resume=auto: begins, or goes on where the run stopped")
     signal = script.value("signal")
     if signal.startswith("B:") and not script.parts.mentions("trap "):
         text = f"--signal={signal} goes to the shell only, which ends without telling fit"
@@ -155,7 +180,7 @@ def _keeps_status(script: _Script) -> bool:
 
 def _check_output(script: _Script) -> None:
     for option in ("output", "error"):
-        folder = Path(script.value(option)).parent
+        folder = Path(script.value("chdir"), script.value(option)).parent  # relative ones begin where the job works
         if script.value(option) and "%" not in str(folder) and "$" not in str(folder) and not folder.is_dir():
             text = f"--{option}={script.value(option)}: there is no folder {folder} here, so the job fails without a log"
             script.note("problem", script.line(option), text, f"mkdir -p {folder} before sbatch")

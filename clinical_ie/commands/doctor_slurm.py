@@ -6,7 +6,8 @@ What goes wrong here mostly ends in no error at all but in processes that wait f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from clinical_ie.commands.doctor_findings import Finding
@@ -86,6 +87,37 @@ def in_step(environment: Mapping[str, str]) -> bool:
     return "SLURM_STEP_ID" in environment
 
 
+def is_task(environment: Mapping[str, str]) -> bool:
+    """Whether `fit` takes this process for one of SLURM's tasks, as `strategies.slurm.Slurm.detect` does.
+
+    In a shell (jobs that are called as ``salloc`` and ``srun --pty bash`` call theirs) it does not, unless srun starts several: it starts
+    processes for its devices by itself.
+    """
+    tasks = _number(environment, "SLURM_NTASKS")
+    if tasks is None:
+        return False
+    return (tasks > 1 and in_step(environment)) or environment.get("SLURM_JOB_NAME") not in INTERACTIVE
+
+
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name, "")
+    return int(text) if text.isdecimal() else None
+
+
+def memory_of_node(environment: Mapping[str, str]) -> float | None:
+    """Bytes of a node's own memory that the job has there; None where SLURM does not say, or gives all of it.
+
+    Example:
+        >>> memory_of_node({"SLURM_MEM_PER_NODE": "1024"}), memory_of_node({"SLURM_MEM_PER_CPU": "512", "SLURM_CPUS_ON_NODE": "4"})
+        (1073741824.0, 2147483648.0)
+    """
+    for name, times in (("NODE", None), ("CPU", "SLURM_CPUS_ON_NODE"), ("GPU", "SLURM_GPUS_ON_NODE")):
+        each, many = _number(environment, f"SLURM_MEM_PER_{name}"), 1 if times is None else _number(environment, times)
+        if each and many:
+            return float(each * many) * 2**20
+    return None
+
+
 def check_slurm(environment: Mapping[str, str], layout: Layout) -> list[Finding]:
     """Hold the variables of a job against the run's layout.
 
@@ -96,8 +128,7 @@ def check_slurm(environment: Mapping[str, str], layout: Layout) -> list[Finding]
     if not in_job(environment):
         return list(_check_stray(environment, layout))
     found = [
-        *_check_name(environment),
-        *_check_srun(environment),
+        *_check_srun(environment, layout),
         *_check_tasks(environment, layout),
         *check_master(environment, layout),
         *_check_interfaces(environment, layout),
@@ -106,29 +137,22 @@ def check_slurm(environment: Mapping[str, str], layout: Layout) -> list[Finding]
     return found or [Finding("ok", "SLURM", f"job {environment['SLURM_JOB_ID']}: tasks, nodes and devices agree")]
 
 
-def _check_name(environment: Mapping[str, str]) -> Iterator[Finding]:
-    name = environment.get("SLURM_JOB_NAME")
-    if name in INTERACTIVE and in_step(environment):
-        yield Finding(
-            "problem",
-            "job name",
-            f"the job is named {name!r}, in which Lightning takes no notice of SLURM: every task would train alone as rank 0",
-            "give it another name (#SBATCH --job-name=train, or srun --job-name=train)",
-        )
-
-
-def _check_srun(environment: Mapping[str, str]) -> Iterator[Finding]:
-    tasks = int(environment.get("SLURM_NTASKS") or 1)
-    if tasks > 1 and not in_step(environment):
-        yield Finding(
-            "problem",
-            "srun",
-            f"the job has {tasks} tasks, but srun did not start this process: fit would wait for {tasks - 1} ranks that never come",
-            "start it with `srun clinical-ie fit ...` (and look at it with `srun clinical-ie doctor ...`)",
-        )
+def _check_srun(environment: Mapping[str, str], layout: Layout) -> Iterator[Finding]:
+    if in_step(environment) and is_task(environment):
+        return
+    tasks = _number(environment, "SLURM_NTASKS") or 1
+    if is_task(environment) and tasks > 1:
+        text = f"the job has {tasks} tasks, but srun did not start this process: fit would wait for {tasks - 1} ranks that never come"
+    elif not is_task(environment) and layout.nodes > 1:
+        text = f"this is a shell on one node, but the run is for {layout.nodes} nodes (trainer.num_nodes)"
+    else:
+        return
+    yield Finding("problem", "srun", text, "start it with `srun clinical-ie fit ...` (and look at it with `srun clinical-ie doctor ...`)")
 
 
 def _check_tasks(environment: Mapping[str, str], layout: Layout) -> Iterator[Finding]:
+    if not is_task(environment):
+        return
     nodes = int(environment.get("SLURM_STEP_NUM_NODES") or environment.get("SLURM_NNODES") or 1)
     if nodes != layout.nodes:
         yield Finding(
@@ -156,25 +180,50 @@ def _check_tasks(environment: Mapping[str, str], layout: Layout) -> Iterator[Fin
         )
 
 
-def check_master(environment: Mapping[str, str], layout: Layout) -> Iterator[Finding]:
-    """Whether all nodes would look for rank 0 where it is."""
+def check_master(environment: Mapping[str, str], layout: Layout, is_own: Callable[[str], bool] | None = None) -> Iterator[Finding]:
+    """Whether all nodes would look for rank 0 where it is.
+
+    Args:
+        environment: As `os.environ`.
+        layout: Of the run.
+        is_own: Whether an address is one of this machine; looked up when None.
+    """
     hosts = _hosts(environment)
     several = max(layout.nodes, len(hosts)) > 1
     address, port = environment.get("MASTER_ADDR"), environment.get("MASTER_PORT")
     if address and several and is_loopback(address):
         text = f"MASTER_ADDR is {address}: on each of the nodes that is the node itself, so that the others wait for ever"
         yield Finding("problem", "MASTER_ADDR", text, MASTER)
-    elif (
-        address and hosts and several and _short(address) not in (_short(hosts[0]), _short(environment.get("SLURM_LAUNCH_NODE_IPADDR", "")))
-    ):
-        is_number = bool(re.fullmatch(r"[\d.]+|[\da-fA-F:]+", address))
+    elif address and hosts and several and _short(address) != _short(hosts[0]):
+        # it may be another name or network of the first node (n1i, n1-ib0), which only that node itself can tell
+        on_first = environment.get("SLURM_NODEID") == "0"
+        own = (is_own or _is_own)(address) if on_first else None
+        certain = own is False or _short(address) in map(_short, hosts)
         text = f"MASTER_ADDR is {address}, but rank 0 runs on {hosts[0]}, the first of {environment.get('SLURM_JOB_NODELIST')}"
-        yield Finding("warning" if is_number else "problem", "MASTER_ADDR", text, MASTER)
+        if not own:
+            remedy = MASTER if certain else f"where {address} is another name of {hosts[0]} all is well; else {MASTER}"
+            yield Finding("problem" if certain else "warning", "MASTER_ADDR", text, remedy)
     elif not address and several and len(_GROUP.findall(_parts(environment.get("SLURM_JOB_NODELIST", ""))[0])) > 1:
         text = f"MASTER_ADDR is not set, and Lightning reads a wrong first node from {environment['SLURM_JOB_NODELIST']}"
         yield Finding("problem", "MASTER_ADDR", text, MASTER)
     if port and not (port.isdecimal() and 1024 <= int(port) < 65536):
         yield Finding("problem", "MASTER_PORT", f"MASTER_PORT is {port[:20]!r}", "give a number from 1024 to 65535, or unset it")
+
+
+def _is_own(address: str) -> bool:
+    """Whether a name or number is an address of this machine: only there a socket can be bound to it."""
+    try:
+        found = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    for family, kind, protocol, _, place in found:
+        try:
+            with socket.socket(family, kind, protocol) as tried:
+                tried.bind(place)
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _hosts(environment: Mapping[str, str]) -> list[str]:
@@ -240,22 +289,24 @@ def check_network(environment: Mapping[str, str], hub_model: str | None) -> list
     return [Finding("ok", "offline mode", "HF_HUB_OFFLINE is not set; compute nodes without a network want HF_HUB_OFFLINE=1")]
 
 
-def check_shared(environment: Mapping[str, str], places: Mapping[str, str | None], nodes: int) -> list[Finding]:
+def check_shared(environment: Mapping[str, str], places: Mapping[str, str | None], nodes: int, *, elsewhere: bool = False) -> list[Finding]:
     """Whether what all nodes read and write lies where all of them see it.
 
     Args:
         environment: For the node's own temporary folders.
         places: What it is -> its absolute path; None is not looked at.
-        nodes: Of the run; on one node any folder will do.
+        nodes: Of the run; on this machine alone any folder will do.
+        elsewhere: Whether the run is to be on other machines than this one, as a job.
     """
-    if nodes < 2:
+    if nodes < 2 and not elsewhere:
         return []
+    has = f"each of the {nodes} nodes has" if nodes > 1 else "each machine has, the one of the job, too,"
     own = {"/tmp", "/var/tmp", "/dev/shm", "/run", *(environment[name] for name in ("TMPDIR", "SLURM_TMPDIR") if environment.get(name))}  # noqa: S108
     found = []
     for what, path in places.items():
         inside = next((folder for folder in sorted(own) if path and f"{path}/".startswith(f"{folder.rstrip('/')}/")), None)
         if inside is not None:
-            text = f"{path} lies in {inside}, which each of the {nodes} nodes has for itself"
+            text = f"{path} lies in {inside}, which {has} for itself"
             found.append(Finding("problem", what, text, "give a folder on a file system that all nodes share"))
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,12 @@ from clinical_ie.reports.durations import duration
 
 Event = Mapping[str, Any]
 _FOLDER = "trace"
+_BATCHES = ("batch", "evaluation_batch")
 _DONE = ("end", "exception")
 _LONG = 60.0
 """Seconds without a line after which something is wrong."""
+_SKEW = 10.0
+"""Seconds by which the clocks of two nodes may differ."""
 _LOOK = "look at rank {rank} where it stands: on {host}, `py-spy dump --pid {pid}`, its disk, its GPU"
 
 
@@ -33,6 +37,7 @@ class RankState:
         collectives: How many collective operations it has entered.
         batches: How many batches, of training and evaluation, it has begun.
         place: The last event that says where in the run it is: a batch, an evaluation, a checkpoint.
+        before: When it wrote its last line before that start; minus infinity where there was none.
     """
 
     rank: int
@@ -41,6 +46,7 @@ class RankState:
     collectives: int
     batches: int
     place: Event
+    before: float = -math.inf
 
     @property
     def waits(self) -> bool:
@@ -88,7 +94,7 @@ _PLACES = ("batch", "batch_end", "evaluation", "evaluation_batch", "evaluation_e
 
 
 def read_traces(run_dir: Path) -> list[RankState]:
-    """Where each rank was last seen, in the last start of the run.
+    """Where each rank was last seen, in the last start of the run; what ranks left of earlier starts only is left out.
 
     Args:
         run_dir: The run's folder, or its folder of traces.
@@ -105,7 +111,20 @@ def read_traces(run_dir: Path) -> list[RankState]:
             f"{folder}: no traces. They are written once all ranks have met, where there are several: if the job hangs, ranks wait for one"
             " that never came (was srun forgotten, or MASTER_ADDR wrong? `clinical-ie doctor` inside the job looks)"
         )
-    return [_state(rank, path) for rank, path in sorted(files.items())]
+    return _of_last_start([_state(rank, path) for rank, path in sorted(files.items())])
+
+
+def _of_last_start(states: Sequence[RankState]) -> list[RankState]:
+    """The ranks that took part in the last start: it may have had fewer, and some of them may not have come as far as to write.
+
+    Ranks meet before the first of them writes, so no rank begins while another is still in the start before.
+    """
+    world = max(states, key=lambda state: float(state.start["time"])).start.get("world_size") or len(states)
+    return [
+        state
+        for state in states
+        if state.rank < int(world) and all(state.start["time"] > other.before - _SKEW for other in states if other is not state)
+    ]
 
 
 def _state(rank: int, path: Path) -> RankState:
@@ -120,13 +139,21 @@ def _state(rank: int, path: Path) -> RankState:
     starts = [place for place, event in enumerate(events) if event["event"] == "start"]
     if not starts:
         raise InputError(f"{path}: no trace of a rank; expected what `clinical-ie fit` writes")
-    last_start = events[starts[-1]]
-    begins = next(place for place in starts if events[place].get("pid") == last_start.get("pid"))  # later files repeat the start
+    # a file that only goes on says how far the start had come by then; of one that is lost by now, the first that is left says it
+    begins = next((place for place in reversed(starts) if "batches" not in events[place]), starts[0])
     own = events[begins:]
     entered = [event["n"] for event in own if event["event"] == "collective"]
-    batches = sum(event["event"] in ("batch", "evaluation_batch") for event in own)
+    batches = sum(event["event"] in _BATCHES for event in own)
     place = next((event for event in reversed(own) if event["event"] in _PLACES), own[0])
-    return RankState(rank, last_start, own[-1], max(entered, default=0), batches, place)
+    return RankState(
+        rank,
+        start=own[0],
+        last=own[-1],
+        collectives=max(entered, default=int(own[0].get("collectives", 0))),
+        batches=int(own[0].get("batches", 0)) + batches,
+        place=place,
+        before=max((float(event["time"]) for event in events[:begins]), default=-math.inf),
+    )
 
 
 def who_waits(states: Sequence[RankState], now: float | None = None) -> list[Finding]:
@@ -141,7 +168,7 @@ def who_waits(states: Sequence[RankState], now: float | None = None) -> list[Fin
     missing = sorted(set(range(world)) - {state.rank for state in states})
     lines = [Finding("ok", _name(state), f"{state.said()}, {_ago(now - state.last['time'])}") for state in states]
     if missing:
-        text = f"{_ranks(missing)} of {world} left no trace"
+        text = f"{_ranks(missing)} of {world} left no trace since the run was last started"
         return [
             *lines,
             Finding("problem", "ranks", text, "look for its process and for the end of its log: it never began, or cannot write there"),
@@ -182,6 +209,11 @@ def _verdict(states: Sequence[RankState], now: float) -> Finding:
     if quiet > _LONG and late.collectives < ahead.collectives:  # on a GPU an operation is left at once, and waited for later
         text = f"rank {late.rank} is behind: {late.said()}, while rank {ahead.rank} was {ahead.said()}; nothing for {duration(quiet)}"
         return Finding("problem", "ranks", text, _LOOK.format(rank=late.rank, host=late.start.get("host"), pid=late.start.get("pid")))
+    if quiet > _LONG:
+        where = f"rank {late.rank} was last seen {late.said()}" if late.progress < ahead.progress else f"all were last seen {late.said()}"
+        remedy = _LOOK.format(rank=late.rank, host=late.start.get("host"), pid=late.start.get("pid"))
+        text = f"no rank has written a line for {duration(quiet)}: {where}"
+        return Finding("warning", "ranks", text, f"where a batch does not take as long as that, {remedy}")
     return Finding("ok", "ranks", f"all are at work; the last line is {duration(max(0.0, quiet))} old")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from clinical_ie.commands.doctor_findings import gigabytes
@@ -19,6 +19,8 @@ _FRAGMENTS = 1.0, 1.02, 1.08
 """What a caching allocator reserves for each byte that is in use."""
 _STATES = 2
 """AdamW's, of the size of the weights."""
+_PROCESS = 1e9, 2e9, 4e9
+"""Bytes of the host that a process takes for itself: libraries, what CUDA keeps there, examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,32 +39,49 @@ class Spread:
     def __add__(self, other: Spread) -> Spread:
         return Spread(self.low + other.low, self.expected + other.expected, self.high + other.high)
 
+    def __mul__(self, times: float) -> Spread:
+        return Spread(self.low * times, self.expected * times, self.high * times)
+
+    def __str__(self) -> str:
+        return f"{gigabytes(self.expected)} ({gigabytes(self.low)} to {gigabytes(self.high)})"
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Memory of one device.
+    """Memory of one device, or of one node.
 
     Args:
         parts: What takes it -> how much; the whole is their sum.
+        host: The same of the host's memory, for the process of this device; empty where nothing is offloaded to it.
     """
 
     parts: dict[str, Spread]
+    host: dict[str, Spread] = field(default_factory=dict)
 
     @property
     def total(self) -> Spread:
         """All parts together."""
-        whole = Spread(0, 0, 0)
-        for part in self.parts.values():
-            whole += part
-        return whole
+        return sum(self.parts.values(), Spread(0, 0, 0))
 
-    def said(self) -> str:
-        """In a line."""
+    def node(self, processes: float) -> Estimate:
+        """What the processes of a node take of its memory together.
+
+        Args:
+            processes: How many there are, in the mean over nodes.
+        """
+        return Estimate({name: part * processes for name, part in self.host.items()})
+
+    def said(self, of: str = "a device") -> str:
+        """In a line.
+
+        Args:
+            of: What has this memory.
+        """
         total = self.total
         parts = ", ".join(
             f"{name} {gigabytes(part.expected)}" for name, part in self.parts.items() if part.expected > total.expected / 1000
         )
-        return f"{gigabytes(total.expected)} a device ({gigabytes(total.low)} to {gigabytes(total.high)}): {parts}"
+        return f"{gigabytes(total.expected)} {of} ({gigabytes(total.low)} to {gigabytes(total.high)}): {parts}"
 
 
 def strategy_named(name: str) -> Strategy:
@@ -99,13 +118,18 @@ def estimate(
     ranks = 1 if strategy == "single" else max(1, ranks)
     trained, held = simulated.trained, simulated.trained_bytes
     itemsize = held // trained if trained else 4
-    deepspeed = strategy.startswith("zero")
+    deepspeed, offloads = strategy.startswith("zero"), strategy == "zero3_offload"
     parts: dict[str, Spread] = {}
+    host: dict[str, Spread] = {}
+    kept = host if offloads else parts  # where shards stay between their uses
     share = 1 / ranks
     if strategy in ("zero3", "zero3_offload", "fsdp2"):
         whole = simulated.root_bytes if strategy == "fsdp2" else simulated.root_bytes / 2
-        gathered = (whole + 2 * simulated.layer_bytes) * (1 - share)
-        parts["weights"] = Spread.of((simulated.frozen + held) * share)
+        there = 0 if offloads and on_gpu else share  # a shard that lies on the device need not come there
+        gathered = (whole + 2 * simulated.layer_bytes) * (1 - there)
+        shard = (simulated.frozen + held) * share
+        pinned = held * share if offloads else 0  # of the host's pages, which come in powers of two: up to twice as many
+        kept["weights"] = Spread(shard, shard, shard + pinned)
         parts["gathered weights"] = Spread.of(gathered, (0.5, 1.0, 1.3))
     else:
         parts["weights"] = Spread.of(simulated.frozen + held)
@@ -113,12 +137,13 @@ def estimate(
     masters = 4 * trained if deepspeed else 0  # its own float32 copy of its share, whatever the weights are in
     if strategy == "single" or strategy == "ddp":
         parts["optimizer"] = Spread.of(states)
-    elif strategy != "zero3_offload":
-        parts["optimizer"] = Spread.of((states + masters) * share)
-    of_gradients = {"single": 1.0, "ddp": 1.0, "zero1": 1.0, "zero2": share, "fsdp2": share}.get(strategy, share)
+    else:
+        kept["optimizer"] = Spread.of((states + masters) * share)
+    of_gradients = 0.0 if offloads else {"single": 1.0, "ddp": 1.0, "zero1": 1.0}.get(strategy, share)
     gradients = of_gradients * itemsize * trained
     activations = simulated.peak(of_gradients) - gradients
-    parts["gradients"] = Spread.of(gradients)
+    # what is offloaded is there twice: as it was reduced, and in float32 for the step
+    kept["gradients"] = Spread.of((itemsize + 4) * trained * share if offloads else gradients)
     parts["activations"] = Spread.of(max(0.0, activations), _ACTIVATIONS)
     if strategy == "ddp" and ranks > 1:
         parts["buckets"] = Spread.of(itemsize * trained)
@@ -130,9 +155,12 @@ def estimate(
         parts["buckets"] = Spread.of(unit, (0.5, 1.0, 1.5))
     if generation:
         parts["generation"] = Spread.of(max(0.0, generation - parts["activations"].expected), _ACTIVATIONS)
-    if on_gpu:
-        whole_so_far = Estimate(parts).total
-        parts["CUDA and fragments"] = Spread(*_CONTEXT) + Spread(
-            whole_so_far.low * (_FRAGMENTS[0] - 1), whole_so_far.expected * (_FRAGMENTS[1] - 1), whole_so_far.high * (_FRAGMENTS[2] - 1)
-        )
-    return Estimate(parts)
+    if not on_gpu:
+        return Estimate(host | parts)  # the host is the device
+    if host:
+        host["processes"] = Spread(*_PROCESS)
+    whole_so_far = Estimate(parts).total
+    parts["CUDA and fragments"] = Spread(*_CONTEXT) + Spread(
+        whole_so_far.low * (_FRAGMENTS[0] - 1), whole_so_far.expected * (_FRAGMENTS[1] - 1), whole_so_far.high * (_FRAGMENTS[2] - 1)
+    )
+    return Estimate(parts, host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,14 @@ from clinical_ie.commands.submit_options import Shape, Wanted, add_options, spli
 from clinical_ie.commands.submit_scripts import Scripts
 from clinical_ie.errors import SettingError
 from clinical_ie.files import write_text
+
+OF_DOCTOR = {
+    "--devices": "--gpus-per-node=N says how many GPUs a node has, and so processes",
+    "--elsewhere": "leave it out, a submission says so to doctor itself",
+    "--script": "leave it out, a script that is submitted is checked; --scripts=DIR names the folder of job scripts",
+    "--trace": "`clinical-ie doctor --trace RUN_DIR` shows who waits in a run that hangs",
+}
+"""Options of `clinical-ie doctor` that neither `fit` nor a submission has -> what to do."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -31,8 +40,10 @@ def run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--submit", action="store_true", help="submit; without it --dry-run shows the job")
     parser.add_argument("--unchecked", action="store_true", help="submit without a look of `clinical-ie doctor`")
+    parser.add_argument("--gpu-memory", type=float, metavar="GB", help="of each GPU, for doctor: does the run fit?")
     add_options(parser)
     options = parser.parse_args(own or ["--submit"])
+    _refuse_doctors(fit)
     if not options.dry_run:
         submit_queue.require()
     given = [part for part in fit if part != "--resume=auto"]
@@ -49,8 +60,17 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     submit_queue.refuse_second(folder, str(folder))
     if not options.unchecked:
-        submit_queue.examine([*given, "--resume=auto", f"--nodes={shape.nodes}", f"--devices={shape.devices}"])
+        memory = [] if options.gpu_memory is None else [f"--gpu-memory={options.gpu_memory:g}"]
+        size = [f"--nodes={shape.nodes}", f"--devices={shape.devices}", *memory]
+        submit_queue.examine([*given, "--resume=auto", *size], scripts.folder / "env.sh")
     return _submit(text, folder, shape, scripts)
+
+
+def _refuse_doctors(fit: Sequence[str]) -> None:
+    """Options of doctor alone: it would take them for its own, and fit refuse them when the job begins."""
+    for name in (part.partition("=")[0] for part in fit):
+        if name in OF_DOCTOR:
+            raise SettingError(f"{name} is an option of doctor, which fit does not know; {OF_DOCTOR[name]}")
 
 
 def shape_of(settings: Mapping[str, Any], wanted: Wanted, script: Mapping[str, str]) -> Shape:
@@ -59,7 +79,8 @@ def shape_of(settings: Mapping[str, Any], wanted: Wanted, script: Mapping[str, s
     devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
     if not isinstance(devices, int) or devices < 1:
         devices = int(script.get("ntasks-per-node", "1"))
-    return wanted.shape(nodes if isinstance(nodes, int) and nodes > 0 else 1, devices, gpus=trainer.get("accelerator") != "cpu")
+    nodes = nodes if isinstance(nodes, int) and nodes > 0 else 1
+    return wanted.shape(nodes, devices, script, gpus=trainer.get("accelerator") != "cpu")
 
 
 def place_of(folder: Path, log: str) -> dict[str, str]:
@@ -91,7 +112,7 @@ def _submit(text: str, folder: Path, shape: Shape, scripts: Scripts) -> int:
     rows = [
         ("job", f"{script} (from {scripts.folder})"),
         ("queue", f"squeue --jobs={job}"),
-        ("log", f"tail -F {folder}/slurm-{job}.out"),
+        ("log", shlex.join(["tail", "-F", f"{folder}/slurm-{job}.out"])),
         ("TensorBoard", tensorboard(folder / "tensorboard")),
         ("cancel", f"scancel {job}"),
     ]
@@ -102,4 +123,5 @@ def _submit(text: str, folder: Path, shape: Shape, scripts: Scripts) -> int:
 
 def tensorboard(folder: Path) -> str:
     """How to look at a folder of events from elsewhere."""
-    return f"tensorboard --logdir {folder} --port 6006 (from your machine: ssh -L 6006:localhost:6006 {socket.gethostname()})"
+    shown = shlex.join(["tensorboard", "--logdir", str(folder), "--port", "6006"])
+    return f"{shown} (from your machine: ssh -L 6006:localhost:6006 {socket.gethostname()})"

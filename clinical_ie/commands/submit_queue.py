@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from clinical_ie.commands.submit_environment import of_job, outside
 from clinical_ie.errors import FileFormatError, RunError, SettingError
 from clinical_ie.files import read_text, write_text
 
@@ -34,8 +34,6 @@ _REMEDIES = (
     ("configuration", "is this a login node? SLURM's configuration is not here"),
 )
 """A part of what sbatch says -> what to do."""
-_LEFT = re.compile(r"SBATCH_.*|(MASTER_|TORCHELASTIC_|PMI_|PMIX_).*|RANK|LOCAL_RANK|GROUP_RANK|NODE_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE")
-_OF_SLURM = re.compile(r"SLURMD?_(?!CONF$|CLUSTERS$|TIME_FORMAT$).*")
 _JOBS = "jobs.json"
 
 
@@ -49,15 +47,22 @@ def require() -> None:
         raise SettingError("sbatch is not on the PATH: submit on a login node of the cluster; --dry-run shows the job anywhere")
 
 
-def examine(arguments: Sequence[str]) -> None:
-    """Let `clinical-ie doctor` look at a run, as somebody who is in no job; it prints what it finds.
+def examine(arguments: Sequence[str], site: Path) -> None:
+    """Let `clinical-ie doctor` look at a run, with the variables that its job will have; it prints what it finds.
+
+    Args:
+        arguments: Of doctor.
+        site: The ``env.sh`` of the job.
 
     Raises:
         SettingError: A problem stands.
     """
-    line = [sys.executable, "-m", "clinical_ie", "doctor", *arguments]
+    environment, told = of_job(site)
+    if told:
+        print(told, file=sys.stderr, flush=True)
+    line = [sys.executable, "-m", "clinical_ie", "doctor", *arguments, "--elsewhere"]
     sys.stdout.flush()
-    if subprocess.run(line, check=False, env=_outside()).returncode:
+    if subprocess.run(line, check=False, env=environment).returncode:
         raise SettingError("`clinical-ie doctor` found problems (above); mend them, or submit all the same with --unchecked")
 
 
@@ -128,14 +133,9 @@ def largest_array() -> int:
 def _call(line: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run a command of SLURM."""
     try:
-        return subprocess.run(line, capture_output=True, text=True, check=False, env=_outside())
+        return subprocess.run(line, capture_output=True, text=True, check=False, env=outside())
     except OSError as error:
         return subprocess.CompletedProcess(list(line), 127, "", str(error))
-
-
-def _outside() -> dict[str, str]:
-    """The surroundings without what a job that we may be in would tell the next."""
-    return {name: value for name, value in os.environ.items() if not (_LEFT.fullmatch(name) or _OF_SLURM.fullmatch(name))}
 
 
 def _said(text: str) -> str:

@@ -30,7 +30,7 @@ _SITE = {
 }
 """Variables that sbatch reads -> the options that they stand for."""
 _ALTERNATIVES = ({"mem", "mem-per-cpu", "mem-per-gpu"}, {"requeue", "no-requeue"})
-"""Options of which one replaces the others."""
+"""Options of which one replaces the others, the last that is given."""
 _EXPORT = re.compile(r"\s*(?:export\s+)?SBATCH_[A-Z_]+=")
 _SOURCE = re.compile(r"\. .*env\.sh.*")
 _PROGRAM = "clinical_ie=(clinical-ie)"
@@ -107,6 +107,7 @@ class Scripts:
             raise FileFormatError(path, int(line), f"{what}{more}")
         if options.get("job-name") in INTERACTIVE:
             raise SettingError(f"--job-name={options['job-name']}: Lightning takes such a job for a shell; give another name")
+        options = _settled(options)
         lines = _with_options(text.splitlines(), options)
         lines = _in_place(lines, _BEGIN, lambda line: [line, *_set(arguments)], path, "set -uo pipefail")
         lines = _in_place(lines, _SOURCE, lambda _: self._environment(), path, '. "${CLINICAL_IE_SLURM:-slurm}/env.sh"')
@@ -116,6 +117,10 @@ class Scripts:
         text = "\n".join(lines) + "\n"
         if found := problems(text):
             raise SettingError(f"the job would be no good: line {found[0]}")
+        read = parsed(text).options
+        for option, value in options.items():
+            if value != (got := read[option].value if option in read else None):
+                raise SettingError(f"--{option}={value}: sbatch would read {got!r} in its place; give another value")
         return text
 
     def _environment(self) -> list[str]:
@@ -148,6 +153,15 @@ def _is_ours(folder: Path) -> bool:
     return file.is_file() and "clinical_ie=(" in read_text(file)
 
 
+def _settled(options: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The options; of those that replace each other the last, as the command line comes behind the site's settings."""
+    found = dict(options)
+    for group in _ALTERNATIVES:
+        given = [name for name in found if name in group and found[name] is not None]
+        found |= dict.fromkeys(given[:-1])
+    return found
+
+
 def _with_options(lines: Sequence[str], options: Mapping[str, str | None]) -> list[str]:
     """The lines with other ``#SBATCH`` options: replaced where they stand, new ones behind the last; comments above them left out."""
     there = {one.line: one.name for one in parsed("\n".join(lines)).directives}
@@ -171,7 +185,12 @@ def _with_options(lines: Sequence[str], options: Mapping[str, str | None]) -> li
 
 
 def _directive(name: str, value: str | None) -> str:
-    return f"#SBATCH --{name}={value}" if value else f"#SBATCH --{name}"
+    return f"#SBATCH --{name}={_quoted(value)}" if value else f"#SBATCH --{name}"
+
+
+def _quoted(value: str) -> str:
+    """A value as one word. Not as shlex.quote has it: to sbatch a backslash stands for what follows in single quotes, too."""
+    return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"' if re.search(r"""[\s"'\\#]""", value) else value
 
 
 def _set(arguments: Sequence[str]) -> list[str]:

@@ -113,7 +113,7 @@ def arrays(
     by_shape: dict[Shape, list[Run]] = {}
     for run in wave:
         devices = run.content.devices or int(script.get("ntasks-per-node", "1"))
-        by_shape.setdefault(Shape(run.content.nodes, devices, run.content.gpus), []).append(run)
+        by_shape.setdefault(wanted.shape(run.content.nodes, devices, script, gpus=run.content.gpus), []).append(run)
     found: list[Job] = []
     for shape, runs in by_shape.items():
         for begin in range(0, len(runs), largest):
@@ -181,7 +181,7 @@ def _submit(jobs: Sequence[Job], study: str, store: Store, scripts: Scripts) -> 
         ("jobs", f"{folder}/*.sbatch (from {scripts.folder})"),
         ("queue", f"squeue --jobs={','.join(ids.values())}"),
         ("logs", f"{folder}/*.out; of a run {store.root}/runs/KEY/log.txt"),
-        ("state", f"clinical-ie study plan {shlex.join([study])} --root={store.root}"),
+        ("state", shlex.join(["clinical-ie", "study", "plan", study, f"--root={store.root}"])),
         ("TensorBoard", tensorboard(store.root / "runs")),
         ("cancel", f"scancel {' '.join(ids.values())}"),
     ]

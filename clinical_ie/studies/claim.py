@@ -56,7 +56,7 @@ def taken(path: Path) -> Iterator[int | None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(_File(path, os.O_CREAT | os.O_RDWR)) as file:
         locked = file.lock()
-        own = {"machine": machine(), "host": socket.gethostname(), "pid": os.getpid(), "job": _job(), "token": uuid.uuid4().hex}
+        own = {"machine": machine(), "host": socket.gethostname(), "pid": os.getpid(), **_start(), "token": uuid.uuid4().hex}
         if locked is False or not _take(_note_of(path), own, locked=bool(locked)):
             yield None
             return
@@ -140,9 +140,21 @@ def _is_left(note: Path, other: dict[str, Any] | None, *, locked: bool) -> bool:
     """
     if other is not None and other.get("machine") == machine():
         return locked or not _lives(other.get("pid"))
-    if other is not None and other.get("job") and other["job"] == _job():
-        return True  # this very job, before it was queued again
+    if other is not None and _is_earlier(other):
+        return True
     return _age(note) > FRESH
+
+
+def _is_earlier(other: dict[str, Any]) -> bool:
+    """Whether a note is of this very job, before it was queued again: SLURM has ended all of that start.
+
+    The job alone does not say so: steps of one start run side by side, on several nodes. Notes that say no start (of versions before they
+    were counted) may be of ours, and are waited for.
+    """
+    start, theirs = _start(), other.get("restarts")
+    if not start["job"] or any(other.get(name) != start[name] for name in ("cluster", "job")):
+        return False
+    return isinstance(theirs, int) and theirs < start["restarts"]
 
 
 def _age(note: Path) -> float:
@@ -180,5 +192,9 @@ def _note_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.owner")
 
 
-def _job() -> str:
-    return os.environ.get("SLURM_JOB_ID", "")
+def _start() -> dict[str, Any]:
+    """Which start of which job this is, and which step of it; empty outside of SLURM. The ids of jobs are those of one cluster."""
+    names = {"cluster": "SLURM_CLUSTER_NAME", "job": "SLURM_JOB_ID", "step": "SLURM_STEP_ID"}
+    restarts = os.environ.get("SLURM_RESTART_COUNT", "")
+    found = {key: os.environ.get(name, "") for key, name in names.items()}
+    return {**found, "restarts": int(restarts) if restarts.isdecimal() else 0}

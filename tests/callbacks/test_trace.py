@@ -59,7 +59,25 @@ def test_a_trace_stays_small(tmp_path: Path) -> None:
     assert max(sizes.values()) < 2300
     assert lines(trace.path)[0]["event"] == "start"
     (state,) = read_traces(tmp_path)
-    assert state.last["batch"] == 199
+    assert (state.last["batch"], state.batches) == (199, 200)
+
+
+def test_another_file_goes_on_with_the_counts(tmp_path: Path) -> None:
+    """Files are as many as it takes, and the first of them are gone; what was counted in them is not."""
+    trace = RankTrace(tmp_path / "rank_0.jsonl", {"rank": 0, "world_size": 1, "pid": 7}, largest=2000)
+    barrier = trace.watched("barrier", lambda: None)
+    for _ in range(30):
+        barrier()
+    for batch in range(100):
+        trace("batch", epoch=0, batch=batch, step=batch)
+    (state,) = read_traces(tmp_path)
+    assert (state.collectives, state.batches) == (30, 100)
+    trace.close()
+    again = RankTrace(tmp_path / "rank_0.jsonl", {"rank": 0, "world_size": 1, "pid": 7}, largest=2000)  # the test behind fit
+    again("batch", epoch=0, batch=0, step=0)
+    again.close()
+    (state,) = read_traces(tmp_path)
+    assert (state.collectives, state.batches) == (0, 1)
 
 
 def test_a_full_disk_ends_the_trace_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

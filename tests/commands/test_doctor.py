@@ -10,21 +10,28 @@ from pathlib import Path
 import pytest
 
 from clinical_ie.cli import main
-from clinical_ie.commands.doctor import layout_of
+from clinical_ie.commands.doctor import _strategy, layout_of, places_of
 from clinical_ie.commands.doctor_findings import Finding, Report
 from clinical_ie.commands.doctor_machine import check_disk, check_extras, check_gpus, check_versions, is_malicious, requirements
 from clinical_ie.commands.doctor_run import check_corpora, check_model, check_resume
-from clinical_ie.commands.doctor_script import check_script
+from clinical_ie.commands.doctor_script import check_script, gpus_in
+from clinical_ie.commands.doctor_script import memory_of_node as memory_in_script
 from clinical_ie.commands.doctor_slurm import (
     Layout,
+    _is_own,
+    check_master,
     check_network,
     check_shared,
     check_slurm,
     check_visible_devices,
     hosts_of,
+    is_task,
+    memory_of_node,
     tasks_per_node,
 )
+from clinical_ie.commands.memory_estimate import strategy_named
 from clinical_ie.errors import SettingError
+from clinical_ie.strategies.slurm import Slurm, check_tasks
 
 # what SLURM 22.05 gave the tasks of `srun` in a job of --nodes=2 --ntasks-per-node=2
 STEP = {
@@ -44,8 +51,7 @@ def bad(findings: list[Finding]) -> list[Finding]:
     ("environment", "layout", "subject", "remedy"),
     [
         (BATCH, RIGHT, "srun", "srun clinical-ie fit"),
-        ({**STEP, "SLURM_JOB_NAME": "bash"}, RIGHT, "job name", "--job-name=train"),
-        ({**STEP, "SLURM_JOB_NAME": "interactive"}, RIGHT, "job name", "--job-name=train"),
+        ({**STEP, "SLURM_STEP_TASKS_PER_NODE": "1(x2)", "SLURM_NTASKS": "2"}, Layout(2, 8), "tasks", "--ntasks-per-node=8"),
         (STEP, Layout(2, 8), "tasks", "--ntasks-per-node=8"),
         (STEP, Layout(1, 2), "nodes", "--trainer.num_nodes=2"),
         ({**STEP, "SLURM_STEP_TASKS_PER_NODE": "3,1"}, RIGHT, "tasks", "--ntasks-per-node in place of --ntasks"),
@@ -71,11 +77,54 @@ def test_mistakes_of_a_job_are_named(environment: dict[str, str], layout: Layout
         {**STEP, "MASTER_ADDR": "node1"},
         {**STEP, "MASTER_ADDR": "node1.cluster.example", "MASTER_PORT": "29500"},
         {**STEP, "SLURM_JOB_NAME": "train.sbatch"},
+        {**STEP, "SLURM_JOB_NAME": "interactive"},
     ],
 )
 def test_a_right_job_has_no_mistakes(environment: dict[str, str]) -> None:
     assert not bad(check_slurm(environment, RIGHT))
     assert not bad(check_slurm({}, Layout()))
+
+
+ONE_TASK = {
+    "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node1", "SLURM_NNODES": "1", "SLURM_NTASKS": "1", "SLURM_TASKS_PER_NODE": "1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["train", "bash", "interactive"])
+@pytest.mark.parametrize("environment", [STEP, BATCH, ONE_TASK, {**ONE_TASK, "SLURM_STEP_ID": "0"}, {"SLURM_JOB_ID": "7"}])
+@pytest.mark.parametrize("layout", [Layout(1, 1), Layout(1, 2), Layout(2, 2), Layout(2, 8)])
+def test_what_fit_refuses_is_a_problem_and_nothing_else_is(
+    name: str, environment: dict[str, str], layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oracle is `fit`'s own check of its tasks."""
+    for known in STEP:
+        monkeypatch.delenv(known, raising=False)
+    given = {**environment, "SLURM_JOB_NAME": name}
+    for key, value in given.items():
+        monkeypatch.setenv(key, value)
+    refused = False
+    try:
+        check_tasks(layout.devices or 0, layout.nodes)
+    except SettingError:
+        refused = True
+    found = [one for one in check_slurm(given, layout) if one.level == "problem"]
+    assert bool(found) == refused, found
+    assert is_task(given) == Slurm.detect()
+
+
+def test_another_name_of_the_first_node() -> None:
+    """As JUWELS has it: ``jwb0001i`` is ``jwb0001`` on the network between the nodes."""
+    nodes = {"SLURM_JOB_NODELIST": "jwb[0001-0002]", "SLURM_STEP_NODELIST": "jwb[0001-0002]"}
+    job = STEP | nodes | {"MASTER_ADDR": "jwb0001i", "SLURM_NODEID": "0"}
+    assert not list(check_master(job, RIGHT, is_own=lambda address: True))
+    (wrong,) = check_master(job, RIGHT, is_own=lambda address: False)
+    assert (wrong.level, wrong.subject) == ("problem", "MASTER_ADDR")
+    (unknown,) = check_master({**job, "SLURM_NODEID": "1"}, RIGHT)
+    assert unknown.level == "warning"
+    assert "another name of jwb0001" in unknown.remedy
+    assert _is_own("127.0.0.1")
+    assert not _is_own("192.0.2.1")  # of no machine (RFC 5737)
+    assert not _is_own("no.such.host.invalid")
 
 
 def test_on_one_node_the_loopback_is_right() -> None:
@@ -105,8 +154,28 @@ def test_layout_as_options_or_settings_say() -> None:
     assert layout_of({"devices": "auto", "num_nodes": 2}, None, None, {}) == Layout(2, None)
     assert layout_of({"devices": "4"}, None, None, {}) == Layout(1, 4)
     assert layout_of({"devices": 1}, 2, 8, {}) == Layout(2, 8)
+    assert layout_of({"devices": "0,1"}, None, None, {}) == Layout(1, 2)
     with pytest.raises(SettingError, match="expected 1 or more"):
         layout_of({}, 0, None, {})
+
+
+def test_all_devices_are_those_that_the_job_sees() -> None:
+    step = {**ONE_TASK, "SLURM_STEP_ID": "0"}
+    assert layout_of({"devices": "auto"}, None, None, step, 8) == Layout(1, 8)
+    (found,) = bad(check_slurm(step, layout_of({"devices": "auto"}, None, None, step, 8)))
+    assert (found.level, found.subject) == ("problem", "tasks")
+    assert "--ntasks-per-node=8" in found.remedy
+    assert layout_of({"devices": -1, "accelerator": "cpu"}, None, None, step, 8) == Layout(1, 1)  # as Lightning takes it
+    assert layout_of({"devices": "auto"}, None, None, ONE_TASK, 0) == Layout(1, None)  # the shell of salloc may be on a login node
+    assert layout_of({"devices": "auto"}, None, None, {}, 8) == Layout(1, None)
+    assert layout_of({}, None, None, step, 8) == Layout(1, None)  # no run is named
+
+
+def test_arguments_of_a_strategy_are_read() -> None:
+    named = {"class_path": "clinical_ie.strategies.zero.Zero", "init_args": {"stage": 3, "offload": True}}
+    assert strategy_named(_strategy(named)) == "zero3_offload"
+    assert strategy_named(_strategy({"class_path": "clinical_ie.strategies.zero.Zero"})) == "zero2"
+    assert strategy_named(_strategy("ddp")) == "ddp"
 
 
 def test_a_network_that_compute_nodes_lack() -> None:
@@ -122,6 +191,32 @@ def test_folders_that_other_nodes_do_not_see() -> None:
     assert [(one.level, one.subject) for one in found] == [("problem", "run folder"), ("problem", "cache of models")]
     assert "all nodes share" in found[0].remedy
     assert not check_shared({}, places, 1)
+    (other,) = check_shared({}, places, 1, elsewhere=True)
+    assert (other.level, other.subject) == ("problem", "run folder")
+    assert "the one of the job" in other.text
+
+
+def test_all_that_a_run_reads_must_be_seen_by_all_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "notes", "run", "model"):
+        (tmp_path / name).mkdir()
+    settings = {
+        "run_dir": "runs/a", "init_from": "run", "ckpt_path": "run/checkpoints/last.ckpt", "resume": "auto",
+        "data": {
+            "corpora": [{"class_path": "A", "init_args": {"root": "a"}}, {"class_path": "B", "init_args": {"root": "/shared/b"}}],
+            "roots": {"b": "b"}, "texts": "notes", "batch_budget": 8,
+        },
+        "model": {"init_args": {"backbone": "model"}},
+    }  # fmt: skip
+    assert places_of(settings) == {
+        "init_from": f"{tmp_path}/run", "ckpt_path": f"{tmp_path}/run/checkpoints/last.ckpt",
+        "data.corpora.0.init_args.root": f"{tmp_path}/a", "data.corpora.1.init_args.root": "/shared/b", "data.roots.b": f"{tmp_path}/b",
+        "data.texts": f"{tmp_path}/notes", "model.init_args.backbone": f"{tmp_path}/model",
+    }  # fmt: skip
+    assert settings["init_from"] == "run", "a copy is looked at"
+    subjects = [one.subject for one in check_shared({"TMPDIR": str(tmp_path)}, places_of(settings), 2)]
+    assert {"init_from", "data.texts", "data.roots.b"} <= set(subjects)
+    assert "data.corpora.1.init_args.root" not in subjects
 
 
 def test_gpus_hidden_from_a_task() -> None:
@@ -159,13 +254,11 @@ def test_a_right_script_has_no_mistakes(tmp_path: Path) -> None:
     [
         ("#SBATCH --job-name=train\n", "cd runs\n#SBATCH --job-name=train\n", 3, "move it above line 2"),
         ("--job-name=train", "--job-name=$NAME", 2, "write the value itself"),
-        ("--job-name=train", "--job-name=bash", 2, "--job-name=train"),
         ("--job-name=train", "--jobname=train", 2, "--job-name"),
         ("--job-name=train", "-J 'train", 2, "close it"),
         ("--job-name=train", "job-name=train", 2, "--NAME=VALUE"),
         (" --open-mode=append", "", 4, "--open-mode=append"),
         ("srun clinical-ie", "clinical-ie", 9, "srun clinical-ie fit"),
-        (" --resume=auto", "", 9, "--resume=auto"),
         ("--ntasks-per-node=4", "--ntasks-per-node=1", 3, "--ntasks-per-node=4"),
         ("--nodes=2", "--nodes=1", 3, "--nodes=2"),
         ("--gpus-per-node=4", "--gpus-per-task=1", 3, "--gpus-per-node=N"),
@@ -185,6 +278,49 @@ def test_mistakes_of_a_script_are_named(tmp_path: Path, old: str, new: str, line
     text = GOOD + ("echo done\n" if old == "set -e\n" else "")
     found = bad(check_script(written(tmp_path, text.replace(old, new)), Layout(2, 4)))
     assert any(one.subject.endswith(f":{line}") and remedy in one.remedy for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        *((" --gpus-per-node=4", f" --gres=gpu:{kind}:4") for kind in ("2080ti", "4090", "1g.10gb", "nvidia-a100", "a100")),
+        ("--gpus-per-node=4", "--gpus-per-node=nvidia-a100:4"),
+        (" --resume=auto", ""),  # a job that is started again goes on by itself (`TrainingCLI`)
+        ("--job-name=train", "--job-name=bash"),  # srun starts several tasks (`Slurm.detect`)
+        ("--job-name=train", "--job-name=train --chdir={folder} --output=logs/%j.log"),
+    ],
+)
+def test_what_is_right_in_a_script_is_no_mistake(tmp_path: Path, old: str, new: str) -> None:
+    (tmp_path / "logs").mkdir()
+    text = GOOD.replace(old, new.format(folder=tmp_path))
+    assert text != GOOD
+    assert not bad(check_script(written(tmp_path, text), Layout(2, 4)))
+
+
+def test_kinds_of_gpus_are_told_from_their_number(tmp_path: Path) -> None:
+    """By the syntax in sbatch(1): ``--gres=name[[:type]:count]``, the count 1 where it is missing."""
+    kinds = {"gpu:4": 4, "gpu:a100:2,gpu:v100:1": 3, "gpu:2080ti:4(S:0-1)": 4, "gpu:h100": 1, "gpu": 1, "nvme:2": None, "": None}
+    assert {value: gpus_in(value) for value in kinds} == kinds
+    (found,) = bad(check_script(written(tmp_path, GOOD.replace("--gpus-per-node=4", "--gres=gpu:2080ti:8")), Layout(2, 4)))
+    assert found.remedy == "one task a GPU: #SBATCH --ntasks-per-node=8"
+
+
+def test_a_shell_starts_processes_for_its_gpus_itself(tmp_path: Path) -> None:
+    text = GOOD.replace("train", "interactive").replace("--nodes=2 --ntasks-per-node=4", "--nodes=1 --ntasks-per-node=1")
+    assert not bad(check_script(written(tmp_path, text), Layout(1, 4)))
+
+
+def test_memory_of_a_node(tmp_path: Path) -> None:
+    for options, gibibytes in (
+        ("--mem=64G", 64), ("--mem=2048", 2), ("--mem-per-cpu=2G --cpus-per-task=8", 64), ("--mem-per-gpu=16G", 64),
+        ("--mem=0", None), ("--comment=none", None),
+    ):  # fmt: skip
+        found = memory_in_script(written(tmp_path, GOOD.replace("--job-name=train", f"--job-name=train {options}")))
+        assert found == (None if gibibytes is None else gibibytes * 2**30), options
+    assert memory_of_node({"SLURM_MEM_PER_NODE": "65536"}) == 64 * 2**30
+    assert memory_of_node({"SLURM_MEM_PER_CPU": "1024", "SLURM_CPUS_ON_NODE": "16"}) == 16 * 2**30
+    assert memory_of_node({"SLURM_MEM_PER_NODE": "0"}) is None
+    assert memory_of_node({}) is None
 
 
 def test_malicious_releases_are_refused_before_they_are_imported() -> None:
@@ -247,7 +383,9 @@ def test_will_it_resume(tmp_path: Path) -> None:
     assert check_resume(None, resume=True, ckpt_path=None)[0].level == "warning"
     (begins,) = check_resume(tmp_path, resume=True, ckpt_path=None)
     assert (begins.level, begins.text[:6]) == ("ok", "begins")
-    assert "--resume=auto" in check_resume(tmp_path, resume=False, ckpt_path=None)[0].remedy
+    (alone,) = check_resume(tmp_path, resume=False, ckpt_path=None)
+    assert (alone.level, "a new job would be refused" in alone.text) == ("ok", True)
+    assert "--resume=auto" in alone.remedy
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"no checkpoint")
     (refused,) = check_resume(tmp_path, resume=False, ckpt_path=None)
@@ -258,14 +396,20 @@ def test_will_it_resume(tmp_path: Path) -> None:
     assert "begin anew" in damaged.remedy
 
 
-def test_it_resumes_from_the_last_state(tmp_path: Path) -> None:
+def test_it_resumes_from_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     (tmp_path / "checkpoints").mkdir()
-    meta = {part: {} for part in ("schemas", "tuning", "tokenizer", "backbone_config", "weights", "run")}
-    torch.save({**meta, "global_step": 1200}, tmp_path / "checkpoints" / "last.ckpt")
+    meta = {part: {} for part in ("schemas", "tuning", "tokenizer", "backbone_config", "weights")}
+    torch.save({**meta, "run": {"job": "/7"}, "global_step": 1200}, tmp_path / "checkpoints" / "last.ckpt")
     (found,) = check_resume(tmp_path, resume=True, ckpt_path=None)
     assert (found.level, found.text) == ("ok", "goes on from last.ckpt, step 1,200")
+    for name in ("SLURM_CLUSTER_NAME", "SLURM_ARRAY_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for job, restarts, level in (("7", "1", "ok"), ("7", "0", "problem"), ("8", "1", "problem")):
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+        assert check_resume(tmp_path, resume=False, ckpt_path=None)[0].level == level
 
 
 def test_files_of_weights(tmp_path: Path) -> None:
@@ -332,8 +476,12 @@ def test_the_whole_command(tiny_bert: str, tmp_path: Path, capsys: pytest.Captur
     # weights, AdamW's two states of them, and their average, in three checkpoints: 12 and 16 bytes a weight, by hand of 4 x 25,000
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    assert main(["doctor", *chain, "--resume=auto"]) == 2
-    disk = next(line for line in capsys.readouterr().out.splitlines() if "disk" in line)
-    assert disk.startswith("problem  disk: 1.0 MB free")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert main(["doctor", *chain, "--resume=auto", "--elsewhere", "--devices=1"]) == 2  # as a submission calls it
+    lines = capsys.readouterr().out.splitlines()
+    assert next(line for line in lines if "disk" in line).startswith("problem  disk: 1.0 MB free")
+    assert any(line.startswith(f"problem  run folder: {tmp_path}/run lies in") for line in lines)
+    assert not any(line.startswith("problem  GPUs") for line in lines), "those that are seen here are none of the job's"
     assert main(["doctor", *chain, "--trainer.max_epochs=0"]) == 2
     assert "problem  settings: trainer.max_epochs is 0" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from peft import LoraConfig
 from torch import nn
 from transformers import LlamaConfig
 
+from clinical_ie.commands import doctor_memory
 from clinical_ie.commands.doctor_memory import Run, check_memory
 from clinical_ie.commands.memory_estimate import STRATEGIES, Strategy, estimate, strategy_named
 from clinical_ie.commands.memory_simulation import LiveBytes, Simulated, Step, _parts, _weights, simulate
@@ -108,15 +109,41 @@ SHAPES = Simulated(frozen=800, trained=100, trained_bytes=400, layer_bytes=200, 
     [
         ("single", 1200, 400, 800), ("ddp", 1200, 400, 800), ("fsdp2", 300, 100, 200),
         # DeepSpeed steps a float32 copy of its share: 4 + 8 bytes a weight
-        ("zero1", 1200, 400, 300), ("zero2", 1200, 100, 300), ("zero3", 300, 100, 300), ("zero3_offload", 300, 100, None),
+        ("zero1", 1200, 400, 300), ("zero2", 1200, 100, 300), ("zero3", 300, 100, 300),
     ],
 )  # fmt: skip
-def test_what_each_of_four_ranks_holds(strategy: Strategy, weights: int, gradients: int, optimizer: int | None) -> None:
+def test_what_each_of_four_ranks_holds(strategy: Strategy, weights: int, gradients: int, optimizer: int) -> None:
     """By the tables of Rajbhandari et al., ZeRO (SC 2020), figure 1: 800 bytes of frozen weights, 100 trained ones in float32."""
-    parts = estimate(SHAPES, Step(1, 1, 1), strategy, 4, on_gpu=False).parts
-    assert parts["weights"].expected == weights
-    assert parts["gradients"].expected == gradients
-    assert (parts["optimizer"].expected if optimizer is not None else parts.get("optimizer")) == optimizer
+    found = estimate(SHAPES, Step(1, 1, 1), strategy, 4, on_gpu=False)
+    assert found.parts["weights"].expected == weights
+    assert found.parts["gradients"].expected == gradients
+    assert found.parts["optimizer"].expected == optimizer
+    assert not found.host
+
+
+@pytest.mark.parametrize("ranks", [1, 4])
+def test_what_is_offloaded_lies_on_the_host(ranks: int) -> None:
+    """By `stage3.py` of DeepSpeed 0.19.8.
+
+    Shards of weights (`param_groups_fp16_flat_cpu_memory`), their float32 copies with two states of AdamW (`_create_fp32_partitions`),
+    gradients as they were reduced (`grad_partitions_flat_buffer`) and in float32 (`initialize_optimizer_states`).
+    """
+    found = estimate(SHAPES, Step(1, 1, 1), "zero3_offload", ranks, on_gpu=True)
+    assert found.parts.keys() == {"gathered weights", "activations", "buckets", "CUDA and fragments"}
+    assert found.parts["gathered weights"].expected == 2 * 200 + 300 / 2  # nothing of it is there already, on one device either
+    assert found.parts["activations"].expected == 1000
+    host = {name: part.expected * ranks for name, part in found.host.items()}
+    assert host == {"weights": 800 + 400, "gradients": 400 + 400, "optimizer": 3 * 400, "processes": ranks * 2e9}
+    whole = found.node(ranks).total
+    assert whole.expected == 3200 + ranks * 2e9
+    assert whole.low < whole.expected < whole.high
+    on_cpus = estimate(SHAPES, Step(1, 1, 1), "zero3_offload", ranks, on_gpu=False)
+    assert not on_cpus.host  # there the host is the device
+    assert {"weights", "gradients", "optimizer"} <= on_cpus.parts.keys()
+    assert estimate(SHAPES, Step(1, 1, 1), "zero3", 1, on_gpu=True).parts["gathered weights"].expected == 0
+
+
+BIG = Simulated(trained=8 * 10**9, trained_bytes=32 * 10**9, layer_bytes=10**9, root_bytes=2 * 10**9, timelines={1: [(10**9, 0)]})
 
 
 def test_activations_and_gradients_have_one_peak() -> None:
@@ -184,6 +211,37 @@ def test_what_would_make_it_fit(tiny_llama: str) -> None:
     (unknown,) = check_memory(run, None)
     assert unknown.level == "ok"
     assert "--gpu-memory" in unknown.remedy
+
+
+def test_memory_of_a_node_that_offloading_needs(tiny_llama: str) -> None:
+    module, data = generator(tiny_llama, batch_size=1, gradient_checkpointing=True)
+    data.batch_budget = 768
+    run = Run(module, data, precision="32-true", strategy="zero3_offload", ranks=8, nodes=2)
+    device, host = check_memory(run, 80e9)
+    assert (device.level, device.subject, host.level, host.subject) == ("ok", "memory", "ok", "host memory")
+    assert run.simulated is not None
+    needed = run.host()
+    assert needed is not None
+    assert needed.total.expected == pytest.approx((run.simulated.frozen + 24 * run.simulated.trained) / 2 + 4 * 2e9)
+    assert "a node (4.0 GB to" in host.text
+    assert "for 4 processes" in host.text
+    assert "--mem=" in host.remedy
+    levels = [check_memory(run, 80e9, of_node)[1].level for of_node in (20e9, 10e9, 5e9)]
+    assert levels == ["ok", "warning", "problem"]
+
+
+def test_what_offloading_takes_is_said_with_it(tiny_llama: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, data = generator(tiny_llama, batch_size=1)
+    run = Run(module, data, precision="32-true", strategy="zero3", ranks=8, nodes=2)
+    last = [change for change in doctor_memory._CHANGES if change[0] == "-c strategy/zero3_offload"]
+    monkeypatch.setattr(doctor_memory, "_CHANGES", last)
+    monkeypatch.setattr(doctor_memory, "estimate", lambda *given, **named: estimate(BIG, *given[1:], **named))
+    (found,) = check_memory(run, 10e9, 64e9)
+    assert found.level == "problem"
+    # by hand: 24 bytes of 8 billion weights on two nodes, and 2 GB for each of 4 processes
+    assert "-c strategy/zero3_offload: " in found.remedy
+    assert "and 104.0 GB (100.0 GB to" in found.remedy
+    assert "of a node's own memory, where the job has 64.0 GB" in found.remedy
 
 
 @pytest.mark.slow

@@ -106,6 +106,77 @@ def test_the_last_start_counts_and_a_cut_line_does_not(tmp_path: Path) -> None:
     assert verdict(tmp_path).level == "ok"
 
 
+def start(rank: int, world: int, pid: int, at: float, command: str = "fit", **more: int) -> dict[str, Any]:
+    named = {"event": "start", "time": at, "command": command, "rank": rank, "world_size": world, "host": f"node{rank}", "pid": pid}
+    return named | more
+
+
+def plant_lines(folder: Path, rank: int, *events: dict[str, Any], part: str = "") -> None:
+    (folder / "trace").mkdir(exist_ok=True)
+    (folder / "trace" / f"rank_{rank}{part}.jsonl").write_text("".join(json.dumps({"monotonic": 1, **event}) + "\n" for event in events))
+
+
+def test_ranks_of_an_earlier_start_do_not_count(tmp_path: Path) -> None:
+    """Four ranks that were stopped, and go on as two."""
+    for rank in range(4):
+        earlier = [start(rank, 4, 70 + rank, 100), {**BATCH, "time": 200}, {"event": "exception", "type": "Stopped", "time": 201}]
+        later = [start(rank, 2, 80 + rank, 900), {**BATCH, "time": 999}] if rank < 2 else []
+        plant_lines(tmp_path, rank, *earlier, *later)
+    assert [state.rank for state in read_traces(tmp_path)] == [0, 1]
+    assert verdict(tmp_path).text == "all are at work; the last line is 1 s old"
+
+
+def test_a_rank_that_did_not_come_again_has_left_no_trace(tmp_path: Path) -> None:
+    for rank in range(2):
+        earlier = [start(rank, 2, 70 + rank, 100), {**BATCH, "time": 200}, {"event": "end", "time": 201}]
+        plant_lines(tmp_path, rank, *earlier, *([start(0, 2, 80, 900), {**BATCH, "time": 999}] if rank == 0 else []))
+    found = verdict(tmp_path)
+    assert (found.level, found.text) == ("problem", "rank 1 of 2 left no trace since the run was last started")
+
+
+def test_clocks_of_nodes_that_differ_a_little(tmp_path: Path) -> None:
+    """Rank 1 begins the test in the moment in which rank 0 ends fit; its clock is three seconds behind."""
+    for rank, late in ((0, 0), (1, -3)):
+        fit = [start(rank, 2, 70 + rank, 100 + late), {"event": "end", "time": 900 + late}]
+        plant_lines(tmp_path, rank, *fit, start(rank, 2, 70 + rank, 901 + late, "test"), {**BATCH, "time": 999 + late})
+    assert [state.rank for state in read_traces(tmp_path)] == [0, 1]
+
+
+def test_the_test_behind_fit_is_a_start_of_its_own(tmp_path: Path) -> None:
+    """In the same process; its collectives are counted from 1 again."""
+    for rank, number in ((0, 7), (1, 3)):
+        out = {"event": "collective_end", "op": "all_reduce", "seconds": 0.1}
+        fit = [start(rank, 2, 70 + rank, 0), {**collective("all_reduce", 5000), "time": 500}, {**out, "n": 5000, "time": 500}]
+        test = [
+            start(rank, 2, 70 + rank, 600, "test"),
+            {**collective("all_reduce", number), "time": 700},
+            {**out, "n": number, "time": 700},
+        ]
+        plant_lines(tmp_path, rank, *fit, {"event": "end", "time": 510}, *test)
+    found = verdict(tmp_path)
+    assert found.level == "problem"
+    assert found.text.startswith("rank 1 is behind: behind all_reduce (its collective 3)")
+
+
+def test_a_start_whose_first_file_is_lost(tmp_path: Path) -> None:
+    """Rank 0 began its third file; rank 1 is in its first. Both have begun the same batches."""
+    own = start(0, 2, 70, 880, collectives=40, batches=7)
+    plant_lines(tmp_path, 0, own, {**BATCH, "time": 990}, part=".1")
+    plant_lines(tmp_path, 0, {**own, "time": 995, "batches": 8}, {**BATCH, "time": 996})
+    plant_lines(tmp_path, 1, start(1, 2, 71, 100), *({**BATCH, "time": 110 + number} for number in range(8)), {**BATCH, "time": 996})
+    first, second = read_traces(tmp_path)
+    assert (first.collectives, first.batches, second.batches) == (40, 9, 9)
+
+
+def test_silence_of_all_ranks_is_a_warning(tmp_path: Path) -> None:
+    plant(tmp_path, *([BATCH, BACKWARD, {"event": "backward_end", "time": 911}] for _ in range(2)))
+    assert who_waits(read_traces(tmp_path), 920.0)[-1].level == "ok"
+    found = who_waits(read_traces(tmp_path), 911.0 + 3 * 3600)[-1]
+    assert found.level == "warning"
+    assert "no rank has written a line for 3 h 0 min: all were last seen behind the backward pass" in found.text
+    assert "on node0, `py-spy dump --pid 70`" in found.remedy
+
+
 def test_no_traces(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="was srun forgotten"):
         read_traces(tmp_path)

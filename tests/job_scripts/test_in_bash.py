@@ -12,10 +12,11 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "slurm"
 SRUN = """#!/bin/bash
-echo "$@" >>"$NOTES/srun"
+echo ${*//$'\\n'/} | tee -a "$NOTES/srun" >>"$NOTES/calls"
 while [[ $1 == --* ]]; do shift; done
 case $1 in
-  bash | rm) exec "$@" ;;
+  bash) [ -z "${COPYING:-}" ] || exit "$COPYING"; exec "$@" ;;
+  rm) [[ $STATE != *PENDING* ]] || exit 1; exec "$@" ;; # no step starts once a job is requeued
 esac
 env >"$NOTES/environment"
 exit "$STATUS"
@@ -25,7 +26,7 @@ case "$1 $2" in
   "show hostnames") if [ "$3" = "gpu[07-08]" ]; then printf 'gpu07\\ngpu08\\n'; else exit 1; fi ;;
   "show node") echo "NodeName=gpu07 State=MIXED "; echo "NodeName=gpu08 State=${NODE:-ALLOCATED} " ;;
   "show job") echo "JobId=$3 $STATE Dependency=(null) Requeue=${REQUEUE:-1} Restarts=0 BatchFlag=1" ;;
-  *) echo "$@" >>"$NOTES/scontrol" ;;
+  *) echo "$@" | tee -a "$NOTES/scontrol" >>"$NOTES/calls" ;;
 esac
 """
 JOB = {
@@ -116,20 +117,63 @@ def test_a_job_that_lost_a_node_goes_back(status: str, node: str, goes_back: boo
     assert job.noted("scontrol") == ["requeue 30017"] * goes_back
 
 
-def test_caches_are_copied_once_to_a_nodes_disk_and_removed_in_the_end(job: Job) -> None:
-    shared, local = job.folder / "shared", job.folder / "local"
+@pytest.fixture
+def staging(job: Job) -> Job:
+    """A job that copies the caches of ``shared`` to ``local``."""
+    shared = job.folder / "shared"
     (shared / "hub").mkdir(parents=True)
     (shared / "hub" / "model").write_text("weights", encoding="utf-8")
-    job.edit("#node_local=${TMPDIR:-/tmp}", f"node_local={local}")
-    assert job.run("evaluate", "test", HF_HOME=str(shared), STATUS="3").returncode == 3
-    staged = local / "huggingface-30017"
-    first, command, last = job.noted("srun")
-    assert first.startswith("--ntasks=2 --ntasks-per-node=1 bash -c mkdir -p")
+    job.edit("#node_local=${TMPDIR:-/tmp}", f"node_local={job.folder / 'local'}")
+    return job
+
+
+def test_caches_are_copied_once_to_a_nodes_disk_and_removed_in_the_end(staging: Job) -> None:
+    shared, staged = staging.folder / "shared", staging.folder / "local" / "huggingface-30017"
+    assert staging.run("evaluate", "test", HF_HOME=str(shared), STATUS="3").returncode == 3
+    first, command, last = staging.noted("srun")
+    assert first.startswith("--ntasks=2 --ntasks-per-node=1 bash -c ")
     assert command.startswith("clinical-ie test ")
     assert last == f"--ntasks=2 --ntasks-per-node=1 rm -rf -- {staged}"
-    assert f"HF_HOME={staged}" in job.noted("environment")
+    assert f"HF_HOME={staged}" in staging.noted("environment")
     assert not staged.exists()
     assert (shared / "hub" / "model").exists()
+
+
+@pytest.mark.parametrize("script", ["train", "study", "evaluate"])
+@pytest.mark.parametrize(("status", "goes_back"), [("138", True), ("143", True), ("1", False)])
+def test_a_job_that_is_stopped_while_it_copies_goes_back(script: str, status: str, goes_back: bool, staging: Job) -> None:
+    """USR1 and SIGTERM end `cp`, which cannot listen to them; a full disk ends it with 1."""
+    done = staging.run(script, "smoke", HF_HOME=str(staging.folder / "shared"), COPYING=status)
+    assert done.returncode == int(status)
+    assert staging.noted("scontrol") == ["requeue 30017"] * goes_back
+    assert not any("clinical-ie" in call for call in staging.noted("srun")), "nothing starts without its caches"
+
+
+def test_copies_are_removed_before_the_job_goes_back(staging: Job) -> None:
+    """As no step starts on a job that is in the queue again; where its processes have put it there, the first node's copy goes at least."""
+    given = {"HF_HOME": str(staging.folder / "shared"), "STATUS": "75"}
+    assert staging.run("train", **given).returncode == 75
+    *_, removed, requeued = staging.noted("calls")
+    assert (" rm -rf -- " in removed, requeued) == (True, "requeue 30017")
+    assert staging.run("train", **given, STATE="JobState=PENDING Reason=BeginTime").returncode == 75
+    assert list((staging.folder / "local").iterdir()) == []
+
+
+def test_what_other_jobs_have_left_on_a_node_is_removed(staging: Job) -> None:
+    local = staging.folder / "local"
+    own, left, fresh, used, other = (local / f"huggingface-{name}" for name in ("30017", "999001", "999002", "999003", "hub"))
+    for folder in (own, left, fresh, used, other):
+        folder.mkdir(parents=True)
+        (folder / "old").touch()
+        if folder != fresh:
+            os.utime(folder, (1, 1))
+    other.rename(local / "elses")
+    with subprocess.Popen(["sleep", "60"], env={"PATH": os.environ["PATH"], "SLURM_JOB_ID": "999003"}) as neighbour:
+        done = staging.run("train", HF_HOME=str(staging.folder / "shared"), STATUS="0")
+        neighbour.kill()
+    assert done.returncode == 0, done.stderr
+    assert {folder.name for folder in local.iterdir()} == {fresh.name, used.name, "elses"}
+    assert staging.noted("environment")
 
 
 @pytest.mark.parametrize(("keys", "index", "only"), [("keys=()", None, ""), ("keys=(a b c)", "1", " --only=b")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -28,6 +29,24 @@ def test_an_installed_package_has_them() -> None:
     project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]["slurm"] == "clinical_ie/slurm"
     assert packaged() == FOLDER
+
+
+def test_the_container_gets_all_that_the_package_is_made_of() -> None:
+    """A line of ``%files`` is a source and a destination: the parser takes two words and drops the rest, the destination with it."""
+    text = (FOLDER / "apptainer.def").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^%(\w+)\n(.*?)(?=^%|\Z)", text, re.MULTILINE | re.DOTALL))
+    lines = [line.split() for line in sections["files"].splitlines() if line.strip() and not line.strip().startswith("#")]
+    assert {len(words) for words in lines} == {2}, lines
+    copied = dict(lines)
+    assert [source for source in copied if not (FOLDER.parent / source).exists()] == []
+    root = "/opt/clinical_ie"
+    assert copied == {source: f"{root}/{source}" for source in copied}, "the checkout as it is"
+    named = set(re.findall(rf"{root}/([\w./]+)", sections["post"]))
+    assert named
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    built = {project["project"]["readme"], *project["project"]["license-files"], *wheel["packages"], *wheel["force-include"]}
+    assert {"pyproject.toml", *named, *built} <= copied.keys()
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="ShellCheck is not installed (apt-get install shellcheck)")
@@ -66,8 +85,11 @@ def test_our_scripts_are_clean(path: Path) -> None:
         ("#SBATCH --nodes=1", "#sbatch --nodes=1", "sbatch reads only lines that begin with #SBATCH"),
         ("set -uo pipefail\n", "set -uo pipefail\n#SBATCH --exclusive\n", "ignores it, as it stands behind the first command"),
         ("--gpus-per-node=1", "--gpus-per-node=a100:4", "1 tasks and a100:4 GPUs on a node"),
+        ("--gpus-per-node=1", "--gpus-per-node=a100", "--gpus-per-node=a100; expected N or TYPE:N"),
+        ("--gpus-per-node=1", "--gres=gpu:a100:1", "--gres asks for GPUs in another way than a submission does"),
         ("--gpus-per-node=1", "--gpus-per-task=1", "--gpus-per-task shows a process one GPU only"),
         ("--time=24:00:00", "--time=10:00", "--signal=USR1@300 may come 360 s before the end of 600 s"),
+        ("--time=24:00:00", "--time=soon", "--time=soon is no time"),
         ("--output=%x-%j.out", "--output=%j.out\n#SBATCH --error=%j.err", "--error divides the log"),
         ("#!/usr/bin/env bash\n", "", "1: no interpreter"),
         ('srun "${clinical_ie[@]}"', '"${clinical_ie[@]}"', "the last command is not srun"),

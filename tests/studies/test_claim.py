@@ -18,12 +18,16 @@ from clinical_ie.studies.claim import is_taken, taken
 
 
 @contextlib.contextmanager
-def on(name: str, job: str = "") -> Iterator[None]:
-    """As if this process ran on another machine, whose kernel knows nothing of locks held here."""
+def on(name: str, job: str = "", *, restarts: int = 0, cluster: str = "west") -> Iterator[None]:
+    """As if this process ran on another machine, whose kernel knows nothing of locks held here; in a job, after so many restarts of it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claim, "machine", lambda: name)
         patch.setattr(fcntl, "flock", lambda descriptor, how: None)
         patch.setenv("SLURM_JOB_ID", job)
+        patch.setenv("SLURM_CLUSTER_NAME", cluster)
+        patch.delenv("SLURM_RESTART_COUNT", raising=False)  # SLURM does not set it for a first start
+        if restarts:
+            patch.setenv("SLURM_RESTART_COUNT", str(restarts))
         yield
 
 
@@ -66,13 +70,39 @@ def test_a_note_that_nobody_touches_is_taken_over_after_a_while(tmp_path: Path, 
 
 def test_a_job_that_was_queued_again_has_its_own_lock_at_once(tmp_path: Path) -> None:
     path, note = tmp_path / "key", tmp_path / "key.owner"
-    with on("node1", "17"), taken(path):
+    with on("node1", "17", restarts=1), taken(path):
         kept = note.read_bytes()
     note.write_bytes(kept)
-    with on("node2", "18"), taken(path) as other:
-        assert other is None
-    with on("node2", "17"), taken(path) as same:
+    for place in (on("node2", "18", restarts=2), on("node2", "17", restarts=2, cluster="east"), on("node2", "17"), on("node2")):
+        with place, taken(path) as other:
+            assert other is None
+    with on("node2", "17", restarts=2), taken(path) as same:
         assert same is not None
+
+
+def test_steps_of_one_job_on_two_nodes_keep_each_other_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "key"
+    with on("node1", "17", restarts=1):
+        monkeypatch.setenv("SLURM_STEP_ID", "0")
+        with taken(path) as one:
+            assert one is not None
+            with on("node2", "17", restarts=1):
+                monkeypatch.setenv("SLURM_STEP_ID", "1")
+                with taken(path) as two:
+                    assert two is None
+                assert is_taken(path)
+
+
+def test_a_note_that_says_no_start_is_waited_for(tmp_path: Path) -> None:
+    """As versions wrote them that kept the job alone."""
+    path, note = tmp_path / "key", tmp_path / "key.owner"
+    note.write_text('{"machine": "node1", "host": "node1", "pid": 1, "job": "17", "token": "old"}', encoding="utf-8")
+    with on("node2", "17", restarts=3, cluster=""):
+        with taken(path) as here:
+            assert here is None
+        os.utime(note, (1, 1))
+        with taken(path) as here:
+            assert here is not None
 
 
 def test_its_owner_touches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
