@@ -81,7 +81,7 @@ class PredictionWriter(OutputCallback):
         if trainer.is_global_zero:
             data = cast("ExtractionDataModule", trainer.datamodule)  # type: ignore[attr-defined]
             gold = data.documents[stage] if stage != "predict" else None
-            trained = data.trained_strings if gold is not None else None
+            trained = data.seen_strings.found if gold is not None else None
             for task, target in self._begun.items():
                 self.written[task] = target.finish([part[task] for part in parts], gold, title=stage, trained=trained)
         self._begun, self._parts = {}, {}
