@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("score", "compare predicted with gold annotations under official rules"),
     "view": ("view", "annotated notes as one page to look at: gold beside predicted, errors, filters, search"),
     "errors": ("error_analysis", "what a run gets wrong: by kind, type, boundary, length, section, seen in training"),
-    "export": ("export", "write a generator as an adapter or a whole model that other software loads"),
+    "export": ("export", "write a trained model as a folder that stands alone or that other software loads, or the cards of a run"),
     "doctor": ("doctor", "check a run before it waits in a queue: settings, files, model, versions, SLURM"),
     "demo": ("demo", "train and test on the embedded corpus, in a few minutes"),
 }

@@ -13,6 +13,7 @@ import sys
 import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +24,10 @@ _LONGEST_NAME = 255
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DESCRIPTOR = re.compile(r"/dev/(?:(stdout|stderr)|fd/([0-9]{1,9}))|/proc/self/fd/([0-9]{1,9})").fullmatch
 _STREAMS = {"stdout": 1, "stderr": 2}
+_PARTIAL = re.compile(r"\.[0-9a-f]{8}\.[0-9]+\.partial").fullmatch
+_AT_ONCE = 32
+_NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+"""What file systems answer that cannot bring a folder to the disk by itself."""
 
 
 def read_text(path: Path | str) -> str:
@@ -107,8 +112,7 @@ def _replaced(path: Path | str) -> Iterator[IO[bytes]]:
             raise InputError(f"{printable(path)}: cannot be written, {printable(target.parent)} is not a folder") from error
         if target.is_dir():
             raise InputError(f"{printable(path)}: cannot be written, it is a folder")
-        # a short name of its own: a long name would not bear an ending
-        partial = target.with_name(f".{zlib.crc32(os.fsencode(target.name)):08x}.{os.getpid()}.partial")
+        partial = _partial(target)
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
         file = open(partial, "wb")  # noqa: SIM115 (closed below)
     try:
@@ -132,7 +136,7 @@ def writing_folder(path: Path | str) -> Iterator[Path]:
         InputError: The folder cannot be written.
     """
     target = Path(path)
-    partial = target.with_name(f".{zlib.crc32(os.fsencode(target.name)):08x}.{os.getpid()}.partial")
+    partial = _partial(target)
     try:
         with _refusing(path):
             shutil.rmtree(partial, ignore_errors=True)
@@ -144,6 +148,45 @@ def writing_folder(path: Path | str) -> Iterator[Path]:
             partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(target: Path) -> Path:
+    """What becomes a file or a folder once it is whole; of a short name of its own, since a long one would not bear an ending."""
+    return target.with_name(f".{zlib.crc32(os.fsencode(target.name)):08x}.{os.getpid()}.partial")
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a file is one that never became whole, because the process that wrote it was killed."""
+    return _PARTIAL(path.name) is not None and path.is_file()
+
+
+def bring_to_disk(paths: Iterable[Path]) -> None:
+    """Return once files and folders are on the disk, so that not even a power failure takes them away.
+
+    Many threads wait at once: a file system writes its journal once for all who wait, and one after the other each would wait for a
+    writing of its own (4 ms a file against 0.3 ms, ext4 on a virtual disk).
+
+    Args:
+        paths: Files for what is in them, folders for the names that their files have there.
+
+    Raises:
+        RunError: The disk is full.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        for _ in threads.map(_bring_to_disk, paths):
+            pass
+
+
+def _bring_to_disk(path: Path) -> None:
+    with _refusing_full(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if not (path.is_dir() and error.errno in _NO_FOLDERS):
+                raise
+        finally:
+            os.close(descriptor)
 
 
 def give_umask_modes(folder: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clinical_ie.errors import FileFormatError, InputError, RunError
-from clinical_ie.files import place_of, read_text, write_bytes, write_text, writing, writing_folder
+from clinical_ie.files import bring_to_disk, is_partial, place_of, read_text, write_bytes, write_text, writing, writing_folder
 
 
 def test_line_ends_are_never_translated(tmp_path: Path) -> None:
@@ -240,3 +240,32 @@ def test_bytes_are_written_in_the_same_way(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.png", "picture.png"]
     with pytest.raises(InputError, match="it is a folder"):
         write_bytes(tmp_path, b"")
+
+
+def test_files_and_folders_are_brought_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_text("a")
+    bring_to_disk([tmp_path / "a", tmp_path])
+
+    def failing(number: int) -> None:
+        def fsync(descriptor: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    failing(errno.EINVAL)
+    bring_to_disk([tmp_path])  # some file systems cannot
+    with pytest.raises(OSError, match="Invalid argument"):
+        bring_to_disk([tmp_path / "a"])
+    failing(errno.ENOSPC)
+    with pytest.raises(RunError, match="No space left"):
+        bring_to_disk([tmp_path / "a"])
+
+
+def test_what_a_killed_process_left_is_known_by_its_name(tmp_path: Path) -> None:
+    with writing(tmp_path / "a") as file:
+        file.write("x")
+        (beside,) = tmp_path.iterdir()
+        assert is_partial(beside)
+    assert not is_partial(tmp_path / "a")
+    (tmp_path / ".mine.partial").touch()
+    assert not is_partial(tmp_path / ".mine.partial")

@@ -66,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _write_encoder(model: Any, trained: TrainedRun, folder: Path, dtype: str) -> str:
     changed = write_encoder(model, folder, dtype)
-    write_settings(folder, trained, whole=True, changed=changed)
+    write_settings(folder, trained, dtype=dtype, changed=changed)
     write_readme(folder, trained.tasks, model.schemas)
     return "Model: {output}, whole: `clinical-ie extract --model={output}` needs nothing else; {output}/README.md tells how"
 
@@ -75,7 +75,7 @@ def _write_generator(model: Any, trained: TrainedRun, folder: Path, dtype: str |
     """The whole model in a type of weights, or its adapter alone where that is None: what to tell the user."""
     check_exportable(model)
     write_adapter(model, folder) if dtype is None else write_whole(model, folder, dtype)
-    write_settings(folder, trained, whole=dtype is not None, changed={} if dtype is None else _MERGED)
+    write_settings(folder, trained, dtype=dtype, changed={} if dtype is None else _MERGED)
     write_prompts(folder, trained.tasks, model.schemas, model.subwords, base=base_of(model.backbone_name) if dtype is None else None)
     kind = "Adapter" if dtype is None else "Model"
     return f"{kind}: {{output}}\nPrompt:  {{output}}/{PROMPTS}, what to send for each note; {{output}}/README.md tells how"

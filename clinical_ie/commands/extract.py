@@ -21,7 +21,7 @@ from clinical_ie.extraction.inputs.acceptance import MOST_CHARACTERS
 from clinical_ie.extraction.outputs import OUTPUTS
 from clinical_ie.extraction.threshold_choice import calibration_notes, chosen_by_bound, refuse_learned, types_of
 from clinical_ie.extraction.thresholds import Thresholds
-from clinical_ie.extraction.trained_run import stage_runs
+from clinical_ie.extraction.trained_run import TrainedRun, check_backbone, stage_runs
 from clinical_ie.schema import Schema
 from clinical_ie.strategies.stop_signals import stopping_at_once
 
@@ -42,9 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments[1:])
     formats = tuple(dict.fromkeys(options.format or ["jsonl"]))
     folder = Path(options.output)
-    for one in (options.model, options.relations):
-        if one is not None:
-            stage_runs(one)  # says what is missing before anything heavy is imported
+    check_backbone(_runs(options), options.backbone)  # what is missing is said before anything heavy is imported
     _check_apart(options.input, folder)
     reading = {name: getattr(options, name) for name in ("text_column", "id_column", "encoding", "most_characters")}
 
@@ -85,8 +83,15 @@ def _parser() -> Parser:
         "input",
         help="a folder of .txt files, or one; CSV, TSV, JSON lines or Parquet; FHIR DocumentReference as NDJSON; - for standard input",
     )
-    parser.add_argument("--model", required=True, metavar="RUN", help="the folder of a run, or of a pipeline of two")
-    parser.add_argument("--relations", metavar="RUN", help="the folder of a run that links the mentions which --model finds")
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="RUN",
+        help="the folder of a run, of a pipeline of two or three, or of what `clinical-ie export` has made of a run",
+    )
+    parser.add_argument(
+        "--relations", metavar="RUN", help="the folder of a run that links the mentions which --model finds, or says their attributes"
+    )
     parser.add_argument("--output", required=True, metavar="DIR", help="a new folder, or one that the same command has begun")
     parser.add_argument("--format", nargs="+", action="extend", choices=list(OUTPUTS), metavar="NAME",
                         help=f"what to write, one or more of {', '.join(OUTPUTS)} (default: jsonl)")  # fmt: skip
@@ -170,22 +175,31 @@ def _thresholds(options: Any, model: dict[str, Any]) -> Thresholds | None:
     from clinical_ie.extraction.loading import load
 
     documents = calibration_notes(Path(notes))
-    for one in (options.model, options.relations):
-        for run in stage_runs(one) if one is not None else ():
-            refuse_learned(run.folder, Path(notes), documents)
+    for run in _runs(options):
+        refuse_learned(run, Path(notes), documents)
     device = options.device if options.device != "cuda" else "auto"
     chosen = chosen_by_bound(load(**model, device=device), documents, bound)
-    print(f"Thresholds chosen on {len(documents):,} annotated notes: of each type by itself at most {bound:.0%} of what is kept is wrong,")
+    share = _percent(bound)
+    print(f"Thresholds chosen on {len(documents):,} annotated notes: of each type by itself at most {share} of what is kept is wrong,")
     print(f"with probability {CERTAINTY}, on notes of the same kind (docs/confidence.md)")
     for threshold in chosen:
         print(f"  {threshold}", flush=True)
     return as_thresholds(chosen)
 
 
+def _percent(share: float) -> str:
+    """A share as it was given: a bound must not be rounded."""
+    return f"{share * 100:.12g} %"
+
+
+def _runs(options: Any) -> list[TrainedRun]:
+    """All runs that are asked, in their order."""
+    return [run for one in (options.model, options.relations) if one is not None for run in stage_runs(one)]
+
+
 def _types(options: Any) -> list[str]:
     """What the runs can find, by their checkpoints, without loading a model."""
-    runs = [run for one in (options.model, options.relations) if one is not None for run in stage_runs(one)]
-    named = [Schema.from_dict(given) for run in runs for name, given in run.schemas.items() if options.corpus in (None, name)]
+    named = [Schema.from_dict(given) for run in _runs(options) for name, given in run.schemas.items() if options.corpus in (None, name)]
     return [name for schema in named for name in types_of(schema)]
 
 

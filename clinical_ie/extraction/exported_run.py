@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ import yaml
 from clinical_ie.corpora.yaml_file import YamlFile
 from clinical_ie.errors import FileFormatError
 from clinical_ie.extraction.trained_run import TrainedRun
-from clinical_ie.files import write_text
+from clinical_ie.files import read_text, write_text
 
 SETTINGS = "clinical_ie.yaml"
 HEADS = "heads.safetensors"
 """What lies on top of an encoder."""
 CALIBRATION = "calibration.json"
+LEARNED = "learned.json"
+"""Hashes of the ids of all notes that the run has learned from or was chosen by: an export is passed on, and ids may tell patients."""
 _KEYS = ("model", "data", "schemas", "identity", "whole")
+_LATER = ("dtype",)
+"""Of newer exports."""
 
 
 class ExportedRun(TrainedRun):
@@ -35,7 +40,7 @@ class ExportedRun(TrainedRun):
         self.folder = Path(folder)
         self.config = self.folder / SETTINGS
         data = YamlFile(self.config, expected="what `clinical-ie export` writes").data
-        if not isinstance(data, dict) or set(data) != set(_KEYS):
+        if not isinstance(data, dict) or set(data) - {*_LATER} != {*_KEYS}:
             raise FileFormatError(self.config, 0, "not the settings of an exported model", expected=", ".join(_KEYS))
         self._data: dict[str, Any] = data
 
@@ -46,8 +51,26 @@ class ExportedRun(TrainedRun):
 
     @property
     def identity(self) -> str:
-        """That of the run, and whether it was merged: which rounds."""
-        return f"{self._data['identity']}, exported {'whole' if self._data['whole'] else 'as an adapter'}"
+        """That of the run, and in which form and type of weights it was exported, for both round."""
+        dtype = self._data.get("dtype")
+        return f"{self._data['identity']}, exported {'whole' if self._data['whole'] else 'as an adapter'}{f' in {dtype}' if dtype else ''}"
+
+    @property
+    def needs_base(self) -> bool:  # type: ignore[override]
+        """Whether it is an adapter."""
+        return not self._data["whole"]
+
+    def learned(self, names: Iterable[str]) -> set[str] | None:
+        """See `TrainedRun.learned`."""
+        path = self.folder / LEARNED
+        if not path.is_file():
+            return None
+        try:
+            data = json.loads(read_text(path))
+            salt, known = str(data["salt"]), set(data["notes"])
+        except (ValueError, KeyError, TypeError):
+            raise FileFormatError(path, 0, "damaged", expected="what `clinical-ie export` writes") from None
+        return {name for name in names if _mark(salt, name) in known}
 
     def model(self, **changed: Any) -> Any:
         """The model with its weights, in evaluation mode and on the CPU.
@@ -96,17 +119,26 @@ def _put_on(model: Any, heads: Path) -> None:
     model.load_state_dict(found, strict=False)
 
 
-def write_settings(folder: Path, run: TrainedRun, *, whole: bool, changed: Mapping[str, Any]) -> None:
-    """Write how an exported model is asked, for `clinical-ie extract`.
+def _mark(salt: str, name: str) -> str:
+    return hashlib.sha256(f"{salt}\0{name}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def write_settings(folder: Path, run: TrainedRun, *, dtype: str | None, changed: Mapping[str, Any]) -> None:
+    """Write how an exported model is asked, for `clinical-ie extract`, and which notes prove nothing of it.
 
     Args:
         folder: That of the export.
         run: Whose model it is.
-        whole: Whether the folder holds a whole model; else an adapter.
+        dtype: Of the weights of a whole model; None of an adapter.
         changed: Arguments of the model in place of those of the run.
     """
     given = run.setting("model")
     model = {**given, "init_args": {**given["init_args"], **changed}}
     data = {"tasks": run.setting("data", "tasks")}
-    settings = {"model": model, "data": data, "schemas": run.schemas, "identity": run.identity, "whole": whole}
+    settings = {"model": model, "data": data, "schemas": run.schemas, "identity": run.identity, "whole": dtype is not None}
+    settings |= {} if dtype is None else {"dtype": dtype}
     write_text(folder / SETTINGS, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    if (known := run.learned_ids) is not None:
+        salt = run.identity  # so that hashes of two runs cannot be compared
+        learned = {"salt": salt, "notes": sorted(_mark(salt, name) for name in known)}
+        write_text(folder / LEARNED, json.dumps(learned, indent=0) + "\n")

@@ -16,7 +16,7 @@ from clinical_ie.data.tokenization import Subwords
 from clinical_ie.errors import SettingError, did_you_mean
 from clinical_ie.extraction.extractor import Extractor
 from clinical_ie.extraction.stage import Stage
-from clinical_ie.extraction.trained_run import TrainedRun, stage_runs
+from clinical_ie.extraction.trained_run import TrainedRun, check_backbone, stage_runs
 from clinical_ie.models.base_dtype import computes_in_bfloat16, hold_in_bfloat16
 from clinical_ie.models.encoder import Encoder
 from clinical_ie.models.encoder_probe import EncoderProbe
@@ -55,7 +55,7 @@ def load(
         batch_budget: Most sub-words of a batch.
 
     Raises:
-        SettingError: No finished run, one that cannot be asked alone, or a corpus that it does not know.
+        SettingError: No finished run, one that cannot be asked alone, a corpus that it does not know, or a backbone that nothing needs.
 
     Example:
         >>> extractor = load("runs/x")  # doctest: +SKIP
@@ -64,9 +64,11 @@ def load(
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     loaded: dict[Path, TunedModule] = {}
     stages = []
-    for trained, task, name, schema in _asked(run, relations, corpus):
+    asked = _asked(run, relations, corpus)
+    check_backbone([trained for trained, *_ in asked], backbone)
+    for trained, task, name, schema in asked:
         if trained.folder not in loaded:
-            loaded[trained.folder] = _prepared(trained, backbone, place, precision)
+            loaded[trained.folder] = _prepared(trained, backbone if trained.needs_base else None, place, precision)
         model = loaded[trained.folder]
         encoder = (ChatTokenizer if isinstance(model, InstructionGenerator) else Subwords)(model.backbone_name)
         bf16 = _in_bfloat16(model, place, precision)

@@ -6,11 +6,15 @@
     DIR/ledger.jsonl       a line for each part that is done, in the order in which they were
     DIR/failed.jsonl       id and reason of each note that could not be annotated
     DIR/jsonl/, DIR/brat/  what was found, a folder for each format
-    DIR/review.jsonl       with thresholds: what is not sure enough; until all is done, parts of it in DIR/review/
+    DIR/review.jsonl       with thresholds: what is not sure enough; until all is done, parts of it in DIR/review/ instead
     DIR/.parts/            parts that are not done
 
-A part's files lie in ``.parts`` until all are whole, then they take their places, then the ledger gets its line. Whatever is interrupted
-before that line is done again and takes the same places, so that nothing is there twice and nothing is missing.
+A part's files lie in ``.parts`` until all are whole, then they take their places, then, once they are on the disk, the ledger gets its
+line. Whatever is interrupted before that line is done again and takes the same places, so that nothing is there twice and nothing is
+missing.
+
+Where an extraction that was done goes on, because the input has grown, ``review.jsonl`` moves into ``review/`` in front of the new parts
+before the first of them takes its place. So where both are there, the file has all that the folder has: a kill came before the folder went.
 """
 
 from __future__ import annotations
@@ -27,10 +31,12 @@ from typing import IO, Any
 from clinical_ie.errors import InputError, SettingError, printable
 from clinical_ie.extraction.part_work import REVIEW, PartResult
 from clinical_ie.extraction.parts import Part
-from clinical_ie.files import write_text
+from clinical_ie.files import bring_to_disk, is_partial, write_text
 
 _ASKED, _LEDGER, _FAILED, _REVIEW = "extraction.json", "ledger.jsonl", "failed.jsonl", f"{REVIEW}.jsonl"
 _PARTS, _LOCK = ".parts", ".lock"
+_GATHERED = f"part-{0:05}.jsonl"
+"""In ``review/`` what was one file before the input grew: in front of all parts, which are numbered from 1."""
 
 
 class OutputFolder:
@@ -51,12 +57,18 @@ class OutputFolder:
         path = folder / _ASKED
         if path.is_file():
             self.noted = self._compared(path, asked)
-        elif folder.exists() and any(name.name not in (_LOCK, _PARTS) for name in folder.iterdir()):
+        elif folder.exists() and not all(entry.name in (_LOCK, _PARTS) or is_partial(entry) for entry in folder.iterdir()):
             raise SettingError(f"{printable(folder)}: something else is there; give a new folder with --output")
         else:
             self.noted = dict(noted)
             write_text(path, json.dumps({"asked": dict(asked), "noted": self.noted}, indent=1, ensure_ascii=False) + "\n")
+            bring_to_disk([path, folder])
+        for entry in list(folder.iterdir()):
+            if is_partial(entry):  # a kill came while one of our files was written
+                entry.unlink(missing_ok=True)
         shutil.rmtree(folder / _PARTS, ignore_errors=True)
+        if (folder / _REVIEW).exists() and (folder / REVIEW).is_dir():
+            self._drop_review_parts()
         self._digests: dict[int, str] = {}
         self.documents = self.mentions = self.links = self.failed = 0
         for result in self.results():
@@ -136,11 +148,17 @@ class OutputFolder:
     def commit(self, result: PartResult) -> None:
         """Give the files of a part their places, and note it down as done."""
         staged = self._staged(result.number)
+        if (staged / REVIEW).is_dir():
+            self._take_review_apart()
+        placed: list[Path] = []
         for place, _, names in os.walk(staged):
             target = self.folder / os.path.relpath(place, staged)
             target.mkdir(parents=True, exist_ok=True)
+            placed.append(target)
             for name in names:
                 Path(place, name).replace(target / name)
+                placed.append(target / name)
+        bring_to_disk(placed)  # the line promises them: it must not outlive a power failure that they do not
         self._ledger.write(json.dumps(result.to_dict(), ensure_ascii=False).encode() + b"\n")
         self._ledger.flush()
         os.fsync(self._ledger.fileno())
@@ -154,6 +172,19 @@ class OutputFolder:
         self.links += result.links
         self.failed += len(result.failed)
 
+    def _take_review_apart(self) -> None:
+        """Let the one file of an extraction that was done be the first part again, for others come behind it."""
+        whole, parts = self.folder / _REVIEW, self.folder / REVIEW
+        if whole.exists():
+            parts.mkdir(exist_ok=True)
+            whole.replace(parts / _GATHERED)
+
+    def _drop_review_parts(self) -> None:
+        aside = self.folder / _PARTS
+        aside.mkdir(exist_ok=True)
+        (self.folder / REVIEW).rename(aside / REVIEW)  # as a whole: half of them would be taken for all
+        shutil.rmtree(aside / REVIEW)
+
     def end(self) -> None:
         """All parts are done: make one file of those for review. Killed at any moment, it is made again or there already."""
         parts = self.folder / REVIEW
@@ -166,9 +197,10 @@ class OutputFolder:
             for part in sorted(parts.iterdir(), key=lambda path: (len(path.name), path.name)):  # part-100000 behind part-99999
                 with part.open("rb") as given:
                     shutil.copyfileobj(given, file)
-            os.fsync(file.fileno())
+        bring_to_disk([whole])
         whole.replace(self.folder / _REVIEW)
-        parts.rename(aside / REVIEW)  # as a whole: half of them would be taken for all
+        bring_to_disk([self.folder])
+        self._drop_review_parts()
 
     def close(self) -> None:
         """Write down what failed, in the order of the input, and leave nothing that is not an answer."""

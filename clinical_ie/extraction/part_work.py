@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clinical_ie.document import Document
-from clinical_ie.errors import InputError, RunError
+from clinical_ie.errors import InputError, RunError, printable
 from clinical_ie.extraction.extractor import Extractor
 from clinical_ie.extraction.inputs import BadNote, Note
 from clinical_ie.extraction.outputs import OUTPUTS, Origin
@@ -30,8 +30,8 @@ class PartResult:
         documents: How many were annotated.
         mentions: Found in them.
         links: Likewise, relations and arguments of events.
-        failed: Id and reason of each note that could not be annotated.
-        outcomes: What became of the models' outputs, and what an output cannot hold, counted.
+        failed: Id and reason of each note that could not be annotated; what of an id is no character of UTF-8 is escaped.
+        outcomes: What became of the models' outputs for the documents, and what an output cannot hold, counted.
     """
 
     number: int
@@ -68,50 +68,60 @@ def write_part(
     Raises:
         RunError: The model fails on whatever it is given, or the disk is full.
     """
-    before = extractor.outcomes
-    notes = {note.id: note for note in part.notes if isinstance(note, Note)}
-    reasons = [(note.id, note.reason) for note in part.notes if isinstance(note, BadNote)]
-    documents, failed = _annotated(extractor, list(notes.values()))
+    bad = [(note.id, note.reason) for note in part.notes if isinstance(note, BadNote)]
+    documents, failed, outcomes = _annotated(extractor, [note for note in part.notes if isinstance(note, Note)])
     lost: Counter[str] = Counter()
     mentions = links = 0
     writers = [OUTPUTS[name](staging / name, origin, lost) for name in formats]
     reviewed = None if thresholds is None else OUTPUTS["jsonl"](staging / REVIEW, origin, lost)
     for writer in writers if reviewed is None else [*writers, reviewed]:
         writer.begin_part(part.number)
-    for document in documents:
+    for note, document in documents:
         if thresholds is not None and reviewed is not None:
             whole = document
             document, review = keep(whole, thresholds)
             if review.entities:
-                reviewed.write(review, notes[document.id].meta)
+                reviewed.write(review, note.meta)
             lost["mentions to review"] += len(whole.entities) - len(document.entities)
             lost["links to review"] += sum(1 for _ in whole.links()) - sum(1 for _ in document.links())
         for writer in writers:
-            writer.write(document, notes[document.id].meta)
+            writer.write(document, note.meta)
         mentions += len(document.entities)
         links += sum(1 for _ in document.links())
     for writer in writers if reviewed is None else [*writers, reviewed]:
         writer.commit()
-    outcomes = dict(extractor.outcomes - before + lost)
-    return PartResult(part.number, part.digest, len(documents), mentions, links, (*reasons, *failed.items()), outcomes)
+    reasons = tuple((printable(name), reason) for name, reason in (*bad, *failed))
+    counted = dict(sorted((outcomes + lost).items()))  # in an order that does not depend on what the model has met before
+    return PartResult(part.number, part.digest, len(documents), mentions, links, reasons, counted)
 
 
-def _annotated(extractor: Extractor, notes: Sequence[Note]) -> tuple[list[Document], dict[str, str]]:
-    """Documents, and the reasons why there are none of some notes: where all together fail, each is tried alone."""
+def _annotated(extractor: Extractor, notes: Sequence[Note]) -> tuple[list[tuple[Note, Document]], list[tuple[str, str]], Counter[str]]:
+    """Notes with their documents, ids and reasons of those that have none, and outcomes of those that have one.
+
+    Where all together fail, each is tried alone, and what was counted until then does not count.
+    """
+    before = extractor.outcomes
     try:
-        return list(extractor.stream(notes)), {}
+        documents = list(extractor.stream(notes))
     except Exception as error:
         together = error
-    found: list[Document] = []
-    failed: dict[str, str] = {}
+    else:
+        return list(zip(notes, documents, strict=True)), [], extractor.outcomes - before
+    found: list[tuple[Note, Document]] = []
+    failed: list[tuple[str, str]] = []
+    outcomes: Counter[str] = Counter()
     for note in notes:
+        before = extractor.outcomes
         try:
-            found += extractor.stream([note])
+            (document,) = extractor.stream([note])
         except Exception as error:
-            failed[note.id] = _reason(error)
+            failed.append((note.id, _reason(error)))
+        else:
+            found.append((note, document))
+            outcomes += extractor.outcomes - before
     if not found and len(notes) > 1:
         raise RunError(f"the model fails on each of {len(notes)} notes: {_reason(together)}") from together
-    return found, failed
+    return found, failed, outcomes
 
 
 def _reason(error: Exception) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ class Stage:
     bf16: bool
     batch_budget: int
     outcomes: Counter[str] = field(default_factory=Counter)
+    _numbers: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
 
     def __post_init__(self) -> None:
         pad_id: int = getattr(self.source.encoder, "pad_id", 0)
@@ -70,7 +72,10 @@ class Stage:
         return found
 
     def _examples(self, document: Document) -> list[Any]:
-        return self.task.examples(document, self.source)  # without counts of what gold they can express: there is none
+        # Outputs come back under ids of examples, which tell apart documents of different ids only: here two may have the same.
+        number = next(self._numbers)
+        examples = self.task.examples(document, self.source)  # without counts of what gold they can express: there is none
+        return [replace(example, id=f"{number}/{example.id}") for example in examples]
 
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.model.device.type, torch.bfloat16) if self.bf16 else nullcontext()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from clinical_ie.document import Document
 from clinical_ie.errors import InputError, SettingError
 from clinical_ie.extraction.extractor import Extractor
 from clinical_ie.extraction.false_discovery import TypeThreshold, controlled
-from clinical_ie.files import read_text
+from clinical_ie.extraction.trained_run import TrainedRun
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.schema import Schema
+
+_LOG = logging.getLogger(__name__)
 
 
 def types_of(schema: Schema) -> list[str]:
@@ -36,16 +38,6 @@ def calibration_notes(path: Path) -> list[Document]:
     return found
 
 
-def learned_from(run: Path, names: Iterable[str]) -> set[str]:
-    """Those ids of documents that a run has learned from, or was chosen by, as its ``splits.json`` says."""
-    record = run / "splits.json"
-    if not record.is_file():
-        return set()
-    splits = json.loads(read_text(record))
-    held = {name for parts in splits.values() for part, ids in parts.items() if part != "test" for name in ids}
-    return held & set(names)
-
-
 def chosen_by_bound(extractor: Extractor, notes: Sequence[Document], bound: float) -> list[TypeThreshold]:
     """A threshold for each type that the model finds, chosen on annotated notes; see `controlled`."""
     predicted = extractor.annotate(notes)
@@ -54,14 +46,21 @@ def chosen_by_bound(extractor: Extractor, notes: Sequence[Document], bound: floa
     return [one for one in found if one.type in known]
 
 
-def refuse_learned(run: Path, path: Path, notes: Sequence[Document]) -> None:
-    """Make sure that notes prove something.
+def refuse_learned(run: TrainedRun, path: Path, notes: Sequence[Document]) -> None:
+    """Make sure that notes prove something, or warn that nobody knows.
 
     Raises:
         SettingError: The run has learned from some of them.
     """
-    if known := learned_from(run, (note.id for note in notes)):
+    known = run.learned(note.id for note in notes)
+    if known is None:
+        _LOG.warning(
+            f"Warning: {run.folder} does not say which notes it has learned from, so nobody can tell whether the {len(notes):,} of"
+            f" --calibration {path} are among them; where some are, more than the bound may be wrong. Export it again from its run, or make"
+            " sure that they are not"
+        )
+    elif known:
         raise SettingError(
-            f"--calibration {path}: {len(known)} of {len(notes)} notes are those that {run} has learned from or was chosen by, on which it"
-            " is better than on others; give other notes"
+            f"--calibration {path}: {len(known)} of {len(notes)} notes are those that {run.folder} has learned from or was chosen by, on"
+            " which it is better than on others; give other notes"
         )

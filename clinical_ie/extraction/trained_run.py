@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -44,6 +44,24 @@ class TrainedRun:
     def identity(self) -> str:
         """What tells its weights from others: the run's fingerprint, the optimizer step, the size of the checkpoint."""
         return f"{self.checkpoint.fingerprint}, step {self.checkpoint.step}, {self.checkpoint.size} bytes"
+
+    needs_base = True
+    """Whether a pretrained model is loaded beside it."""
+
+    @property
+    def learned_ids(self) -> set[str] | None:
+        """Ids of all notes that it has learned from or was chosen by, as its ``splits.json`` says; None where there is none."""
+        from clinical_ie.callbacks.splits import NAME, read_splits
+
+        if not (self.folder / NAME).is_file():
+            return None
+        splits = read_splits(self.folder / NAME)
+        return {name for parts in splits.values() for part, ids in parts.items() if part != "test" for name in ids}
+
+    def learned(self, names: Iterable[str]) -> set[str] | None:
+        """Those of these ids of notes that it has learned from or was chosen by; None where nothing says which."""
+        known = self.learned_ids
+        return None if known is None else known & set(names)
 
     @cached_property
     def tasks(self) -> list[Any]:
@@ -122,6 +140,20 @@ class TrainedRun:
                 self.config, 0, f"no {'.'.join(keys)} in it", expected="class_path and init_args, as `clinical-ie fit` writes them"
             )
         return entries
+
+
+def check_backbone(runs: Sequence[TrainedRun], backbone: str | None) -> None:
+    """Make sure that a place of the pretrained model which is given is asked for.
+
+    Raises:
+        SettingError: All runs are whole without it.
+    """
+    if backbone is not None and not any(run.needs_base for run in runs):
+        folders = " and ".join(dict.fromkeys(str(run.folder) for run in runs))
+        raise SettingError(
+            f"--backbone says where a pretrained model lies, but {folders} was exported whole and would not use it; leave out --backbone,"
+            " or give the run itself"
+        )
 
 
 def stage_runs(folder: Path | str) -> list[TrainedRun]:

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Protocol
 
-from clinical_ie.errors import ClinicalIEError, RunError
+from clinical_ie.errors import ClinicalIEError, InputError, RunError, SettingError
 from clinical_ie.extraction.part_work import PartResult
 from clinical_ie.extraction.parts import Part
 
@@ -77,8 +77,9 @@ class _Worker:
         self.parts.append(part)
         try:
             self.answers.send((part, folder))
-        except OSError as error:
-            raise self._lost() from error
+        except OSError:
+            while True:  # it has ended: its last answer says why, or that there is none does
+                self.answer()
 
     def answer(self) -> PartResult:
         try:
@@ -120,9 +121,15 @@ def _serve(work: Work, connection: Connection) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except ClinicalIEError as error:
-        connection.send(error)
+        connection.send(_sendable(error))
     except Exception as error:  # not as it is: what another library says may hold words of a note
         connection.send(RunError(f"a worker failed: {type(error).__name__}"))
+
+
+def _sendable(error: ClinicalIEError) -> ClinicalIEError:
+    """An error that another process can be given: one whose class takes a message alone."""
+    kind = next(each for each in (SettingError, InputError, RunError, ClinicalIEError) if isinstance(error, each))
+    return kind(str(error))
 
 
 def _end_with(parent: int) -> None:

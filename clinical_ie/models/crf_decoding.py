@@ -28,6 +28,8 @@ def best_paths(crfs: Sequence[LinearChainCRF], emissions: Sequence[Tensor], mask
         - emissions: ``(B, W, its tags)`` each, any floating type; mask: ``(B, W)``, on for a row's first units and off behind.
         - result: ``(B, W)`` each
     """
+    if not crfs:  # a corpus that declares no mentions has no layers
+        return []
     with torch.autocast(mask.device.type, enabled=False):
         emitted, moves, starts, ends = _stacked(crfs, emissions, torch.float32)
         best = starts + emitted[:, :, 0]

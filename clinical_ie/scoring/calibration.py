@@ -1,8 +1,8 @@
 """Calibration: how far confidences are shares of what is right, and one temperature that brings them nearer.
 
-A temperature divides the log-odds of the confidence that an annotation is right. It changes no order, so that whatever is chosen by a
-threshold stays the same choice, and it needs nothing but confidences and what was right: taggers, readers, classifiers and
-decoders are calibrated alike.
+A temperature divides the log-odds of the confidence that an annotation is right. It changes no order (but that what is within a millionth
+of 0 or 1 is equally sure then), so that whatever is chosen by a threshold stays the same choice, and it needs nothing but confidences
+and what was right: taggers, readers, classifiers and decoders are calibrated alike.
 
 References: Guo et al., On calibration of modern neural networks (ICML 2017), for temperature scaling and the expected calibration
 error (ECE); Kuleshov & Liang, Calibrated structured prediction (NIPS 2015), for recalibrating the probability of a part of an output;
@@ -68,13 +68,39 @@ def expected_calibration_error(pairs: Iterable[Pair], most: int = BINS) -> float
 def tempered(confidence: float, temperature: float) -> float:
     """A confidence whose log-odds are divided by a temperature.
 
+    Confidences within a millionth of 0 or 1 count as that far from it, as they did when the temperature was learned: a softmax that is
+    rounded to 1 is not sure beyond all doubt.
+
     Example:
-        >>> tempered(0.9, 1.0), tempered(0.5, 3.0), round(tempered(0.9, 2.0), 4)
-        (0.9, 0.5, 0.75)
+        >>> tempered(0.9, 1.0), tempered(0.5, 3.0), round(tempered(0.9, 2.0), 4), round(tempered(1.0, 2.0), 4)
+        (0.9, 0.5, 0.75, 0.999)
     """
-    if temperature == 1 or confidence in (0.0, 1.0):
+    return confidence if temperature == 1 else _probability(_log_odds(_inner(confidence)) / temperature)
+
+
+def untempered(confidence: float, temperature: float) -> float:
+    """What `tempered` has made a confidence of, but for what it takes for equally sure.
+
+    Example:
+        >>> round(untempered(tempered(0.9, 2.0), 2.0), 6), round(untempered(tempered(1.0, 0.5), 0.5), 6)
+        (0.9, 0.999999)
+    """
+    if temperature == 1:
         return confidence
-    odds = (math.log(confidence) - math.log1p(-confidence)) / temperature
+    if confidence in (0.0, 1.0):  # what was sharpened beyond what a number holds
+        return _inner(confidence)
+    return _inner(_probability(_log_odds(confidence) * temperature))
+
+
+def _inner(confidence: float) -> float:
+    return min(max(confidence, _EDGE), 1 - _EDGE)
+
+
+def _log_odds(confidence: float) -> float:
+    return math.log(confidence) - math.log1p(-confidence)
+
+
+def _probability(odds: float) -> float:
     return 1 / (1 + math.exp(-odds)) if odds >= 0 else math.exp(odds) / (1 + math.exp(odds))
 
 
@@ -83,8 +109,7 @@ def fitted_temperature(pairs: Sequence[Pair]) -> float:
 
     Confidences within a millionth of 0 or 1 count as that far from it: one that is sure and wrong does not decide alone.
     """
-    inner = [(min(max(sure, _EDGE), 1 - _EDGE), right) for sure, right in pairs]
-    odds = [math.log(sure) - math.log1p(-sure) if right else math.log1p(-sure) - math.log(sure) for sure, right in inner]
+    odds = [_log_odds(_inner(sure)) * (1 if right else -1) for sure, right in pairs]
 
     def loss(log_temperature: float) -> float:
         scale = math.exp(-log_temperature)
@@ -170,7 +195,7 @@ def described(pairs: Sequence[Pair], temperature: float) -> dict[str, Any]:
         pairs: Calibrated confidences, and what is right.
         temperature: With which they were calibrated.
     """
-    before = [(tempered(sure, 1 / temperature), right) for sure, right in pairs]
+    before = [(untempered(sure, temperature), right) for sure, right in pairs]
     return {
         "annotations": len(pairs),
         "temperature": temperature,

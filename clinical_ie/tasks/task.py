@@ -135,7 +135,7 @@ class Task(ABC, Generic[E]):
         return {"entities": "mentions", "relations": "links", "attributes": "attributes"}[self.finds]
 
     def id_of(self, document: Document, source: Source, number: object) -> str:
-        """The id of an example, which no other of a run has."""
+        """The id of an example, which no other has where documents have ids of their own."""
         return f"{SourceName(source.corpus, self.name)}/{document.id}#{number}"
 
     @property

@@ -10,13 +10,14 @@ from typing import Any
 import peft
 import pytest
 import torch
+import yaml
 from transformers import AutoModel, AutoTokenizer
 
 from clinical_ie import load
 from clinical_ie.cli import main
 from clinical_ie.corpora import Demo
 from clinical_ie.document import Document
-from clinical_ie.errors import FileFormatError
+from clinical_ie.errors import FileFormatError, SettingError
 from clinical_ie.extraction.loading import identity
 from clinical_ie.extraction.trained_run import TrainedRun
 from clinical_ie.models.encoder_classes import encoder_class
@@ -149,6 +150,33 @@ def test_sixteen_bits_halve_the_folder(tagger_run: str, tmp_path: Path) -> None:
         sizes.append((out / "model.safetensors").stat().st_size)
         assert any(document.entities for document in found(out))
     assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.05)
+
+
+def test_exports_of_two_types_of_weights_are_two_models(tagger_run: str, tmp_path: Path) -> None:
+    """An extraction that one had begun would have gone on with the other."""
+    outs = [exported(Path(tagger_run), tmp_path / dtype, f"--dtype={dtype}") for dtype in ("float32", "bfloat16")]
+    again = exported(Path(tagger_run), tmp_path / "again")
+    one, other = map(identity, outs)
+    assert one != other
+    assert one == identity(again)
+    settings = yaml.safe_load((again / "clinical_ie.yaml").read_text())
+    del settings["dtype"]  # as older exports are
+    (again / "clinical_ie.yaml").write_text(yaml.safe_dump(settings))
+    assert [name.replace(" in float32", "") for name in one] == identity(again)
+    same(found(again), found(outs[0]))
+
+
+def test_a_whole_export_needs_no_backbone_and_says_so(tagger_run: str, pipeline_run: str, tiny_bert: str, tmp_path: Path) -> None:
+    out = exported(Path(tagger_run), tmp_path / "out")
+    with pytest.raises(SettingError, match=r"out was exported whole and would not use it; leave out --backbone"):
+        load(out, backbone=tiny_bert)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text(TEXTS[0])
+    command = ["extract", f"--model={out}", str(tmp_path / "notes"), f"--output={tmp_path / 'found'}", f"--backbone={tiny_bert}"]
+    assert main(command) == 2
+    assert not (tmp_path / "found").exists()
+    relations = Path(pipeline_run) / "relations"
+    assert list(load(out, relations, backbone=tiny_bert, precision="32").stream(TEXTS)) == found(out, relations), "of two, one needs it"
 
 
 def test_heads_of_another_model_are_refused(tagger_run: str, pipeline_run: str, tmp_path: Path) -> None:

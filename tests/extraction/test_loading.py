@@ -63,6 +63,17 @@ def test_texts_ids_with_texts_and_notes_are_taken(tagger_run: str) -> None:
     assert streamed[3].entities == ()
 
 
+def test_notes_of_one_id_get_their_own_mentions(pipeline_run: str) -> None:
+    """The outputs of the last one were read as those of all, with its mentions wherever they fell in the others' texts."""
+    extractor = load(pipeline_run, precision="32")
+    texts = [runs.note(number, 30 + 50 * (number % 2)) for number in range(4)]
+    found = list(extractor.stream([("same", text) for text in texts]))
+    expected = list(extractor.stream([(f"own{number}", text) for number, text in enumerate(texts)]))
+    assert [(one.id, one.text) for one in found] == [("same", text) for text in texts]
+    assert [(one.entities, one.relations, one.events) for one in found] == [(one.entities, one.relations, one.events) for one in expected]
+    assert len({one.entities for one in found}) == len(texts)
+
+
 def test_notes_are_read_as_they_are_wanted(tagger_run: str) -> None:
     extractor = load(tagger_run, batch_budget=64)
     read: list[int] = []

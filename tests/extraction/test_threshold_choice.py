@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from clinical_ie.commands.extract import run
+from clinical_ie.cli import main
+from clinical_ie.commands.extract import _percent, run
 from clinical_ie.document import Document
-from clinical_ie.errors import InputError, SettingError
+from clinical_ie.errors import FileFormatError, InputError, SettingError
+from clinical_ie.extraction.exported_run import LEARNED
 from clinical_ie.extraction.loading import load
+from clinical_ie.extraction.threshold_choice import refuse_learned
+from clinical_ie.extraction.trained_run import stage_runs
 from clinical_ie.formats import jsonl
 from tests.extraction.runs import note, write_tagger
 
@@ -71,6 +75,43 @@ def test_a_bound_chooses_thresholds_by_type(model: Path, notes: Path, tmp_path: 
     with pytest.raises(SettingError, match="1 of 120 notes"):
         extracted(model, notes, tmp_path / "no", "--max-false-discovery", "0.2", "--calibration", str(tmp_path / "gold.jsonl"))
     (model / "splits.json").unlink()
+
+
+def test_what_a_run_has_learned_from_proves_nothing_of_its_export_either(
+    tiny_bert: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An export had no record of it, and took what its run refused."""
+    write_tagger(tmp_path / "run", tiny_bert)
+    splits = {"demo": {"train": ["ward/4711", "b"], "dev": ["c"], "test": ["d"], "learned before": ["e"]}}
+    (tmp_path / "run" / "splits.json").write_text(json.dumps(splits))
+    assert main(["export", str(tmp_path / "run"), "--output", str(tmp_path / "out")]) == 0
+    learned = (tmp_path / "out" / LEARNED).read_text()
+    assert "4711" not in learned
+    assert len(json.loads(learned)["notes"]) == 4
+    notes = [Document(name, "x") for name in ("ward/4711", "c", "d", "e", "f")]
+    for folder in ("run", "out"):
+        (found,) = stage_runs(tmp_path / folder)
+        assert found.learned(note.id for note in notes) == {"ward/4711", "c", "e"}
+        with pytest.raises(SettingError, match=rf"3 of 5 notes are those that .*{folder} has learned from"):
+            refuse_learned(found, Path("notes"), notes)
+        refuse_learned(found, Path("notes"), [Document("d", "x"), Document("f", "x")])
+    assert not caplog.messages
+
+    (tmp_path / "out" / LEARNED).write_text("{}")
+    with pytest.raises(FileFormatError, match=r"learned\.json: damaged"):
+        stage_runs(tmp_path / "out")[0].learned([])
+    for path in (tmp_path / "out" / LEARNED, tmp_path / "run" / "splits.json"):  # as older exports and runs are
+        path.unlink()
+        (found,) = stage_runs(path.parent)
+        refuse_learned(found, Path("notes"), notes)
+        assert f"{path.parent} does not say which notes it has learned from" in caplog.messages[-1]
+    assert main(["export", str(tmp_path / "run"), "--output", str(tmp_path / "more")]) == 0
+    assert not (tmp_path / "more" / LEARNED).exists()
+
+
+def test_a_bound_is_said_as_it_was_given() -> None:
+    """It was "at most 0%" of 0.004."""
+    assert [_percent(share) for share in (0.004, 0.05, 0.5, 0.999, 1e-5, 0.07)] == ["0.4 %", "5 %", "50 %", "99.9 %", "0.001 %", "7 %"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from clinical_ie.errors import RunError, SettingError
+from clinical_ie.errors import FileFormatError, InputError, RunError, SettingError
+from clinical_ie.extraction.inputs import Note
 from clinical_ie.extraction.part_work import PartResult
 from clinical_ie.extraction.parts import Part
 from clinical_ie.extraction.workers import work_beside
@@ -74,3 +75,37 @@ def test_what_a_worker_raises_and_that_it_ended_are_said(tmp_path: Path) -> None
         list(work_beside([Noting(tmp_path, fails=3)] * 2, parts(9)))
     with pytest.raises(RunError, match=r"a worker ended with exit code 9 while it annotated part 2; the same command goes on"):
         list(work_beside([Noting(tmp_path, dies=2)] * 2, parts(9)))
+
+
+@dataclass(frozen=True)
+class Unready:
+    """Cannot begin."""
+
+    error: Exception
+
+    def begin(self) -> Callable[[Part, Path], PartResult]:
+        raise self.error
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_a_worker_says_is_heard_where_parts_are_too_large_for_it_to_have_taken_them(processes: int) -> None:
+    """That nobody reads any more was taken for a lack of memory; the advice was fewer workers."""
+    large = [(Part(number, (Note("n", "x" * 400_000),)), Path("unused")) for number in range(1, 5)]
+    with pytest.raises(SettingError, match="the pretrained model is missing"):
+        list(work_beside([Unready(SettingError("the pretrained model is missing"))] * processes, large))
+
+
+def test_an_error_that_names_a_file_comes_from_a_worker(tmp_path: Path) -> None:
+    """It has more arguments than a message, and was a TypeError here."""
+    with pytest.raises(InputError, match=r"heads: no such file; expected all of it"):
+        list(work_beside([FileNaming(tmp_path)], parts(1)))
+
+
+@dataclass(frozen=True)
+class FileNaming:
+    """Misses a file."""
+
+    folder: Path
+
+    def begin(self) -> Callable[[Part, Path], PartResult]:
+        raise FileFormatError(self.folder / "heads", 0, "no such file", expected="all of it")

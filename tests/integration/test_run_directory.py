@@ -24,7 +24,7 @@ from clinical_ie.document import Document
 from clinical_ie.formats import brat, jsonl
 from clinical_ie.reports import rows
 from clinical_ie.reports.gold_survival import survival
-from clinical_ie.scoring.calibration import expected_calibration_error, tempered
+from clinical_ie.scoring.calibration import expected_calibration_error, untempered
 from clinical_ie.scoring.judged import judged
 from clinical_ie.strategies.checkpoint import Checkpoint
 from clinical_ie.tasks import EntityTagging
@@ -115,7 +115,7 @@ def test_confidences_are_calibrated_as_the_checkpoint_says(finished_run: Path) -
     pairs = [(one.confidence, one.right) for document in jsonl.read(folder / "demo.jsonl") for one in judged(gold[document.id], document)]
     assert len(pairs) == found["annotations"] > 0
     assert expected_calibration_error(pairs) == pytest.approx(found["ece"])  # type: ignore[arg-type]
-    before = [(tempered(sure or 0.0, 1 / known["temperature"]), right) for sure, right in pairs]
+    before = [(untempered(sure or 0.0, known["temperature"]), right) for sure, right in pairs]
     assert expected_calibration_error(before) == pytest.approx(found["ece_before"])
 
 

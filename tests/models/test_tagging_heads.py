@@ -49,6 +49,14 @@ def test_every_head_is_called_whatever_the_batch_holds(corpora: tuple[str, ...])
     assert [len(tags["a"][0]) for tags in found] == [5, 2]
 
 
+@pytest.mark.parametrize("corpora", [("one", "one"), ("none", "one"), ("none", "none")])
+def test_a_corpus_without_types_has_no_tags(corpora: tuple[str, ...]) -> None:
+    """``entity_types: []`` of one corpus among others ended the first validation in "max() arg is an empty sequence"."""
+    heads = TaggingHeads(4, {**LABELS, "none": {}}, bio.legal, "crf", 0.0).eval()
+    found = heads.decode(torch.randn(2, 5, 4), torch.ones(2, 5, dtype=torch.bool), corpora)
+    assert [set(tags) for tags in found] == [set() if corpus == "none" else {"a"} for corpus in corpora]
+
+
 @pytest.mark.parametrize("decoder", ["crf", "softmax"])
 @pytest.mark.parametrize("seed", range(6))
 def test_the_confidence_of_a_mention_is_the_share_of_all_rows_of_tags_that_mean_it(decoder: TagDecoder, seed: int) -> None:

@@ -17,6 +17,7 @@ from clinical_ie.scoring.calibration import (
     fitted_temperature,
     tempered,
     to_plain,
+    untempered,
 )
 
 
@@ -59,8 +60,24 @@ def test_the_temperature_has_the_least_loss_of_many() -> None:
 
 def test_what_is_sure_and_wrong_is_no_error_and_does_not_decide_alone() -> None:
     assert 1 < fitted_temperature([*drawn(1, 500, 1.0), (1.0, False), (0.0, True)]) < 3
-    assert (tempered(1.0, 3.0), tempered(0.0, 3.0)) == (1.0, 0.0)
-    assert tempered(tempered(0.9, 2.7), 1 / 2.7) == pytest.approx(0.9)
+    assert (tempered(1.0, 1.0), tempered(0.0, 1.0)) == (1.0, 0.0), "none was learned"
+
+
+def test_what_a_model_says_as_one_is_calibrated_as_it_was_learned() -> None:
+    """A softmax comes to 1.0 in 32 bits: its confidences stayed 1, while the temperature was learned as if they were a little less."""
+    pairs = [(1.0, True)] * 160 + [(1.0, False)] * 40
+    temperature = fitted_temperature(pairs)
+    assert tempered(1.0, temperature) == tempered(1 - 1e-7, temperature) == pytest.approx(0.8, abs=1e-3)
+    assert tempered(0.0, temperature) == pytest.approx(0.2, abs=1e-3)
+    found = described([(tempered(sure, temperature), right) for sure, right in pairs], temperature)
+    assert found["ece_before"] == pytest.approx(0.2, abs=1e-5)
+    assert found["ece"] > 0.1, "bins of equal mass of one confidence: what is right stands behind what is wrong"
+
+
+@pytest.mark.parametrize("temperature", [0.4, 0.9, 1.0, 2.7, 20.0])
+@pytest.mark.parametrize("confidence", [0.0, 1e-9, 1e-4, 0.3, 0.5, 0.9, 1 - 1e-4, 1 - 1e-9, 1.0])
+def test_what_was_calibrated_can_be_taken_back(confidence: float, temperature: float) -> None:
+    assert untempered(tempered(confidence, temperature), temperature) == pytest.approx(confidence, abs=1.1e-6)
 
 
 def test_few_annotations_teach_nothing_and_say_so() -> None:

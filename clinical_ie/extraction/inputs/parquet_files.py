@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from clinical_ie.errors import SettingError, printable
 from clinical_ie.extraction.inputs.acceptance import Acceptance
@@ -16,6 +17,8 @@ _ROWS = 256
 
 def read_parquet(path: Path, columns: Columns, acceptance: Acceptance) -> Iterator[Note | BadNote]:
     """Notes of a table; texts may be strings or bytes, ids strings or numbers.
+
+    Strings are UTF-8; one that is not is read as other bytes are (see `Acceptance.of_bytes`).
 
     Raises:
         SettingError: pyarrow is not installed, the file is no Parquet, or its columns cannot be told.
@@ -33,17 +36,61 @@ def read_parquet(path: Path, columns: Columns, acceptance: Acceptance) -> Iterat
         names = table.schema_arrow.names
         text, ident = (names[place] for place in columns.among(names, path))
         number = 0
-        for batch in table.iter_batches(_ROWS, columns=[text, ident], use_threads=False):
-            for value, name in zip(batch.column(text).to_pylist(), batch.column(ident).to_pylist(), strict=True):
+        batches = table.iter_batches(_ROWS, columns=[text, ident], use_threads=False)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (OSError, pa.ArrowException):
+                yield BadNote(f"{path.name}:{number + 1}", "the file is damaged from here on; the rest of it is not read")
+                return
+            if batch is None:
+                return
+            for value, name in zip(_values(batch.column(text)), _values(batch.column(ident)), strict=True):
                 number += 1
                 yield _note(value, name, f"{path.name}:{number}", acceptance)
+
+
+def _values(column: Any) -> list[Any]:
+    """Strings, bytes, whole numbers and nulls of a column as Python has them; of a string that is not UTF-8 its bytes.
+
+    Values of other types, which are neither texts nor ids, are empty tuples.
+    """
+    import pyarrow as pa
+
+    kinds = pa.types
+    if kinds.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind):
+        # one bad string would end a conversion of all
+        return [None if value is None else _decoded(value) for value in column.cast(pa.large_binary()).to_pylist()]
+    if (
+        kinds.is_binary(kind)
+        or kinds.is_large_binary(kind)
+        or kinds.is_fixed_size_binary(kind)
+        or kinds.is_integer(kind)
+        or kinds.is_null(kind)
+    ):
+        return list(column.to_pylist())
+    return [()] * len(column)
+
+
+def _decoded(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _note(value: object, name: object, place: str, acceptance: Acceptance) -> Note | BadNote:
     if type(name) is int:
         name = str(name)
+    elif isinstance(name, bytes):  # some programs write all strings so
+        name = _decoded(name)
+    if isinstance(name, bytes):
+        return BadNote(place, "its id is not UTF-8")
     if not isinstance(name, str) or not name.strip():
-        return BadNote(place, "its id is empty" if name is None or name == "" else "its id is neither a string nor a number")
+        return BadNote(place, "its id is neither a string nor a number" if name == () else "its id is empty")
     name = name.strip()
     if isinstance(value, bytes):
         return acceptance.of_bytes(name, value)

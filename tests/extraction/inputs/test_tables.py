@@ -223,6 +223,55 @@ def test_bad_rows_of_parquet(tmp_path: Path) -> None:
         read(put(tmp_path / "b.parquet", "no parquet"))
 
 
+def test_strings_of_parquet_that_are_no_utf_8_stop_no_other(tmp_path: Path) -> None:
+    """They ended everything with a traceback; now they are read, or not, as bytes of other files are."""
+    texts = [b"good", b"caf\xe9 au lait", b"\x81\x8d\xff", "fi\u00e8vre".encode(), b"more"]
+    ids = [b"a", b"b", b"c", b"d", b"\xe9"]
+    path = tmp_path / "a.parquet"
+    expected = [
+        Note("a", "good"),
+        Note("b", "caf\u00e9 au lait", {"encoding": "cp1252"}),
+        BadNote("c", "byte 0 is not UTF-8, and the encoding cannot be told; convert it, or name it with --encoding"),
+        Note("d", "fi\u00e8vre"),
+        BadNote("a.parquet:5", "its id is not UTF-8"),
+    ]
+    for kind in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.binary()):
+        strings = [pa.array(values, pa.large_binary() if kind == pa.large_string() else pa.binary()) for values in (ids, texts)]
+        if pa.types.is_dictionary(kind):
+            columns = [values.view(pa.string()).dictionary_encode() for values in strings]
+        else:
+            columns = [values.view(kind) for values in strings]
+        pq.write_table(pa.table(columns, ["id", "text"]), path)
+        assert list(read(path)) == expected, kind
+
+
+def test_other_types_of_parquet_are_no_texts_and_no_ids(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": [1.5, 2.5], "text": ["a", "b"]}), path)
+    assert bad(path) == {f"a.parquet:{row}": "its id is neither a string nor a number" for row in (1, 2)}
+    pq.write_table(pa.table({"id": [1, 2], "text": [["a"], None]}), path)
+    assert bad(path) == dict.fromkeys(("1", "2"), "its text is no string")
+
+
+def test_a_damaged_group_of_parquet_ends_its_file_alone(tmp_path: Path) -> None:
+    table = pa.table({"id": [f"n{number}" for number in range(40)], "text": [f"Note {number} says so." * 9 for number in range(40)]})
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path, row_group_size=10, compression="zstd")
+    column = pq.ParquetFile(path).metadata.row_group(2).column(1)
+    data = bytearray(path.read_bytes())
+    data[column.data_page_offset : column.data_page_offset + column.total_compressed_size // 2] = b"\xff" * (
+        column.total_compressed_size // 2
+    )
+    path.write_bytes(data)
+    put(tmp_path / "b.csv", "id,text\nlast,One\n")
+    found = list(read(tmp_path))
+    good_ones = [note.id for note in found if isinstance(note, Note)]
+    assert good_ones == [*table["id"].to_pylist()[: len(good_ones) - 1], "last"]
+    assert [note for note in found if isinstance(note, BadNote)] == [
+        BadNote(f"a.parquet:{len(good_ones)}", "the file is damaged from here on; the rest of it is not read")
+    ]
+
+
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
