@@ -38,7 +38,7 @@ def phrases_of(corpus: str, split: str) -> list[bytes]:
 
 
 def test_files(finished_run: Path) -> None:
-    files = {"config.yaml", "splits.json", "results.json"}
+    files = {"config.yaml", "splits.json", "learned.npz", "results.json"}
     assert {path.name for path in finished_run.iterdir()} == files | {"checkpoints", "tensorboard", "predictions"}
     splits = json.loads((finished_run / "splits.json").read_text(encoding="utf-8"))
     assert {split: len(names) for split, names in splits["demo"].items()} == {"train": 24, "dev": 6, "test": 6}
