@@ -50,10 +50,10 @@ def read_parquet(path: Path, columns: Columns, acceptance: Acceptance) -> Iterat
                 yield _note(value, name, f"{path.name}:{number}", acceptance)
 
 
-def _values(column: Any) -> list[Any]:
+def _values(column: Any) -> Iterator[Any]:
     """Strings, bytes, whole numbers and nulls of a column as Python has them; of a string that is not UTF-8 its bytes.
 
-    Values of other types, which are neither texts nor ids, are empty tuples.
+    One after the other, so that texts are not in memory twice. Values of other types, which are neither texts nor ids, are empty tuples.
     """
     import pyarrow as pa
 
@@ -63,16 +63,19 @@ def _values(column: Any) -> list[Any]:
     kind = column.type
     if kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind):
         # one bad string would end a conversion of all
-        return [None if value is None else _decoded(value) for value in column.cast(pa.large_binary()).to_pylist()]
-    if (
+        for scalar in column.cast(pa.large_binary()):
+            value = scalar.as_py()
+            yield None if value is None else _decoded(value)
+    elif (
         kinds.is_binary(kind)
         or kinds.is_large_binary(kind)
         or kinds.is_fixed_size_binary(kind)
         or kinds.is_integer(kind)
         or kinds.is_null(kind)
     ):
-        return list(column.to_pylist())
-    return [()] * len(column)
+        yield from (scalar.as_py() for scalar in column)
+    else:
+        yield from [()] * len(column)
 
 
 def _decoded(value: bytes) -> str | bytes:
