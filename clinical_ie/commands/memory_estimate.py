@@ -19,6 +19,9 @@ _FRAGMENTS = 1.0, 1.02, 1.08
 """What a caching allocator reserves for each byte that is in use."""
 _STATES = 2
 """AdamW's, of the size of the weights."""
+_KEPT_GATHERED = 500_000_000
+"""Weights that ZeRO-3 has gathered where it turns from the forward to the backward pass: those that are used again within its
+`max_reuse_distance` of 1e9 are not given back, and from the last half of these the way to their next use is so long."""
 _PROCESS = 1e9, 2e9, 4e9
 """Bytes of the host that a process takes for itself: libraries, what CUDA keeps there, examples."""
 
@@ -126,7 +129,11 @@ def estimate(
     if strategy in ("zero3", "zero3_offload", "fsdp2"):
         whole = simulated.root_bytes if strategy == "fsdp2" else simulated.root_bytes / 2
         there = 0 if offloads and on_gpu else share  # a shard that lies on the device need not come there
-        gathered = (whole + 2 * simulated.layer_bytes) * (1 - there)
+        if deepspeed:
+            kept_gathered = (simulated.frozen + held) * min(1.0, _KEPT_GATHERED / max(1, simulated.weights))
+            gathered = max(whole + 2 * simulated.layer_bytes, kept_gathered) * (1 - there)
+        else:
+            gathered = (whole + 2 * simulated.layer_bytes) * (1 - there)
         shard = (simulated.frozen + held) * share
         pinned = held * share if offloads else 0  # of the host's pages, which come in powers of two: up to twice as many
         kept["weights"] = Spread(shard, shard, shard + pinned)

@@ -65,6 +65,7 @@ class Simulated:
 
     Args:
         frozen: Bytes of weights that are not trained, in the form in which they are held.
+        weights: How many there are, trained and frozen.
         trained: How many weights are trained.
         trained_bytes: Their bytes.
         layer_bytes: Bytes of the largest layer.
@@ -75,6 +76,7 @@ class Simulated:
     """
 
     frozen: int = 0
+    weights: int = 0
     trained: int = 0
     trained_bytes: int = 0
     layer_bytes: int = 0
@@ -233,6 +235,7 @@ def _weights(whole: nn.Module, base: nn.Module, quantized: str | None, step: Ste
         return parameter.numel() * _frozen_dtype(parameter, step).itemsize
 
     for parameter in whole.parameters():
+        found.weights += parameter.numel()
         if parameter.requires_grad:
             found.trained += parameter.numel()
             found.trained_bytes += size(parameter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,9 @@ def test_recomputing_activations_takes_less(tiny_llama: str) -> None:
     assert peaks[1] < 0.8 * peaks[0]
 
 
-SHAPES = Simulated(frozen=800, trained=100, trained_bytes=400, layer_bytes=200, root_bytes=300, timelines={1: [(1000, 0), (500, 400)]})
+SHAPES = Simulated(
+    frozen=800, weights=300, trained=100, trained_bytes=400, layer_bytes=200, root_bytes=300, timelines={1: [(1000, 0), (500, 400)]}
+)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,7 @@ def test_what_is_offloaded_lies_on_the_host(ranks: int) -> None:
     """
     found = estimate(SHAPES, Step(1, 1, 1), "zero3_offload", ranks, on_gpu=True)
     assert found.parts.keys() == {"gathered weights", "activations", "buckets", "CUDA and fragments"}
-    assert found.parts["gathered weights"].expected == 2 * 200 + 300 / 2  # nothing of it is there already, on one device either
+    assert found.parts["gathered weights"].expected == 800 + 400  # nothing of it is there already, on one device either
     assert found.parts["activations"].expected == 1000
     host = {name: part.expected * ranks for name, part in found.host.items()}
     assert host == {"weights": 800 + 400, "gradients": 400 + 400, "optimizer": 3 * 400, "processes": ranks * 2e9}
@@ -141,6 +144,21 @@ def test_what_is_offloaded_lies_on_the_host(ranks: int) -> None:
     assert not on_cpus.host  # there the host is the device
     assert {"weights", "gradients", "optimizer"} <= on_cpus.parts.keys()
     assert estimate(SHAPES, Step(1, 1, 1), "zero3", 1, on_gpu=True).parts["gathered weights"].expected == 0
+
+
+@pytest.mark.parametrize(
+    ("weights", "gathered"),
+    [
+        (300, 1200),  # all of a small model: each weight is used again before 1e9 others
+        (10**9, 600),  # the last half of these
+        (10**12, 2 * 200 + 300 / 2),  # of a large one two layers and the head
+    ],
+)
+def test_zero_gives_weights_back_that_are_not_used_again_soon(weights: int, gathered: float) -> None:
+    """By `PartitionedParameterCoordinator.__params_to_release` of DeepSpeed 0.19.8, with its default `max_reuse_distance` of 1e9."""
+    shapes = replace(SHAPES, weights=weights)
+    assert estimate(shapes, Step(1, 1, 1), "zero3", 4, on_gpu=True).parts["gathered weights"].expected == pytest.approx(gathered * 3 / 4)
+    assert estimate(shapes, Step(1, 1, 1), "fsdp2", 4, on_gpu=True).parts["gathered weights"].expected == (2 * 200 + 300) * 3 / 4
 
 
 BIG = Simulated(trained=8 * 10**9, trained_bytes=32 * 10**9, layer_bytes=10**9, root_bytes=2 * 10**9, timelines={1: [(10**9, 0)]})
