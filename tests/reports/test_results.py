@@ -79,7 +79,7 @@ def test_what_a_score_says(results: Results) -> None:
 def test_the_table_says_it(results: Results) -> None:
     said = shown(results)
     assert "3 answers that touch no mention" in said
-    assert "expanded percentile interval over 2 clusters; smallest visible difference" in said
+    assert "jackknife-t interval over 2 clusters; smallest visible difference" in said
     assert "F1 of strings 0.750; recall 0.667 of 3 seen and 0.500 of 2 unseen in training" in said  # 6 / 8
 
 
