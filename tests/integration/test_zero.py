@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from clinical_ie.callbacks.learned import NAME as LEARNED
+from clinical_ie.callbacks.learned import Learned
 from tests.integration.processes import forked, results, same_scores
 from tests.integration.test_sharding import difference
 
@@ -87,5 +89,9 @@ def test_a_generator_with_adapters_trains_and_generates_as_without_shards(tiny_l
     torch.testing.assert_close(*adapters, atol=1e-5, rtol=0)
     one, other = (results(tmp_path / strategy) for strategy in ("ddp", "zero3"))
     same_scores(one["splits"]["test"], other["splits"]["test"])
+    seen, also = (Learned.read(tmp_path / strategy / LEARNED) for strategy in ("ddp", "zero3"))
+    assert seen is not None
+    assert seen == also
+    assert seen.strings
     for name in ("parameters", "trainable_parameters"):
         assert one["run"][name] == other["run"][name]
