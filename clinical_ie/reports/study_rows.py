@@ -75,8 +75,8 @@ class Row:
         cells: How many runs the cell has, done or not.
         problem: Why runs cannot be taken together.
         varying: The axes on which cells of the section differ.
-        label: The axes that tell its cell from others: those that vary and say more than the corpus does, and all that vary where these
-            would leave two cells alike.
+        label: The axes that tell its cell from others: those that vary and, of cells with one corpus, say more than the corpus does; all
+            that vary where these would leave two cells alike.
     """
 
     section: str
@@ -200,8 +200,12 @@ def _units(repeated: Sequence[Axes], repeats: Sequence[str]) -> list[str]:
 def _name(rows: Sequence[Row]) -> None:
     """Labels that are short, and different for different cells of a section."""
     alike: dict[tuple[Any, ...], list[Row]] = {}
+    corpora: dict[tuple[Any, ...], set[str]] = {}
     for row in rows:
-        row.label = {axis: value for axis, value in row.own.items() if value != row.corpus}
+        corpora.setdefault((row.section, *row.axes.items()), set()).add(row.corpus)
+    for row in rows:
+        one = len(corpora[row.section, *row.axes.items()]) == 1  # else a corpus that is held out would be in no line with the others
+        row.label = {axis: value for axis, value in row.own.items() if value != row.corpus or not one}
         alike.setdefault((row.section, row.corpus, row.task, row.kind, *row.label.items()), []).append(row)
     for several in (found for found in alike.values() if len(found) > 1):
         for row in several:

@@ -51,7 +51,7 @@ def overview(rows: Sequence[Row], cells: Sequence[StudyCell], repeats: Iterable[
                 lines.setdefault((row.section, words(row.label), row.task), {})[row.corpus] = _f1(row)
         for (section, axes), of in waiting.items():
             for corpus in of or corpora:
-                label = words({axis: value for axis, value in axes if value != corpus and axis in varied[section]})
+                label = words({axis: value for axis, value in axes if (value != corpus or len(of) != 1) and axis in varied[section]})
                 same = [line for line in lines if line[:2] == (section, label)] or [(section, label, NOTHING)]
                 for line in same:
                     lines.setdefault(line, {}).setdefault(corpus, MISSING)

@@ -182,6 +182,15 @@ def test_cells_that_a_short_label_would_make_alike_have_a_long_one(tmp_path: Pat
     assert [line[3].split(" ")[0] for line in table.rows] == ["1.000", "0.222"]
 
 
+def test_a_model_that_leaves_a_corpus_out_is_one_line_with_all_corpora(tmp_path: Path) -> None:
+    cells = [replace(cell(tmp_path, found, held_out=name), tested=("uw", "phee")) for found, name in ((16, "uw"), (2, "phee"))]
+    table, *_ = overview(study_rows(cells, [], {}), cells, [])
+    assert [[line[1], *(value.split(" ")[0] for value in line[-2:])] for line in table.rows] == [
+        ["held_out uw", "1.000", "0.118"],
+        ["held_out phee", "0.222", "0.118"],
+    ]
+
+
 def drawn(picture: Any) -> dict[str, list[float]]:
     lines = [line for line in picture.axes[0].get_lines() if not line.get_label().startswith("_")]
     return {line.get_label(): [round(float(y), 3) for y in line.get_ydata()] for line in lines}
