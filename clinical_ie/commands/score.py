@@ -161,7 +161,8 @@ def _parser() -> Parser:
         type=int,
         default=0,
         metavar="N",
-        help="95 %% confidence intervals (expanded percentile; jackknife-t of less than 8) from N bootstrap samples of documents; 0, the default, for none",
+        help="95 %% confidence intervals (expanded percentile; jackknife-t of less than 8 documents) from N bootstrap samples; 0, the"
+        " default, for none",
     )
     parser.add_argument("--lenient", action="store_true", help="mend and count broken records instead of stopping at the first")
     counted = f"{', '.join(RULES)}, or some joined by +"
