@@ -11,7 +11,7 @@ from clinical_ie.strategies.zero import REDUCED_AT_ONCE
 
 Strategy = Literal["single", "ddp", "zero1", "zero2", "zero3", "zero3_offload", "fsdp2"]
 STRATEGIES: tuple[Strategy, ...] = ("single", "ddp", "zero1", "zero2", "zero3", "zero3_offload", "fsdp2")
-_ACTIVATIONS = 0.85, 1.0, 1.15
+_ACTIVATIONS = 0.8, 1.0, 1.2
 """Low, expected and high share of what a pass makes: kernels of a device keep more or less than the operations say."""
 _CONTEXT = 0.4e9, 0.8e9, 1.6e9
 """Bytes of a GPU that hold CUDA's context, workspaces of libraries and buffers of NCCL."""
@@ -155,8 +155,9 @@ def estimate(
     if strategy == "ddp" and ranks > 1:
         parts["buckets"] = Spread.of(itemsize * trained)
     elif deepspeed:
-        buffers = 1 if strategy.startswith("zero3") else 2
-        parts["buckets"] = Spread.of(buffers * itemsize * min(bucket, trained), (0.5, 1.0, 1.5))
+        # stages 1 and 2 have two, of which gradients lie in one; neither is there before the backward pass
+        spread = (0.5, 1.0, 1.5) if strategy.startswith("zero3") else (0.0, 1.0, 2.0)
+        parts["buckets"] = Spread.of(itemsize * min(bucket, trained), spread)
     elif strategy == "fsdp2" and ranks > 1:
         unit = max(simulated.layer_bytes, simulated.root_bytes) * (trained and held / (simulated.frozen + held))
         parts["buckets"] = Spread.of(unit, (0.5, 1.0, 1.5))
