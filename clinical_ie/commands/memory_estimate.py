@@ -22,6 +22,8 @@ _STATES = 2
 _KEPT_GATHERED = 500_000_000
 """Weights that ZeRO-3 has gathered where it turns from the forward to the backward pass: those that are used again within its
 `max_reuse_distance` of 1e9 are not given back, and from the last half of these the way to their next use is so long."""
+_PREFETCHED = 50_000_000
+"""Weights that ZeRO-3 gathers ahead into one buffer, from which each takes its own (`prefetch_bucket_size`)."""
 _PROCESS = 1e9, 2e9, 4e9
 """Bytes of the host that a process takes for itself: libraries, what CUDA keeps there, examples."""
 
@@ -130,8 +132,10 @@ def estimate(
         whole = simulated.root_bytes if strategy == "fsdp2" else simulated.root_bytes / 2
         there = 0 if offloads and on_gpu else share  # a shard that lies on the device need not come there
         if deepspeed:
-            kept_gathered = (simulated.frozen + held) * min(1.0, _KEPT_GATHERED / max(1, simulated.weights))
-            gathered = max(whole + 2 * simulated.layer_bytes, kept_gathered) * (1 - there)
+            kept_gathered, prefetched = (
+                (simulated.frozen + held) * min(1.0, most / max(1, simulated.weights)) for most in (_KEPT_GATHERED, _PREFETCHED)
+            )
+            gathered = max(whole + 2 * simulated.layer_bytes, kept_gathered) * (1 - there) + (prefetched if there < 1 else 0)
         else:
             gathered = (whole + 2 * simulated.layer_bytes) * (1 - there)
         shard = (simulated.frozen + held) * share
