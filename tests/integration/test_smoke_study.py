@@ -49,7 +49,7 @@ def test_one_command_ends_with_a_page_without_missing_cells(root: Path) -> None:
         "demo_ward/relation_classification",
         "demo_clinic/entity_reading",
     }
-    assert {row["control"] for row in few} == {"start=base", ""}
+    assert {row["start_control"] for row in few} == {"base", ""}
 
 
 def test_it_is_done_once_and_its_report_is_the_same_again(root: Path) -> None:
