@@ -38,15 +38,14 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-FOLDER = "trace"
+from clinical_ie.callbacks.trace_events import BATCHES, FOLDER
+
 COLLECTIVES = (
     "all_reduce", "reduce", "broadcast", "barrier", "monitored_barrier", "all_gather", "all_gather_into_tensor", "all_gather_single",
     "all_gather_object", "broadcast_object_list", "gather", "gather_object", "scatter", "reduce_scatter", "reduce_scatter_tensor",
     "reduce_scatter_single", "all_to_all", "all_to_all_single",
 )  # fmt: skip
 """Functions of `torch.distributed` that are watched, where this torch has them; Lightning, DeepSpeed, FSDP2 and we call these."""
-BATCHES = ("batch", "evaluation_batch")
-"""Events that begin one."""
 LARGEST = 16 * 1024 * 1024
 """Bytes of a file; the one before is kept beside it, so a rank's trace never takes more than twice that."""
 

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clinical_ie.callbacks.trace_events import BATCHES, FOLDER
 from clinical_ie.commands.doctor_findings import Finding
 from clinical_ie.errors import InputError
 from clinical_ie.files import read_text
 from clinical_ie.reports.durations import duration
 
 Event = Mapping[str, Any]
-_FOLDER = "trace"
-_BATCHES = ("batch", "evaluation_batch")
 _DONE = ("end", "exception")
 _LONG = 60.0
 """Seconds without a line after which something is wrong."""
@@ -102,7 +101,7 @@ def read_traces(run_dir: Path) -> list[RankState]:
     Raises:
         InputError: There are no traces.
     """
-    folder = run_dir / _FOLDER if (run_dir / _FOLDER).is_dir() else run_dir
+    folder = run_dir / FOLDER if (run_dir / FOLDER).is_dir() else run_dir
     files = {
         int(path.stem.removeprefix("rank_")): path for path in folder.glob("rank_*.jsonl") if path.stem.removeprefix("rank_").isdecimal()
     }
@@ -143,7 +142,7 @@ def _state(rank: int, path: Path) -> RankState:
     begins = next((place for place in reversed(starts) if "batches" not in events[place]), starts[0])
     own = events[begins:]
     entered = [event["n"] for event in own if event["event"] == "collective"]
-    batches = sum(event["event"] in _BATCHES for event in own)
+    batches = sum(event["event"] in BATCHES for event in own)
     place = next((event for event in reversed(own) if event["event"] in _PLACES), own[0])
     return RankState(
         rank,

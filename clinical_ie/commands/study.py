@@ -227,9 +227,12 @@ def _named(planned: _Planned, code: str | None) -> dict[str, str]:
     several: list[str] = []
     for cell in planned.cells:
         run, keys = planned.of_cell[cell.name], there.get(cell.name, [])
-        if not store.is_done(run.key) and (code is not None or run.content.absent) and keys:
-            found |= {cell.name: keys[0]} if len(keys) == 1 else {}
-            several += [f"{cell.name} ({', '.join(keys)})"] if len(keys) > 1 else []
+        if store.is_done(run.key) or (code is None and not run.content.absent):
+            continue
+        if len(keys) == 1:
+            found[cell.name] = keys[0]
+        elif keys:
+            several.append(f"{cell.name} ({', '.join(keys)})")
     why = f"there are no files of {', '.join(absent)} here" if absent else f"{code} has settings or data of its own"
     if found:
         print(f"{len(found)} cells are shown by their names: {why}, so that nobody can say whether their settings and data are still these")

@@ -44,7 +44,7 @@ class Ranks:
         """
         if (tasks_of(environment) or 1) < 2:
             return None
-        names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+        names = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")  # ids of jobs are those of one cluster
         path = root / "locks" / "steps" / ".".join(environment.get(name) or "0" for name in names)
         return cls(int(environment["SLURM_PROCID"]), path)
 

@@ -109,9 +109,11 @@ class ExtractionDataModule(pl.LightningDataModule):
         self.sources_left_out = {source: f"its schema declares no {without}" for source, without in pairs.items() if without}
         for name, task in self.tasks.items():
             if not any(source.task == name for source in self.sources):
+                without = next(found for source, found in pairs.items() if source.task == name)
                 raise SettingError(
-                    f"{type(task).__name__} {ASKS[task.finds]}, but the schema of no corpus declares {task.finds}"
-                    f" ({', '.join(corpus.name for corpus in corpora)}); give one that does, or a task that finds mentions"
+                    f"{type(task).__name__} {ASKS[task.finds]}, but the schema of no corpus declares {without}"
+                    f" ({', '.join(corpus.name for corpus in corpora)}); give one that does"
+                    + (", or a task that finds mentions" if without != "entities" else "")
                 )
         taking_part = {source.corpus for source in self.sources}
         self.corpora = {corpus.name: corpus for corpus in corpora if corpus.name in taking_part}

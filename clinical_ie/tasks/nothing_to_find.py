@@ -19,10 +19,12 @@ LEARNED: dict[Finds, str] = {
 
 
 def nothing_to_find(task: Task[Any], schema: Schema) -> str:
-    """What a task finds and a schema declares none of, relations or attributes; empty where there is something to find.
+    """What a task finds and a schema declares none of; empty where there is something to find.
 
-    A task that finds mentions and links at once has its mentions in any case.
+    A task that finds mentions and links at once has its mentions where there are no relations.
     """
+    if not task.needs_mentions and not schema.entities:
+        return "entities"
     if task.finds == "attributes" and not schema.attributes:
         return "attributes"
     if task.finds == "relations" and task.needs_mentions and not len(LinkLabels(schema)):

@@ -181,6 +181,11 @@ def test_a_task_that_only_links_leaves_out_a_corpus_without_relations(
         SettingError, match=r"RelationReading links mentions, but the schema of no corpus declares relations \(brat_folder\)"
     ):
         mix(RelationReading(), notes)
+    # a head of no tags would be trained on nothing
+    nothing = Demo(entity_types=[])
+    assert mix(EntityTagging(), nothing, notes).sources_left_out == {("demo", "entity_tagging"): "its schema declares no entities"}
+    with pytest.raises(SettingError, match=r"EntityTagging finds mentions, but .* declares entities \(demo\); give one that does$"):
+        mix(EntityTagging(), nothing)
 
 
 def test_no_documents_names_split_and_corpus(tiny_bert: str, tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ STEP = {"SLURM_JOB_ID": "17", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "4", "SLURM_
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        (STEP, (2, "17.0.0")),
-        ({**STEP, "SLURM_RESTART_COUNT": "3"}, (2, "17.0.3")),
+        (STEP, (2, "0.17.0.0")),
+        ({**STEP, "SLURM_RESTART_COUNT": "3"}, (2, "0.17.0.3")),
+        ({**STEP, "SLURM_CLUSTER_NAME": "site"}, (2, "site.17.0.0")),
         ({**STEP, "SLURM_STEP_NUM_TASKS": "1"}, None),
         ({**STEP, "SLURM_NTASKS": "1"}, None),
         ({name: value for name, value in STEP.items() if name != "SLURM_STEP_ID"}, None),  # the batch script itself
