@@ -15,6 +15,9 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
+from clinical_ie.callbacks.splits import LEARNED_BEFORE, read_splits
+from clinical_ie.callbacks.splits import NAME as SPLITS
+from clinical_ie.corpora.isolation import listed
 from clinical_ie.corpora.near_duplicates import text_digest
 from clinical_ie.data.datamodule import ExtractionDataModule
 from clinical_ie.errors import FileFormatError, SettingError
@@ -89,14 +92,15 @@ class LearnedRecord(pl.Callback):
             known = Learned.read(self._run_dir / NAME)
             if known is not None:
                 data.seen_strings.recorded = known.strings
-            elif Results.load(self._run_dir / "results.json").run.get("init_from"):  # written before there was a record
+            elif _began_with_others(self._run_dir):
                 data.seen_strings.are_known = False
             return
-        folder = self._begun_with or self._going_on
-        found = Learned.read(folder / NAME) if folder is not None else Learned()
-        self._before = Learned() if found is None and self._begun_with is None else found
         if self._begun_with is not None:
+            self._before = Learned.read(self._begun_with / NAME)
             _check_isolated(data, self._begun_with, self._before or Learned())
+        elif self._going_on is not None:
+            known = Learned.read(self._going_on / NAME)
+            self._before = known if known is not None or _began_with_others(self._going_on) else Learned()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the record; of a run whose learning rates are 0 nothing but what was there before."""
@@ -110,6 +114,13 @@ class LearnedRecord(pl.Callback):
         data.seen_strings.recorded = learned.strings
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             learned.write(self._run_dir / NAME)
+
+
+def _began_with_others(folder: Path) -> bool:
+    """Whether a run without a record, as those are from before there was one, began with the weights of another."""
+    if Results.load(folder / "results.json").run.get("init_from"):
+        return True
+    return (folder / SPLITS).exists() and any(LEARNED_BEFORE in roles for roles in read_splits(folder / SPLITS).values())
 
 
 def _texts(data: ExtractionDataModule) -> Iterable[bytes]:
@@ -126,7 +137,8 @@ def _check_isolated(data: ExtractionDataModule, begun_with: Path, learned: Learn
         if documents:
             raise SettingError(
                 f"{name} is held out, but the weights that this run begins with ({begun_with}) have learned from the texts of"
-                f" {len(documents)} of its test documents; begin with a run that holds them out as well (data.split.held_out)"
+                f" {len(documents)} of its test documents ({listed(documents)}); begin with a run that holds them out as well"
+                " (data.split.held_out)"
             )
         if name not in compared:
             _warn(

@@ -276,7 +276,7 @@ class TrainingCLI(ResultsCLI):
         callbacks = list(given.get("callbacks") or [])
         self.throughput, self.mixture = Throughput(), Mixture()
         self.record = RunRecord(self.settings, versions(), self.changes, self._accept, identity(self.settings))
-        begun_with = None if self.initial is None else self.initial.path.absolute().parent.parent
+        begun_with = None if self.initial is None else _run_of(self.initial.path)
         state = self._get(self.config, "ckpt_path")
         states_run = Path(state).absolute().parent.parent if state else None
         if self.subcommand == "fit":
@@ -285,7 +285,7 @@ class TrainingCLI(ResultsCLI):
             source = states_run if states_run and (states_run / SPLITS).exists() else self.source.path
             splits, learned = SplitRecord(source), LearnedRecord(source)
         first = self._get(self.config, "init_from") if self.subcommand == "fit" else None
-        self.split_facts = SplitFacts(Path(first) if first and Path(first).is_dir() else begun_with)
+        self.split_facts = SplitFacts(_run_of(Path(first)) if first else None)
         callbacks += [self.throughput, RandomState(), self.record, self.mixture, splits, learned, self.split_facts]
         if kwargs["logger"]:
             callbacks += [LearningRateMonitor(logging_interval="step"), Board()]
@@ -380,3 +380,8 @@ def _run(arguments: Sequence[str]) -> int:
     finally:
         sys.argv = before
     return 0
+
+
+def _run_of(source: Path) -> Path:
+    """The folder of the run that weights come from, which are named by it or by a checkpoint of it."""
+    return source if (source / "checkpoints").is_dir() else source.absolute().parent.parent

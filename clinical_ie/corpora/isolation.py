@@ -130,8 +130,8 @@ def _refusal(tested: Sequence[_Name], learned: Sequence[_Name], readers: Mapping
     parts = []
     for corpus in dict.fromkeys(corpus for corpus, _ in tested):
         names = [name for of, name in tested if of == corpus]
-        parts.append(f"{len(names)} of {len(readers[corpus].ids()['test'])} of {corpus} ({_listed(names)})")
-    others = _listed(f"{corpus}/{name}" for corpus, name in learned)
+        parts.append(f"{len(names)} of {len(readers[corpus].ids()['test'])} of {corpus} ({listed(names)})")
+    others = listed(f"{corpus}/{name}" for corpus, name in learned)
     return (
         f"data.split.held_out: test documents are, or nearly are (similarity {THRESHOLD} or more), ones that this run would learn from:"
         f" {', '.join(parts)}; they repeat {len(learned)} training documents ({others}). --data.split.drop_duplicates=true leaves those out"
@@ -139,6 +139,7 @@ def _refusal(tested: Sequence[_Name], learned: Sequence[_Name], readers: Mapping
     )
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """The first of some ids, for a message."""
     shown = [printable(name) for name in names]
     return ", ".join(shown[:_SHOWN]) + (", ..." if len(shown) > _SHOWN else "")
